@@ -1,0 +1,3 @@
+module github.com/farreach/farreach
+
+go 1.26

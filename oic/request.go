@@ -1,0 +1,55 @@
+package oic
+
+// Op is what a request asks for: the C, R, U and D of CRUDN. N, Notify, is
+// Retrieve by way of an Observer.
+type Op uint8
+
+// The operations. A whole and a partial update are told apart because every
+// wire does so (PUT and POST) and devices answer them differently.
+const (
+	Retrieve Op = iota // GET
+	Update             // POST: change the properties in the body
+	Replace            // PUT: the body is the whole new representation
+	Create             // POST to a collection with if=oic.if.create
+	Delete             // DELETE
+)
+
+var opNames = [...]string{"retrieve", "update", "replace", "create", "delete"}
+
+func (op Op) String() string {
+	if int(op) < len(opNames) {
+		return opNames[op]
+	}
+	return "op?"
+}
+
+// Request asks one thing of one resource.
+type Request struct {
+	Op     Op
+	Href   string        // path and query on the device: "/a/light?if=oic.if.baseline"
+	From   Identity      // who asks; set by the binding from what the connection proved
+	Accept ContentFormat // wanted in the answer; NoFormat: whatever the device prefers
+	Format ContentFormat // of Body
+	Body   []byte
+}
+
+// Response answers a Request. It always tells of success: a refusal is a
+// *StatusError.
+type Response struct {
+	Status   Status        // Created, Deleted, Valid, Changed or Content
+	Format   ContentFormat // of Body
+	Body     []byte
+	Location string // after Create: the href of the new resource
+}
+
+// Identity is who asks, as the connection proved it: by a certificate, a
+// session token or an address stamped by a server. Nothing in a message can
+// set it. The zero Identity is anonymous.
+type Identity struct {
+	Account string // the account that the asker belongs to
+	Device  string // the di, if the asker is a device
+	Admin   bool   // may manage accounts
+}
+
+// Anonymous reports whether nothing was proved.
+func (id Identity) Anonymous() bool { return id == Identity{} }
