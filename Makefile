@@ -1,0 +1,45 @@
+# make build   bin/farreach
+# make demo    the simulated home, until Ctrl-C
+# make test    every check: format, vet, linter, layers, tests under the race detector, fuzzers, benchmarks
+# make fuzz    the fuzzers alone; FUZZTIME=60s for longer
+# make bench   the benchmarks alone; BENCHTIME=1x only shows that they run
+
+GO        ?= go
+FUZZTIME  ?= 5s
+BENCHTIME ?= 1s
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+
+# The race detector needs a C compiler; without one the tests run all the same.
+CC        ?= cc
+RACE      := $(shell command -v $(CC) >/dev/null 2>&1 && echo -race)
+
+.PHONY: build demo test check fuzz bench
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/farreach ./cmd/farreach
+
+demo: build
+	bin/farreach up --demo
+
+test: check
+	$(if $(RACE),,@echo 'make test: no C compiler, so the tests run without the race detector' >&2)
+	$(GO) test $(RACE) ./...
+	$(MAKE) --no-print-directory bench BENCHTIME=1x
+	$(MAKE) --no-print-directory fuzz
+
+check:
+	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not formatted: $$unformatted" >&2; exit 1; }
+	$(GO) mod verify
+	$(GO) vet ./...
+	GOARCH=arm $(GO) vet ./coap ./oic
+	$(GO) tool staticcheck ./...
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
+
+fuzz:
+	@set -e; for pkg in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; \
+	done
