@@ -148,9 +148,10 @@ type FormatError struct {
 	Why  string // in words: "option delta 15 is reserved"
 	Spec string // the section broken: "RFC 7252, section 3.1"
 
-	// Answer is the code with which this one message is to be refused, its
-	// extent and its token being known. It is 0 if the peer's framing cannot
-	// be trusted any more: then a stream is aborted and a datagram dropped.
+	// Answer is the code with which this one request is to be refused, its
+	// extent and its token being known; a response with such a fault is
+	// dropped. It is 0 if the peer's framing cannot be trusted any more: then
+	// a stream is aborted and a datagram dropped.
 	Answer Code
 }
 

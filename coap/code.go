@@ -7,7 +7,7 @@ import "fmt"
 type Code uint8
 
 // The codes of RFC 7252, section 12.1, RFC 7959, RFC 8132, RFC 8323, section
-// 5, and RFC 8516.
+// 5, RFC 8516 and RFC 8768.
 const (
 	Empty Code = 0
 
@@ -34,9 +34,11 @@ const (
 	MethodNotAllowed         Code = 4<<5 | 5
 	NotAcceptable            Code = 4<<5 | 6
 	RequestEntityIncomplete  Code = 4<<5 | 8
+	Conflict                 Code = 4<<5 | 9
 	PreconditionFailed       Code = 4<<5 | 12
 	RequestEntityTooLarge    Code = 4<<5 | 13
 	UnsupportedContentFormat Code = 4<<5 | 15
+	UnprocessableEntity      Code = 4<<5 | 22
 	TooManyRequests          Code = 4<<5 | 29
 
 	InternalServerError  Code = 5 << 5
@@ -45,6 +47,7 @@ const (
 	ServiceUnavailable   Code = 5<<5 | 3
 	GatewayTimeout       Code = 5<<5 | 4
 	ProxyingNotSupported Code = 5<<5 | 5
+	HopLimitReached      Code = 5<<5 | 8
 
 	CSM     Code = 7<<5 | 1
 	Ping    Code = 7<<5 | 2
@@ -59,11 +62,12 @@ var codeNames = map[Code]string{
 	Created: "Created", Deleted: "Deleted", Valid: "Valid", Changed: "Changed", Content: "Content", Continue: "Continue",
 	BadRequest: "Bad Request", Unauthorized: "Unauthorized", BadOption: "Bad Option", Forbidden: "Forbidden",
 	NotFound: "Not Found", MethodNotAllowed: "Method Not Allowed", NotAcceptable: "Not Acceptable",
-	RequestEntityIncomplete: "Request Entity Incomplete", PreconditionFailed: "Precondition Failed",
+	RequestEntityIncomplete: "Request Entity Incomplete", Conflict: "Conflict", PreconditionFailed: "Precondition Failed",
 	RequestEntityTooLarge: "Request Entity Too Large", UnsupportedContentFormat: "Unsupported Content-Format",
-	TooManyRequests: "Too Many Requests", InternalServerError: "Internal Server Error",
+	UnprocessableEntity: "Unprocessable Entity", TooManyRequests: "Too Many Requests", InternalServerError: "Internal Server Error",
 	NotImplemented: "Not Implemented", BadGateway: "Bad Gateway", ServiceUnavailable: "Service Unavailable",
 	GatewayTimeout: "Gateway Timeout", ProxyingNotSupported: "Proxying Not Supported",
+	HopLimitReached: "Hop Limit Reached",
 	CSM: "CSM", Ping: "Ping", Pong: "Pong", Release: "Release", Abort: "Abort",
 }
 

@@ -2,16 +2,15 @@ package coap
 
 import (
 	"encoding/binary"
-	"fmt"
 	"slices"
-	"strings"
 )
 
 // Number says which option an Option is (RFC 7252, section 5.10). Odd numbers
 // are critical: who does not know one must refuse the message.
 type Number uint16
 
-// The options of RFC 7252, RFC 7641, RFC 7959, RFC 9175 and OCF core.
+// The options of RFC 7252, RFC 7641, RFC 7959, RFC 9175 and OCF core. The two
+// of OCF are odd, hence critical.
 const (
 	IfMatch       Number = 1
 	URIHost       Number = 3
@@ -35,8 +34,8 @@ const (
 	Echo          Number = 252
 	RequestTag    Number = 292
 
-	OCFAcceptVersion        Number = 2049 // the version of Accept
-	OCFContentFormatVersion Number = 2053 // the version of Content-Format
+	OCFAcceptVersion        Number = 2049 // the version of Accept: 2048 is OCF 1.0, 2112 OIC 1.1
+	OCFContentFormatVersion Number = 2053 // the same of Content-Format
 )
 
 // The options of signals (RFC 8323, section 5). A number means something only
@@ -101,44 +100,45 @@ func (os Options) Uint(n Number) (uint32, bool) {
 	return o.Uint(4)
 }
 
-// Path is the Uri-Path options joined and led by slashes: "/oic/res"; "/" if
-// there are none.
-func (os Options) Path() string { return os.path(URIPath) }
-
-// Location is the path of the Location-Path options, or "" without any.
-func (os Options) Location() string {
-	if !os.Has(LocationPath) {
-		return ""
-	}
-	return os.path(LocationPath)
-}
-
-func (os Options) path(n Number) string {
-	var b strings.Builder
-	for _, o := range os {
-		if o.Number == n {
-			b.WriteByte('/')
-			b.Write(o.Value)
+// Unacceptable returns the first option for which a request must be refused
+// with 4.02, or a response dropped (RFC 7252, section 5.4): a critical one that
+// is not understood, that comes again though it may not, or whose length is not
+// allowed. It is not for signals, which number their options anew.
+func (os Options) Unacceptable(understood func(Number) bool) (n Number, bad bool) {
+	for i, o := range os {
+		if !o.Number.Critical() {
+			continue
+		}
+		least, most, repeatable := form(o.Number)
+		again := i > 0 && os[i-1].Number == o.Number
+		if again && !repeatable || len(o.Value) < least || len(o.Value) > most || !understood(o.Number) {
+			return o.Number, true
 		}
 	}
-	if b.Len() == 0 {
-		return "/"
-	}
-	return b.String()
+	return 0, false
 }
 
-// Query is the Uri-Query options joined by "&", or "".
-func (os Options) Query() string {
-	var b strings.Builder
-	for _, o := range os {
-		if o.Number == URIQuery {
-			if b.Len() > 0 {
-				b.WriteByte('&')
-			}
-			b.Write(o.Value)
-		}
+// form is what a critical option may look like: the bytes of its value, and
+// whether it may come more than once (RFC 7252, section 5.10; RFC 7959,
+// section 2.1; OCF core).
+func form(n Number) (least, most int, repeatable bool) {
+	switch n {
+	case IfMatch:
+		return 0, 8, true
+	case IfNoneMatch:
+		return 0, 0, false
+	case URIHost, ProxyScheme:
+		return 1, 255, false
+	case URIPath, URIQuery:
+		return 0, 255, true
+	case URIPort, Accept, OCFAcceptVersion, OCFContentFormatVersion:
+		return 0, 2, false
+	case Block1, Block2:
+		return 0, 3, false
+	case ProxyURI:
+		return 1, 1034, false
 	}
-	return b.String()
+	return 0, MaxOptionValue, true // who understands it knows its form
 }
 
 // Add adds an option behind those with the same or a smaller number. It keeps
@@ -170,165 +170,4 @@ func (m *Message) AddUint(n Number, value uint32) {
 	at := len(m.scratch)
 	m.scratch = append(m.scratch, b[skip:]...)
 	m.Add(n, m.scratch[at:len(m.scratch):len(m.scratch)])
-}
-
-// SetPath adds path, "/oic/res" or "oic/res", as Uri-Path options.
-func (m *Message) SetPath(path string) {
-	for path = strings.TrimPrefix(path, "/"); path != ""; {
-		segment, rest, _ := strings.Cut(path, "/")
-		m.AddString(URIPath, segment)
-		path = rest
-	}
-}
-
-// SetQuery adds query, "rt=a&if=b", as one Uri-Query option for each pair.
-func (m *Message) SetQuery(query string) {
-	for query != "" {
-		pair, rest, _ := strings.Cut(query, "&")
-		if pair != "" {
-			m.AddString(URIQuery, pair)
-		}
-		query = rest
-	}
-}
-
-// Bounds of a message's options. They are ours: RFC 7252 has none but the
-// lengths of section 5.10.
-const (
-	MaxOptions     = 64
-	MaxOptionValue = 1034 // Proxy-Uri, the longest of RFC 7252, section 5.10
-)
-
-const (
-	specOption = "RFC 7252, section 3.1"
-	specMarker = "RFC 7252, section 3"
-)
-
-// parseOptions reads options, marker and payload, the whole of b, into m. base
-// is the offset of b in the message, for errors.
-func (m *Message) parseOptions(b []byte, base int) error {
-	number, refused := 0, error(nil)
-	for i := 0; i < len(b); {
-		if b[i] == 0xff {
-			if i+1 == len(b) {
-				return &FormatError{Off: base + i, Why: "payload marker without a payload", Spec: specMarker}
-			}
-			m.Payload = b[i+1:]
-			return refused
-		}
-		start := i
-		delta, next, err := extended(b, i+1, b[i]>>4, "delta")
-		if err != nil {
-			err.Off += base
-			return err
-		}
-		length, next, err := extended(b, next, b[i]&15, "length")
-		if err != nil {
-			err.Off += base
-			return err
-		}
-		if length > len(b)-next {
-			return &FormatError{Off: base + start, Spec: specOption,
-				Why: fmt.Sprintf("option value of %d bytes runs past the end", length)}
-		}
-		number += delta
-		i = next + length
-		switch {
-		case refused != nil: // only the extent of the message is still of interest
-		case number > 0xffff:
-			refused = &FormatError{Off: base + start, Why: "option number over 65535", Spec: specOption, Answer: BadOption}
-		case length > MaxOptionValue:
-			refused = &FormatError{Off: base + start, Spec: "RFC 7252, section 5.10", Answer: BadOption,
-				Why: fmt.Sprintf("option value of %d bytes, at most %d are taken", length, MaxOptionValue)}
-		case len(m.Options) == MaxOptions:
-			refused = &FormatError{Off: base + start, Spec: "RFC 7252, section 5.4", Answer: BadOption,
-				Why: fmt.Sprintf("more than %d options", MaxOptions)}
-		default:
-			m.Options = append(m.Options, Option{Number: Number(number), Value: b[next:i:i]})
-		}
-	}
-	return refused
-}
-
-// extended reads the extended form of an option's delta or length whose nibble
-// is given; the extension, if any, is at b[at]. It returns where it ends.
-func extended(b []byte, at int, nibble byte, what string) (value, next int, err *FormatError) {
-	switch {
-	case nibble < 13:
-		return int(nibble), at, nil
-	case nibble == 13 && at < len(b):
-		return int(b[at]) + 13, at + 1, nil
-	case nibble == 14 && at+1 < len(b):
-		return int(binary.BigEndian.Uint16(b[at:])) + 269, at + 2, nil
-	case nibble == 15:
-		return 0, 0, &FormatError{Off: at - 1, Why: "option " + what + " 15 is reserved", Spec: specOption}
-	}
-	return 0, 0, &FormatError{Off: at, Why: "option " + what + " runs past the end", Spec: specOption}
-}
-
-// appendOptions appends the options of m, and marker and payload if it has one.
-func (m *Message) appendOptions(dst []byte) ([]byte, error) {
-	last := Number(0)
-	for _, o := range m.Options {
-		if o.Number < last {
-			return dst, fmt.Errorf("coap: option %d behind option %d", o.Number, last)
-		}
-		if len(o.Value) > 0xffff+269 {
-			return dst, fmt.Errorf("coap: option %d has %d bytes, more than its length field holds", o.Number, len(o.Value))
-		}
-		delta, length := int(o.Number-last), len(o.Value)
-		dst = append(dst, nibble(delta)<<4|nibble(length))
-		dst = appendExtension(dst, delta)
-		dst = appendExtension(dst, length)
-		dst = append(dst, o.Value...)
-		last = o.Number
-	}
-	if len(m.Payload) > 0 {
-		dst = append(dst, 0xff)
-		dst = append(dst, m.Payload...)
-	}
-	return dst, nil
-}
-
-func nibble(n int) byte {
-	switch {
-	case n < 13:
-		return byte(n)
-	case n < 269:
-		return 13
-	}
-	return 14
-}
-
-func appendExtension(dst []byte, n int) []byte {
-	switch {
-	case n < 13:
-		return dst
-	case n < 269:
-		return append(dst, byte(n-13))
-	}
-	return binary.BigEndian.AppendUint16(dst, uint16(n-269))
-}
-
-// optionsLen is how many bytes appendOptions will append.
-func (m *Message) optionsLen() int {
-	n, last := 0, Number(0)
-	for _, o := range m.Options {
-		n += 1 + extensionLen(int(o.Number-last)) + extensionLen(len(o.Value)) + len(o.Value)
-		last = o.Number
-	}
-	if len(m.Payload) > 0 {
-		n += 1 + len(m.Payload)
-	}
-	return n
-}
-
-func extensionLen(n int) int {
-	switch {
-	case n < 13:
-		return 0
-	case n < 269:
-		return 1
-	}
-	return 2
 }
