@@ -1,0 +1,271 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Log is a sequence of records, each under a key of some tokens, on one
+// JetStream stream.
+type Log struct {
+	s      *Store
+	name   string
+	root   string // what the subjects of all records start with
+	tokens int
+	stream jetstream.Stream
+}
+
+// LogConfig says what the keys of a log look like and how much it keeps. The
+// oldest records go first.
+type LogConfig struct {
+	Tokens   int           // of each key; 0: 1. It cannot be changed later
+	MaxAge   time.Duration // 0: any age
+	MaxBytes int64         // 0: as the disk has
+}
+
+// Record is one record of a log.
+type Record struct {
+	Seq  uint64    // greater than that of every record before it; from 1
+	Time time.Time // when the store took it
+	Key  []string
+	Data []byte
+}
+
+// Start says where reading starts. The zero value is the oldest record.
+type Start struct {
+	Seq  uint64    // the first record from this sequence on, or
+	Time time.Time // from this time on
+}
+
+// OpenLog returns the log called name, which it makes if need be.
+func OpenLog(ctx context.Context, s *Store, name string, cfg LogConfig) (*Log, error) {
+	if !validName(name) {
+		return nil, fmt.Errorf("open log: bad name %q", name)
+	}
+	l := &Log{s: s, name: name, root: "farreach." + name, tokens: max(cfg.Tokens, 1)}
+	sc := jetstream.StreamConfig{
+		Name:        "farreach-" + name,
+		Subjects:    []string{l.root + strings.Repeat(".*", l.tokens)},
+		Storage:     jetstream.FileStorage,
+		Replicas:    s.replicas,
+		MaxAge:      cfg.MaxAge,
+		MaxBytes:    -1,
+		AllowDirect: true,
+	}
+	if cfg.MaxBytes > 0 {
+		sc.MaxBytes = cfg.MaxBytes
+	}
+	op, cancel := context.WithTimeout(ctx, opTimeout)
+	defer cancel()
+	stream, err := s.js.CreateOrUpdateStream(op, sc)
+	if err != nil {
+		return nil, failure(ctx, "open log "+name, err)
+	}
+	l.stream = stream
+	return l, nil
+}
+
+// Append adds a record and returns its sequence when the store has it. Data is
+// at most MaxValue bytes and not retained.
+func (l *Log) Append(ctx context.Context, key []string, data []byte) (seq uint64, err error) {
+	subject, err := l.subject(key)
+	if err != nil {
+		return 0, err
+	}
+	if len(data) > MaxValue {
+		return 0, fmt.Errorf("append to %s: %w", l.name, ErrTooLarge)
+	}
+	if err := l.s.writable(); err != nil {
+		return 0, fmt.Errorf("append to %s: %w", l.name, err)
+	}
+	op, cancel := context.WithTimeout(ctx, opTimeout)
+	defer cancel()
+	ack, err := l.s.js.PublishMsg(op, &nats.Msg{Subject: subject, Data: data})
+	if err != nil {
+		return 0, failure(ctx, "append to "+l.name, err)
+	}
+	return ack.Sequence, nil
+}
+
+// Last returns the newest record with exactly that key, or ErrNotFound.
+func (l *Log) Last(ctx context.Context, key []string) (Record, error) {
+	subject, err := l.subject(key)
+	if err != nil {
+		return Record{}, err
+	}
+	op, cancel := context.WithTimeout(ctx, opTimeout)
+	defer cancel()
+	m, err := l.stream.GetLastMsgForSubject(op, subject)
+	if err != nil {
+		return Record{}, failure(ctx, "last of "+l.name, err)
+	}
+	return l.record(message{subject: m.Subject, data: m.Data, seq: m.Sequence, time: m.Time})
+}
+
+// LastAll calls each for the newest record of each key below prefix, until it
+// returns false. A prefix is the first tokens of a key, or all of them; nil is
+// every key. A record that is appended meanwhile may come as well.
+func (l *Log) LastAll(ctx context.Context, prefix []string, each func(Record) bool) error {
+	return l.scan(ctx, reader{newest: true}, prefix, each)
+}
+
+// Read calls each for the records below prefix that are there now, oldest
+// first, until it returns false.
+func (l *Log) Read(ctx context.Context, from Start, prefix []string, each func(Record) bool) error {
+	return l.scan(ctx, reader{seq: from.Seq, since: from.Time}, prefix, each)
+}
+
+func (l *Log) scan(ctx context.Context, r reader, prefix []string, each func(Record) bool) error {
+	var err error
+	if r.filter, err = l.filter(prefix); err != nil {
+		return err
+	}
+	r.s, r.stream = l.s, "farreach-"+l.name
+	var broken error
+	err = r.scan(ctx, func(m message) bool {
+		var rec Record
+		if rec, broken = l.record(m); broken != nil {
+			return false
+		}
+		return each(rec)
+	})
+	return errors.Join(err, broken)
+}
+
+// Newest calls each for the newest n records below prefix that are there now,
+// oldest first, until it returns false.
+func (l *Log) Newest(ctx context.Context, n uint64, prefix []string, each func(Record) bool) error {
+	filter, err := l.filter(prefix)
+	if err != nil || n == 0 {
+		return err
+	}
+	first, last, err := l.bounds(ctx)
+	if err != nil {
+		return err
+	}
+	// Look back in steps that grow until there are enough: the records of one
+	// device may be rare among those of all.
+	r := reader{s: l.s, stream: "farreach-" + l.name, filter: filter, last: n}
+	for back := 2 * n; ; back *= 8 {
+		r.seq = first
+		if back < last-first {
+			r.seq = last + 1 - back
+		}
+		cons, stop, err := r.open(ctx)
+		if err != nil {
+			return err
+		}
+		enough := cons.CachedInfo().NumPending >= n
+		stop()
+		if enough || r.seq == first {
+			break
+		}
+	}
+	return l.scan(ctx, r, prefix, each)
+}
+
+// bounds returns the sequences of the oldest and the newest record; of an
+// empty log, first is last + 1.
+func (l *Log) bounds(ctx context.Context) (first, last uint64, err error) {
+	op, cancel := context.WithTimeout(ctx, opTimeout)
+	defer cancel()
+	info, err := l.stream.Info(op)
+	if err != nil {
+		return 0, 0, failure(ctx, l.name, err)
+	}
+	return info.State.FirstSeq, info.State.LastSeq, nil
+}
+
+// Follow calls each for the records below prefix from sequence from on, and
+// then for each new one, until ctx ends or each returns an error, which is
+// returned. From 0, or beyond the end of the log, it starts with the first new
+// record. It waits for as long as each takes and goes on by itself when the
+// store was away: no record is left out or comes twice.
+func (l *Log) Follow(ctx context.Context, from uint64, prefix []string, each func(Record) error) error {
+	filter, err := l.filter(prefix)
+	if err != nil {
+		return err
+	}
+	_, last, err := l.bounds(ctx)
+	if err != nil {
+		return err
+	}
+	if from == 0 || from > last+1 {
+		from = last + 1
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(l.s.life, func() { cancel(fmt.Errorf("%w: closed", ErrUnavailable)) })()
+	r := reader{s: l.s, stream: "farreach-" + l.name, filter: filter, seq: from}
+	for wait := time.Duration(0); ; wait = min(2*wait+10*time.Millisecond, 5*time.Second) {
+		before := r.seq
+		err, stopped := r.follow(ctx, func(m message) error {
+			rec, err := l.record(m)
+			if err != nil {
+				return err
+			}
+			return each(rec)
+		})
+		if stopped {
+			return err
+		}
+		if r.seq != before {
+			wait = 0
+		}
+		if ctx.Err() == nil {
+			l.s.log.Debug("store: follow interrupted", "log", l.name, "seq", r.seq, "err", err)
+			_ = pause(ctx, wait)
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// Purge removes the records below prefix.
+func (l *Log) Purge(ctx context.Context, prefix []string) error {
+	filter, err := l.filter(prefix)
+	if err != nil {
+		return err
+	}
+	op, cancel := context.WithTimeout(ctx, opTimeout)
+	defer cancel()
+	return failure(ctx, "purge "+l.name, l.stream.Purge(op, jetstream.WithPurgeSubject(filter)))
+}
+
+func (l *Log) record(m message) (Record, error) {
+	key, err := parseSubject(m.subject[min(len(l.root)+1, len(m.subject)):])
+	if err != nil {
+		return Record{}, fmt.Errorf("%s: %w", l.name, err)
+	}
+	return Record{Seq: m.seq, Time: m.time, Key: key, Data: m.data}, nil
+}
+
+func (l *Log) subject(key []string) (string, error) {
+	if len(key) != l.tokens {
+		return "", fmt.Errorf("%s: a key of %d tokens, not %d", l.name, l.tokens, len(key))
+	}
+	b, err := appendSubject([]byte(l.root), key, false)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", l.name, err)
+	}
+	return string(b), nil
+}
+
+// filter is the subject that all records below prefix match.
+func (l *Log) filter(prefix []string) (string, error) {
+	if len(prefix) > l.tokens {
+		return "", fmt.Errorf("%s: keys have %d tokens, not %d", l.name, l.tokens, len(prefix))
+	}
+	b, err := appendSubject([]byte(l.root), prefix, true)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", l.name, err)
+	}
+	return string(b) + strings.Repeat(".*", l.tokens-len(prefix)), nil
+}

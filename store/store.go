@@ -1,0 +1,204 @@
+// Package store keeps what must survive: typed tables and logs, on NATS
+// JetStream. It knows no domain type.
+//
+//	Table[T] ── JSON ────▶ KV bucket ─┐                 ┌─▶ nats-server in this process, no listener,
+//	  Get Put Create       $KV.…      ├─▶ one NATS ─────┤     files under Config.Dir
+//	  Update Modify All               │   connection    └─▶ a NATS cluster at Config.URL
+//	Log ── bytes ────────▶ stream ────┘
+//	  Append Last Read     farreach.<log>.<token>.<token>…
+//	  Follow Purge
+//
+// The same code drives both servers. A call that writes returns after the
+// server has acknowledged the write: from then on it survives the death of
+// the process, and after Config.Sync the loss of power too.
+//
+// Keys are text of any kind; they are escaped before they become part of a
+// NATS subject, so that a user called ">" is just that. Memory is bounded
+// everywhere: values by MaxValue, readers by pulling as much as they can take.
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Config says where the store is. One of Dir and URL is needed.
+type Config struct {
+	Dir      string        // directory of the embedded server: made with mode 0700, refused if others may read it
+	URL      string        // NATS server to use instead, version 2.11 or later, with JetStream
+	Sync     time.Duration // embedded: most time between a write and its fsync; 0: 10 ms; negative: before every acknowledgement
+	Replicas int           // of each table and log; 0: 1
+	Log      *slog.Logger  // nil: slog.Default()
+}
+
+// The errors that callers tell apart. Any other error is a bug, a broken
+// record or the end of the caller's context.
+var (
+	ErrNotFound = errors.New("not found")
+	ErrExists   = errors.New("exists already")
+	ErrConflict = errors.New("changed meanwhile")
+	ErrTooLarge = errors.New("too large to store")
+
+	// ErrUnavailable says that the store cannot do it now: disk full, no
+	// server, no answer. It heals by itself. A write that failed so may
+	// nevertheless have been done.
+	ErrUnavailable = errors.New("store unavailable")
+)
+
+// MaxValue is the most that a table's value or a log's record holds, bytes:
+// NATS messages are 1 MiB at most, headers included.
+const MaxValue = 1<<20 - 4<<10
+
+// opTimeout is how long one operation waits for the server's answer.
+const opTimeout = 5 * time.Second
+
+// Store is an open store. Its methods, tables and logs may be used by several
+// goroutines at once.
+type Store struct {
+	replicas int
+	log      *slog.Logger
+	nc       *nats.Conn
+	js       jetstream.JetStream
+	server   *embedded // nil: Config.URL
+
+	full  atomic.Bool     // no space left, or nearly
+	life  context.Context // ends with Close
+	end   context.CancelFunc
+	tasks sync.WaitGroup
+	once  sync.Once
+}
+
+// Open starts the embedded server, or connects to the one at cfg.URL, and
+// returns when it answers. ctx ends the attempt, not the store.
+func Open(ctx context.Context, cfg Config) (*Store, error) {
+	s := &Store{replicas: max(cfg.Replicas, 1), log: cfg.Log}
+	if s.log == nil {
+		s.log = slog.Default()
+	}
+	s.life, s.end = context.WithCancel(context.Background())
+	opts := s.options()
+	switch {
+	case cfg.URL != "" && cfg.Dir != "":
+		return nil, errors.New("open store: a directory and a URL are given, one is wanted")
+	case cfg.URL == "" && cfg.Dir == "":
+		return nil, errors.New("open store: neither a directory nor a URL is given")
+	case cfg.URL == "":
+		e, err := startEmbedded(cfg.Dir, cfg.Sync, s.log)
+		if err != nil {
+			return nil, fmt.Errorf("open store: %w", err)
+		}
+		s.server = e
+		opts = append(opts, nats.InProcessServer(e), nats.ReconnectWait(20*time.Millisecond))
+	}
+	if err := s.connect(ctx, cfg.URL, opts); err != nil {
+		_ = s.Close()
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	if s.server != nil {
+		s.checkSpace()
+		s.tasks.Go(s.watch)
+	}
+	return s, nil
+}
+
+func (s *Store) options() []nats.Option {
+	return []nats.Option{
+		nats.Name("farreach"),
+		nats.MaxReconnects(-1),
+		nats.ReconnectBufSize(-1), // fail at once rather than queue
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			s.log.Warn("store connection", "err", err)
+		}),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				s.log.Warn("store connection lost", "err", err)
+			}
+		}),
+		nats.ReconnectHandler(func(*nats.Conn) { s.log.Info("store connection is back") }),
+	}
+}
+
+func (s *Store) connect(ctx context.Context, url string, opts []nats.Option) (err error) {
+	if s.nc, err = nats.Connect(url, opts...); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	if s.js, err = jetstream.New(s.nc, jetstream.WithDefaultTimeout(opTimeout)); err != nil {
+		return err
+	}
+	return s.Ready(ctx)
+}
+
+// Ready reports whether the store can be read and written now: nil, or an
+// error that is ErrUnavailable or ctx's.
+func (s *Store) Ready(ctx context.Context) error {
+	if err := s.writable(); err != nil {
+		return err
+	}
+	op, cancel := context.WithTimeout(ctx, opTimeout)
+	defer cancel()
+	_, err := s.js.AccountInfo(op)
+	return failure(ctx, "ask the store", err)
+}
+
+// Close ends what still reads, disconnects and stops the embedded server. It
+// returns after all of the store's goroutines have ended.
+func (s *Store) Close() error {
+	s.once.Do(func() {
+		s.end()
+		s.tasks.Wait()
+		if s.nc != nil {
+			s.nc.Close()
+		}
+		if s.server != nil {
+			s.server.close()
+		}
+	})
+	return nil
+}
+
+// writable is nil if a write has a chance.
+func (s *Store) writable() error {
+	if s.full.Load() {
+		return fmt.Errorf("%w: disk full", ErrUnavailable)
+	}
+	return nil
+}
+
+// failure makes an error of this package of one that NATS gave; nil remains
+// nil. ctx is the caller's: when it has ended, its error is the answer.
+func failure(ctx context.Context, what string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return fmt.Errorf("%s: %w", what, ctx.Err())
+	case errors.Is(err, jetstream.ErrKeyNotFound), errors.Is(err, jetstream.ErrMsgNotFound):
+		err = ErrNotFound
+	case errors.Is(err, jetstream.ErrKeyExists):
+		err = ErrExists
+	case errors.Is(err, nats.ErrMaxPayload):
+		err = ErrTooLarge
+	default:
+		err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// validName reports whether name may name a table or a log: lower case
+// letters, digits and dashes, as the program chooses them.
+func validName(name string) bool {
+	for _, c := range []byte(name) {
+		if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-') {
+			return false
+		}
+	}
+	return name != "" && len(name) <= 64
+}
