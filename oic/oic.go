@@ -37,7 +37,7 @@ type Observer interface {
 	//
 	// The error says why the observation ended, as for Handle; it is never
 	// nil. A resource that exists but cannot be observed is answered once,
-	// and the error is ErrNotObservable.
+	// with Last set, and the error is ErrNotObservable.
 	Observe(ctx context.Context, req *Request, each func(*Response)) error
 }
 

@@ -40,6 +40,10 @@ type Response struct {
 	Format   ContentFormat // of Body
 	Body     []byte
 	Location string // after Create: the href of the new resource
+
+	// Last says, in a call of Observe's each, that no change of the resource
+	// will be reported after this: it cannot be observed.
+	Last bool
 }
 
 // Identity is who asks, as the connection proved it: by a certificate, a
