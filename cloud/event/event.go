@@ -1,0 +1,237 @@
+// Package event is the durable memory of what devices reported.
+//
+//	cloudlink ── Append ──▶ one log (store) ──▶ Query, Follow ──▶ HTTP API, rules, dashboard
+//	  notification            key: account, di, href
+//	                               └─▶ Last, States: the newest record of each key
+//
+// There is no second table for the last state of a resource: it is the newest
+// event of that resource. So an event and the state cannot disagree, and one
+// write is all that an event costs.
+//
+// Every call names the account whose events are meant. An empty account is an
+// error, so that a forgotten one never shows the events of all.
+package event
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/farreach/farreach/oic"
+	"github.com/farreach/farreach/store"
+)
+
+const (
+	defaultAge   = 90 * 24 * time.Hour
+	defaultLimit = 1000
+	maxAppends   = 1024 // at once; more wait, and so do the devices that sent them
+)
+
+// Event is one representation that a device reported of one resource.
+type Event struct {
+	Seq     uint64    // order of all events, from 1; not without gaps
+	Time    time.Time // when the cloud received it
+	Account string    // the device's owner at that time
+	Device  string    // di
+	Href    string
+	Format  oic.ContentFormat // of Body
+	Body    []byte            // as the device sent it
+}
+
+// Config says what is kept. Zero values work.
+type Config struct {
+	MaxAge   time.Duration // of an event; 0: 90 days. A resource silent for longer has no last state
+	MaxBytes int64         // of all events, the oldest go first; 0: as the disk has
+	Log      *slog.Logger  // nil: slog.Default()
+}
+
+// Filter selects events. Account is required; any other zero value is no
+// restriction.
+type Filter struct {
+	Account string
+	Device  string    // di
+	Href    string    // exactly
+	Since   time.Time // Query only
+	From    uint64    // sequence of the first event
+	Limit   int       // Query only: how many events at most; 0: 1,000
+}
+
+// Events is the log of all devices' events. Its methods may be called from
+// several goroutines at once.
+type Events struct {
+	records *store.Log
+	log     *slog.Logger
+	slots   chan struct{} // holds one for each Append under way
+}
+
+// Open returns the events in s.
+func Open(ctx context.Context, s *store.Store, cfg Config) (*Events, error) {
+	if cfg.MaxAge == 0 {
+		cfg.MaxAge = defaultAge
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	records, err := store.OpenLog(ctx, s, "event", store.LogConfig{Tokens: 3, MaxAge: cfg.MaxAge, MaxBytes: cfg.MaxBytes})
+	if err != nil {
+		return nil, err
+	}
+	return &Events{records: records, log: cfg.Log, slots: make(chan struct{}, maxAppends)}, nil
+}
+
+// Append stores ev and returns it with its Seq, and Time if that was zero,
+// when it is durable. While many appends are under way it waits, which is to
+// slow down the device: the caller must not queue.
+//
+// The error is store.ErrUnavailable, store.ErrTooLarge, or ctx's.
+func (e *Events) Append(ctx context.Context, ev Event) (Event, error) {
+	if err := check(ev.Account, ev.Device, ev.Href); err != nil {
+		return ev, err
+	}
+	select {
+	case e.slots <- struct{}{}:
+		defer func() { <-e.slots }()
+	case <-ctx.Done():
+		return ev, ctx.Err()
+	}
+	if ev.Time.IsZero() {
+		ev.Time = time.Now()
+	}
+	ev.Time = ev.Time.Round(0).UTC()
+	seq, err := e.records.Append(ctx, []string{ev.Account, ev.Device, ev.Href}, appendRecord(nil, &ev))
+	if err != nil {
+		return ev, err
+	}
+	ev.Seq = seq
+	return ev, nil
+}
+
+// Last returns the newest event of one resource, its last known state. The
+// error is store.ErrNotFound if there is none.
+func (e *Events) Last(ctx context.Context, account, device, href string) (Event, error) {
+	if err := check(account, device, href); err != nil {
+		return Event{}, err
+	}
+	r, err := e.records.Last(ctx, []string{account, device, href})
+	if err != nil {
+		return Event{}, err
+	}
+	return parseRecord(r)
+}
+
+// States calls each for the newest event of each resource of a device, or of
+// all devices of the account if device is "", until it returns false. A state
+// that changes meanwhile may come twice, the newer one later.
+func (e *Events) States(ctx context.Context, account, device string, each func(Event) bool) error {
+	prefix, err := Filter{Account: account, Device: device}.prefix()
+	if err != nil {
+		return err
+	}
+	return e.records.LastAll(ctx, prefix, e.parsed(each))
+}
+
+// Query calls each for the events that f selects, oldest first, until it
+// returns false. With f.From these are the first f.Limit from there on, to
+// page through; else the newest f.Limit.
+func (e *Events) Query(ctx context.Context, f Filter, each func(Event) bool) error {
+	prefix, err := f.prefix()
+	if err != nil {
+		return err
+	}
+	limit := f.Limit
+	if limit <= 0 {
+		limit = defaultLimit
+	}
+	read := e.parsed(func(ev Event) bool {
+		if ev.Time.Before(f.Since) {
+			return true
+		}
+		limit--
+		return each(ev) && limit > 0
+	})
+	if f.From > 0 {
+		return e.records.Read(ctx, store.Start{Seq: f.From}, prefix, read)
+	}
+	return e.records.Newest(ctx, uint64(limit), prefix, read)
+}
+
+// Follow calls each for the events from f.From on, and for each new one, until
+// ctx ends or each returns an error, which is returned. From 0 it starts with
+// the first new event. Events wait in the store, not in memory, for as long as
+// each takes; Follow goes on by itself when the store was away.
+//
+// To go on after an interruption: f.From is the Seq of the last event seen + 1.
+func (e *Events) Follow(ctx context.Context, f Filter, each func(Event) error) error {
+	prefix, err := f.prefix()
+	if err != nil {
+		return err
+	}
+	return e.records.Follow(ctx, f.From, prefix, func(r store.Record) error {
+		ev, err := parseRecord(r)
+		if err != nil {
+			e.broken(r, err)
+			return nil
+		}
+		return each(ev)
+	})
+}
+
+// Purge removes all events of a device of the account. What the device reports
+// while Purge runs may remain: end its session first.
+func (e *Events) Purge(ctx context.Context, account, device string) error {
+	if device == "" {
+		return errors.New("purge events: no device given")
+	}
+	prefix, err := Filter{Account: account, Device: device}.prefix()
+	if err != nil {
+		return err
+	}
+	return e.records.Purge(ctx, prefix)
+}
+
+// parsed makes a reader of records of a reader of events. A record that cannot
+// be read is reported and left out.
+func (e *Events) parsed(each func(Event) bool) func(store.Record) bool {
+	return func(r store.Record) bool {
+		ev, err := parseRecord(r)
+		if err != nil {
+			e.broken(r, err)
+			return true
+		}
+		return each(ev)
+	}
+}
+
+func (e *Events) broken(r store.Record, err error) {
+	e.log.Error("event is unreadable and left out", "seq", r.Seq, "err", err)
+}
+
+// prefix is the first tokens of the keys that f selects.
+func (f Filter) prefix() ([]string, error) {
+	if err := check(f.Account, f.Device+"x", f.Href+"x"); err != nil {
+		return nil, err
+	}
+	switch {
+	case f.Device == "" && f.Href == "":
+		return []string{f.Account}, nil
+	case f.Href == "":
+		return []string{f.Account, f.Device}, nil
+	case f.Device == "":
+		return []string{f.Account, store.Any, f.Href}, nil
+	}
+	return []string{f.Account, f.Device, f.Href}, nil
+}
+
+// check refuses what cannot be a part of an event's key.
+func check(account, device, href string) error {
+	if account == "" || device == "" || href == "" {
+		return fmt.Errorf("event: account %q, device %q or href %q is missing", account, device, href)
+	}
+	if strings.Contains(account+device+href, "\x00") {
+		return oic.Errorf(oic.BadRequest, "a NUL character in a name")
+	}
+	return nil
+}
