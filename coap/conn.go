@@ -1,0 +1,389 @@
+package coap
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Config says how one end of a connection behaves. Zero values work.
+type Config struct {
+	Handler    Handler       // answers the peer's requests; nil: 4.04 to all
+	TLS        *tls.Config   // nil: plain. No NextProtos means {ALPN}, at the cost of a copy for each connection
+	MaxMessage int           // options and payload taken, bytes, announced in the CSM; 0: 262,144
+	KeepAlive  time.Duration // silence from the peer before a Ping; 0: 20 s; negative: never
+	Patience   time.Duration // further silence before the connection counts as lost; 0: 10 s
+	Log        *slog.Logger  // nil: slog.Default()
+}
+
+// What the zero values of Config stand for.
+const (
+	DefaultMaxMessage = 262144
+	DefaultKeepAlive  = 20 * time.Second
+	DefaultPatience   = 10 * time.Second
+)
+
+var (
+	// ErrClosed is in the chain of every error that says: this connection is
+	// over, or was closed from this side. Conn.Err tells why.
+	ErrClosed = errors.New("coap: connection closed")
+
+	// ErrSilent ends a connection whose peer gave no sign of life for
+	// Config.KeepAlive and Config.Patience together.
+	ErrSilent = errors.New("coap: no sign of life from the peer")
+
+	// ErrUnfinished ends a connection on which a message was begun and not
+	// completed within 20 s.
+	ErrUnfinished = errors.New("coap: message unfinished for too long")
+
+	// ErrPanic ends a connection whose handler panicked.
+	ErrPanic = errors.New("coap: handler panicked")
+)
+
+// closedError is what open calls get when their connection ends.
+type closedError struct{ cause error }
+
+func (e closedError) Error() string   { return ErrClosed.Error() + ": " + e.cause.Error() }
+func (e closedError) Unwrap() []error { return []error{ErrClosed, e.cause} }
+
+// Conn is one end of a connection over TCP or TLS (RFC 8323). Both ends may
+// ask: Do and Observe send requests, Config.Handler answers the peer's. All
+// methods may be called from several goroutines.
+//
+// One goroutine, the one that calls Run, reads and answers. It holds no buffer
+// while it waits. Whoever sends writes to the socket himself; only while the
+// socket is full another goroutine waits for it.
+//
+//	link.read ──▶ step ──▶ Parse ──▶ dispatch ──▶ Handler
+//	  (waits)                           │            │ Reply
+//	                                    ▼            ▼
+//	         Do, Observe, Ping ──▶ queue of frames ──▶ link.try
+type Conn struct {
+	cfg    Config
+	nc     net.Conn
+	client bool
+	link   link
+	sec    *secure // nil: plain
+
+	born  time.Time
+	seen  atomic.Int64 // when the peer last sent anything, since born
+	busy  atomic.Bool  // a step is under way, or reading is stopped by us
+	limit atomic.Int64 // of the body of messages from the peer, bytes
+
+	partial []byte // the beginning of a message; only Run's goroutine uses it
+
+	ready   chan struct{} // closed when our CSM is in the queue and writing may begin
+	done    chan struct{} // closed when err is set
+	tasks   sync.WaitGroup
+	changed event // of anything below
+
+	mu       sync.Mutex // guards what follows, and changed
+	out      *buffer    // frames not yet given to the socket; nil: none
+	queued   int        // how many frames are in out
+	writing  bool       // someone writes, or writing must not begin yet
+	peer     peer
+	waiting  map[Token]waiter // requests of ours without their last response
+	pings    []*pingCall
+	open     []openItem // the peer's requests under way in x.Go, and Pings with Custody behind them
+	next     uint64     // the next token
+	released error      // *ReleaseError or ErrClosed: no new requests
+	running  bool       // Run was called
+	linger   bool       // the end is orderly: let the last frames arrive
+	err      error      // why it ended
+	ctx      context.Context
+	cancel   context.CancelFunc
+	keep     keepAlive
+	release  func() // tells Serve that the peer is known
+}
+
+// Client returns the end of nc that opened the connection. It does nothing on
+// the network: Run does.
+func Client(nc net.Conn, cfg Config) *Conn { return newConn(nc, cfg, true) }
+
+// Server returns the end of nc that accepted the connection. It does nothing
+// on the network: Run does.
+func Server(nc net.Conn, cfg Config) *Conn { return newConn(nc, cfg, false) }
+
+func newConn(nc net.Conn, cfg Config, client bool) *Conn {
+	c := &Conn{cfg: cfg, nc: nc, client: client, link: newLink(nc), born: time.Now(),
+		ready: make(chan struct{}), done: make(chan struct{}), next: rand.Uint64(), writing: true}
+	if c.cfg.MaxMessage <= 0 {
+		c.cfg.MaxMessage = DefaultMaxMessage
+	}
+	if c.cfg.KeepAlive == 0 {
+		c.cfg.KeepAlive = DefaultKeepAlive
+	}
+	if c.cfg.Patience <= 0 {
+		c.cfg.Patience = DefaultPatience
+	}
+	if c.cfg.Log == nil {
+		c.cfg.Log = slog.Default()
+	}
+	c.limit.Store(int64(c.cfg.MaxMessage))
+	if cfg.TLS != nil {
+		c.sec = newSecure(nc, c.link, cfg.TLS, client)
+		c.link = c.sec
+	}
+	return c
+}
+
+// Run shakes hands (at most 15 s with TLS), sends the CSM, and then reads and
+// answers until the connection ends. It returns why, after all goroutines of
+// the connection have ended:
+//
+//	ctx.Err()      ctx ended; the peer got a Release
+//	ErrClosed      Close, Shutdown or Abort was called
+//	io.EOF         the peer closed without a word
+//	*ReleaseError  the peer asked for an orderly end
+//	*AbortError    the peer found us at fault
+//	*FormatError   we found the peer at fault
+//	ErrSilent, ErrUnfinished, ErrPanic, or an error of the network or of TLS
+//
+// Run is called once.
+func (c *Conn) Run(ctx context.Context) error {
+	c.mu.Lock()
+	if c.running {
+		c.mu.Unlock()
+		panic("coap: Conn.Run called twice")
+	}
+	c.running = true
+	c.ctx = context.WithoutCancel(ctx)
+	c.mu.Unlock()
+
+	if ctx.Done() != nil {
+		ended := make(chan struct{})
+		stop := context.AfterFunc(ctx, func() { defer close(ended); c.leave(ctx.Err()) })
+		defer func() {
+			if !stop() {
+				<-ended
+			}
+		}()
+	}
+	if err := c.start(); err != nil {
+		c.fail(err)
+	} else {
+		c.loop()
+	}
+	c.finish()
+	return c.Err()
+}
+
+// start makes the connection usable: the handshake, then the CSM in front of
+// whatever waits in the queue.
+func (c *Conn) start() error {
+	if c.sec != nil {
+		if err := c.sec.handshake(); err != nil {
+			return err
+		}
+	}
+	c.seen.Store(int64(time.Since(c.born)))
+	if err := c.openQueue(); err != nil {
+		return err
+	}
+	c.startKeepAlive()
+	close(c.ready)
+	return nil
+}
+
+// loop waits for bytes and takes them, until the connection ends. The frames
+// that stay on the stack while it waits are this one's and those of link.read.
+func (c *Conn) loop() {
+	for {
+		b, err := c.link.read()
+		if err != nil {
+			c.fail(c.readError(err))
+			return
+		}
+		c.seen.Store(int64(time.Since(c.born)))
+		err = c.step(b.b)
+		b.free()
+		if err != nil {
+			c.fail(err)
+			return
+		}
+	}
+}
+
+// readError is why the connection ends when reading gave err.
+func (c *Conn) readError(err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.released != nil && errors.Is(err, io.EOF) {
+		return c.released
+	}
+	return err
+}
+
+// fail ends the connection at once, and because of err if this is the first
+// reason.
+func (c *Conn) fail(err error) {
+	c.mu.Lock()
+	linger := c.linger
+	c.setErr(err)
+	c.mu.Unlock()
+	if !linger {
+		c.nc.Close()
+	}
+}
+
+// setErr records the first reason for the end. c.mu is held.
+func (c *Conn) setErr(err error) {
+	if c.err != nil {
+		return
+	}
+	c.err = err
+	if c.cancel != nil {
+		c.cancel()
+	}
+	c.stopKeepAlive()
+	close(c.done)
+	c.changed.broadcast()
+}
+
+// conclude ends the connection because of err, and lets what is queued arrive
+// before the socket is closed.
+func (c *Conn) conclude(err error) {
+	c.mu.Lock()
+	c.concludeLocked(err)
+	c.mu.Unlock()
+}
+
+func (c *Conn) concludeLocked(err error) {
+	if c.err != nil {
+		return
+	}
+	if !c.running {
+		c.setErr(err)
+		c.nc.Close()
+		return
+	}
+	c.linger = true
+	c.setErr(err)
+	c.nc.SetReadDeadline(time.Unix(1, 0)) // wakes Run's goroutine, which goes on in finish
+}
+
+// finish ends everything that belongs to the connection, on Run's goroutine.
+func (c *Conn) finish() {
+	c.mu.Lock()
+	linger := c.linger
+	c.mu.Unlock()
+	if linger {
+		c.lingerClose()
+	}
+	c.nc.Close()
+	c.endCalls()
+	c.tasks.Wait()
+	c.mu.Lock()
+	c.out.free()
+	c.out = nil
+	c.mu.Unlock()
+	c.partial = nil
+}
+
+// Times of an orderly end.
+const (
+	lingerWrite = 500 * time.Millisecond // for the last frames to leave
+	lingerRead  = 500 * time.Millisecond // for the peer to take them before a reset could destroy them
+	lingerBytes = 256 << 10              // taken and thrown away meanwhile
+)
+
+// lingerClose lets the last frames leave, says that no more will come, and
+// takes what the peer still sends for a short while: closing a socket with
+// unread bytes would reset it, and the peer might never see the last frames.
+func (c *Conn) lingerClose() {
+	if c.awaitDrained(lingerWrite) && c.sec != nil {
+		c.sec.closeNotify()
+	}
+	half, ok := c.nc.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	c.nc.SetReadDeadline(time.Now().Add(lingerRead))
+	for taken := 0; taken < lingerBytes; {
+		b, err := c.link.read()
+		if err != nil {
+			return
+		}
+		taken += len(b.b)
+		b.free()
+	}
+}
+
+// Close ends the connection at once and without a word.
+func (c *Conn) Close() error {
+	c.fail(ErrClosed)
+	return c.nc.Close()
+}
+
+// Done is closed when the connection has ended.
+func (c *Conn) Done() <-chan struct{} { return c.done }
+
+// Err is why the connection ended, as Run returns it; nil before that.
+func (c *Conn) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+// Ready is closed when the handshake is done and our CSM is on its way. Do and
+// Observe may be called before: their requests wait.
+func (c *Conn) Ready() <-chan struct{} { return c.ready }
+
+// LastSeen is when the peer last sent anything: before the first bytes, when
+// the connection was made.
+func (c *Conn) LastSeen() time.Time { return c.born.Add(time.Duration(c.seen.Load())) }
+
+// LocalAddr is the address of this end.
+func (c *Conn) LocalAddr() net.Addr { return c.nc.LocalAddr() }
+
+// RemoteAddr is the address of the peer.
+func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
+
+// TLS describes the TLS session; nil if the connection is plain or the
+// handshake is not done.
+func (c *Conn) TLS() *tls.ConnectionState {
+	if c.sec == nil {
+		return nil
+	}
+	select {
+	case <-c.ready:
+		state := c.sec.tls.ConnectionState()
+		return &state
+	default:
+		return nil
+	}
+}
+
+// closed is what a call gets that came too late. c.mu is held.
+func (c *Conn) closed() error {
+	if c.err == nil || c.err == ErrClosed {
+		return c.err
+	}
+	return closedError{c.err}
+}
+
+// event is a condition that can be waited for together with other channels.
+// It costs nothing while nobody waits. A mutex guards it.
+type event struct{ ch chan struct{} }
+
+// wait returns a channel that the next broadcast closes.
+func (e *event) wait() <-chan struct{} {
+	if e.ch == nil {
+		e.ch = make(chan struct{})
+	}
+	return e.ch
+}
+
+func (e *event) broadcast() {
+	if e.ch != nil {
+		close(e.ch)
+		e.ch = nil
+	}
+}

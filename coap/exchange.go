@@ -1,0 +1,177 @@
+package coap
+
+import (
+	"context"
+	"sync"
+)
+
+// Handler answers the requests of a peer.
+//
+// Serve is called on the connection's goroutine, for one request at a time in
+// the order of their arrival. What it answers before it returns goes out in
+// one write together with all else that one read brought. Slow work goes to
+// Exchange.Go. Conn.Do and Conn.Ping must not be called from Serve: they would
+// wait for the goroutine that they run on.
+type Handler interface{ Serve(x *Exchange) }
+
+// HandlerFunc is a function that is a Handler.
+type HandlerFunc func(x *Exchange)
+
+// Serve calls f.
+func (f HandlerFunc) Serve(x *Exchange) { f(x) }
+
+// maxOpen is how many requests of a peer may be under way in Exchange.Go.
+// Beyond, the connection is not read.
+const maxOpen = 64
+
+// Exchange is one request of the peer and the way to answer it.
+type Exchange struct {
+	conn     *Conn
+	req      Message
+	detached bool // in the hands of Go
+	tasks    int  // how many of Go's functions run; conn.mu guards it
+}
+
+var exchanges = sync.Pool{New: func() any { return new(Exchange) }}
+
+func newExchange(c *Conn) *Exchange {
+	x := exchanges.Get().(*Exchange)
+	x.conn = c
+	return x
+}
+
+// free gives x back, unless functions of Go may still use it.
+func (x *Exchange) free() {
+	if x.detached {
+		return
+	}
+	x.conn = nil
+	x.req.Reset()
+	exchanges.Put(x)
+}
+
+// Request is what the peer asks. It and all it refers to is valid until Serve
+// returns. In a function given to Go the message is valid too, but slices
+// taken from it before Go was called are not.
+func (x *Exchange) Request() *Message { return &x.req }
+
+// Conn is the connection of the peer.
+func (x *Exchange) Conn() *Conn { return x.conn }
+
+// Reply answers the request, with resp and the token of the request. resp is
+// not changed and may be used again afterwards. Reply is called once, or not
+// at all if the request is to stay without an answer.
+//
+// The error is ErrTooLarge if the peer does not take so long a message: then
+// nothing was sent, and something shorter may be. It is ErrClosed if the
+// connection has ended.
+func (x *Exchange) Reply(resp *Message) error {
+	m := *resp
+	m.Token = x.req.Token
+	if x.detached {
+		return x.conn.Send(context.Background(), &m)
+	}
+	return x.conn.answer(&m)
+}
+
+// Go runs f on another goroutine, for work that takes time. ctx ends with the
+// connection. While 64 such functions run for one connection, it is not read.
+// Go is called from Serve only.
+func (x *Exchange) Go(f func(ctx context.Context)) {
+	c := x.conn
+	if !x.detached {
+		x.detached = true
+		x.req = *x.req.Clone()
+	}
+	c.mu.Lock()
+	if c.cancel == nil {
+		c.ctx, c.cancel = context.WithCancel(c.ctx)
+		if c.err != nil {
+			c.cancel()
+		}
+	}
+	ctx := c.ctx
+	if x.tasks++; x.tasks == 1 {
+		c.open = append(c.open, openItem{x: x})
+	}
+	c.mu.Unlock()
+	c.tasks.Go(func() {
+		defer x.done()
+		f(ctx)
+	})
+}
+
+// done is the end of one function of Go.
+func (x *Exchange) done() {
+	c := x.conn
+	if p := recover(); p != nil {
+		c.logPanic(p)
+		c.fail(ErrPanic)
+	}
+	c.mu.Lock()
+	if x.tasks--; x.tasks == 0 {
+		c.closeItem(x)
+	}
+	c.flushLocked()
+}
+
+// openItem is a request under way in Exchange.Go, or a Ping with Custody that
+// waits for those in front of it.
+type openItem struct {
+	x    *Exchange // nil: a Ping
+	ping Token
+}
+
+// closeItem removes x from what is open, and answers the Pings that waited for
+// it. c.mu is held.
+func (c *Conn) closeItem(x *Exchange) {
+	for i := range c.open {
+		if c.open[i].x == x {
+			c.open = append(c.open[:i], c.open[i+1:]...)
+			break
+		}
+	}
+	for len(c.open) > 0 && c.open[0].x == nil {
+		c.enqueue(pong(c.open[0].ping, true))
+		c.open = append(c.open[:0], c.open[1:]...)
+	}
+	if len(c.open) == 0 {
+		c.open = nil
+	}
+	c.changed.broadcast()
+}
+
+// serve has a request answered, when there is room for one more.
+func (c *Conn) serve(x *Exchange) error {
+	if err := c.awaitRoom(); err != nil {
+		return err
+	}
+	if c.cfg.Handler == nil {
+		return x.Reply(&Message{Code: NotFound})
+	}
+	c.cfg.Handler.Serve(x)
+	return nil
+}
+
+// awaitRoom waits while too many requests are under way. Nothing is read
+// meanwhile, so that the peer has to wait too.
+func (c *Conn) awaitRoom() error {
+	c.mu.Lock()
+	for c.err == nil && len(c.open) >= maxOpen {
+		c.flushLocked()
+		c.mu.Lock()
+		if c.err != nil || len(c.open) < maxOpen {
+			break
+		}
+		changed := c.changed.wait()
+		c.mu.Unlock()
+		select {
+		case <-changed:
+		case <-c.done:
+		}
+		c.mu.Lock()
+	}
+	err := c.err
+	c.mu.Unlock()
+	return err
+}

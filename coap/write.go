@@ -1,0 +1,284 @@
+package coap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+)
+
+// Bounds of what waits to be written on one connection.
+const (
+	maxQueued  = 256      // messages
+	maxPending = 1 << 20  // bytes
+	batchBytes = 64 << 10 // answers of one read that go out before the rest of it is taken
+)
+
+// writeTimeout is how long one write may wait for a peer that takes nothing.
+const writeTimeout = 10 * time.Second
+
+// ErrTooLarge says that a message is longer than its receiver takes.
+var ErrTooLarge = errors.New("coap: message too large for the peer")
+
+// errFull says that the queue is full and the caller must not wait.
+var errFull = errors.New("coap: too much waits to be sent")
+
+// Send sends m as it is; a notification, for example. It returns when m is
+// written or queued, and waits while the queue is full. m may be used again
+// afterwards.
+func (c *Conn) Send(ctx context.Context, m *Message) error {
+	for {
+		c.mu.Lock()
+		if c.err != nil || !c.full() {
+			err := c.enqueue(m)
+			c.flushLocked()
+			return err
+		}
+		room := c.changed.wait()
+		c.mu.Unlock()
+		select {
+		case <-room:
+		case <-c.done:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// full reports whether others than Run's goroutine must wait. c.mu is held.
+func (c *Conn) full() bool {
+	return c.out != nil && (c.queued >= maxQueued || len(c.out.b) >= maxPending)
+}
+
+// answer queues m, on Run's goroutine, which writes at the end of its step. It
+// waits if the peer sends requests and does not take the answers.
+func (c *Conn) answer(m *Message) error {
+	c.mu.Lock()
+	for c.err == nil && c.out != nil && (c.queued >= maxQueued || len(c.out.b) >= batchBytes) {
+		c.flushLocked()
+		c.mu.Lock()
+		if c.err != nil || !c.full() {
+			break
+		}
+		room := c.changed.wait()
+		c.mu.Unlock()
+		select {
+		case <-room:
+		case <-c.done:
+		}
+		c.mu.Lock()
+	}
+	err := c.enqueue(m)
+	c.mu.Unlock()
+	return err
+}
+
+// enqueue appends the frame of m to the queue, full or not. c.mu is held.
+func (c *Conn) enqueue(m *Message) error {
+	if c.err != nil {
+		return c.closed()
+	}
+	if c.out == nil {
+		c.out = borrow()
+	}
+	start := len(c.out.b)
+	b, err := m.Append(TCP, c.out.b)
+	if err != nil {
+		return err
+	}
+	size := len(b) - start
+	if limit := c.peer.limit(m.Code); size > limit {
+		return fmt.Errorf("%w: %d bytes, it takes %d", ErrTooLarge, size, limit)
+	}
+	if size < minFrame && !c.peer.SentCSM {
+		if b, err = lengthen(m, b[:start]); err != nil {
+			return err
+		}
+	}
+	c.out.b = b
+	c.queued++
+	return nil
+}
+
+// minFrame is the shortest frame that a peer without a CSM may get, bytes:
+// iotivity-lite reads that many before it looks at the length, and loses its
+// place in the stream if two frames are among them.
+const minFrame = 6
+
+// lengthen appends m, a message too short for minFrame, with a Max-Age of 60 s
+// in two bytes: that is what Max-Age is without the option (RFC 7252, section
+// 5.10.5), and a leading zero is allowed (section 3.2).
+func lengthen(m *Message, dst []byte) ([]byte, error) {
+	if !m.Code.IsResponse() {
+		return dst, fmt.Errorf("coap: %v with a token of %d bytes is too short for this peer", m.Code, m.Token.Len())
+	}
+	long := Message{Code: m.Code, Token: m.Token, Payload: m.Payload}
+	age := []byte{0, 60}
+	for _, o := range m.Options {
+		if o.Number != MaxAge {
+			long.Add(o.Number, o.Value)
+		} else if len(o.Value) < 4 {
+			age = append(make([]byte, 4-len(o.Value)), o.Value...)
+		}
+	}
+	long.Add(MaxAge, age)
+	return long.Append(TCP, dst)
+}
+
+// openQueue puts the CSM in front of what is queued and lets writing begin.
+func (c *Conn) openQueue() error {
+	c.mu.Lock()
+	early := c.out
+	c.out = nil
+	queued := c.queued
+	if err := c.enqueue(c.csm()); err != nil {
+		c.mu.Unlock()
+		return err
+	}
+	if early != nil {
+		c.out.b = append(c.out.b, early.b...)
+		c.queued += queued
+		early.free()
+	}
+	c.writing = false
+	c.flushLocked()
+	return nil
+}
+
+// flushLocked writes what is queued, if nobody else does. c.mu is held; it is
+// unlocked.
+func (c *Conn) flushLocked() {
+	if c.writing || c.out == nil {
+		c.mu.Unlock()
+		return
+	}
+	c.writing = true
+	for c.out != nil {
+		b, apart := c.takeQueue()
+		c.mu.Unlock()
+		rest, begun, err := c.transmit(b.b, apart)
+		switch {
+		case err != nil:
+			b.free()
+			c.writeFailed(err) // and nobody writes any more
+			return
+		case len(rest) > 0 || c.link.pending():
+			c.tasks.Go(func() { c.drain(b, rest, begun, apart) })
+			return
+		}
+		b.free()
+		c.mu.Lock()
+	}
+	c.writing = false
+	c.changed.broadcast()
+	c.mu.Unlock()
+}
+
+// takeQueue takes all that is queued. c.mu is held.
+func (c *Conn) takeQueue() (b *buffer, apart bool) {
+	b = c.out
+	c.out, c.queued = nil, 0
+	c.changed.broadcast()
+	return b, !c.peer.SentCSM
+}
+
+// transmit writes as many of the frames as can be written without waiting:
+// each by itself if apart is set, for a peer that sent no CSM. It returns what
+// is left, and how many bytes of that belong to a frame, or to a batch, that
+// has been begun.
+func (c *Conn) transmit(frames []byte, apart bool) (rest []byte, begun int, err error) {
+	for len(frames) > 0 {
+		n := pieceLen(frames, apart)
+		wrote, err := c.link.try(frames[:n])
+		if err != nil {
+			return nil, 0, err
+		}
+		frames = frames[wrote:]
+		if wrote < n {
+			return frames, n - wrote, nil
+		}
+	}
+	return nil, 0, nil
+}
+
+// pieceLen is how much of b goes into one write: its first frame, or all.
+func pieceLen(b []byte, apart bool) int {
+	if !apart {
+		return len(b)
+	}
+	header, body, _ := streamLength(b)
+	return header + 1 + int(b[0]&15) + int(body)
+}
+
+// drain goes on writing, on a goroutine of its own, while the socket is full.
+// b is borrowed and holds rest.
+func (c *Conn) drain(b *buffer, rest []byte, begun int, apart bool) {
+	for {
+		err := c.writeAll(rest, begun, apart)
+		b.free()
+		if err != nil {
+			c.writeFailed(err)
+			return
+		}
+		c.mu.Lock()
+		if c.out == nil {
+			c.writing = false
+			c.changed.broadcast()
+			c.mu.Unlock()
+			return
+		}
+		b, apart = c.takeQueue()
+		c.mu.Unlock()
+		rest, begun = b.b, 0
+	}
+}
+
+// writeAll writes frames, waiting for each piece as long as writeTimeout
+// allows.
+func (c *Conn) writeAll(frames []byte, begun int, apart bool) error {
+	for {
+		n := begun
+		if n == 0 {
+			n = pieceLen(frames, apart)
+		}
+		if err := c.link.write(frames[:n], time.Now().Add(writeTimeout)); err != nil {
+			return err
+		}
+		if frames, begun = frames[n:], 0; len(frames) == 0 {
+			return nil
+		}
+	}
+}
+
+// writeFailed ends the connection. If the peer has closed it, what it sent
+// before is still to be read, and reading finds out by itself; that gets a
+// moment.
+func (c *Conn) writeFailed(err error) {
+	if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
+		c.nc.SetReadDeadline(time.Now().Add(lingerRead))
+		return
+	}
+	c.fail(fmt.Errorf("coap: write: %w", err))
+}
+
+// awaitDrained waits until everything queued is written, at most for d, and
+// reports whether it is.
+func (c *Conn) awaitDrained(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	for {
+		c.mu.Lock()
+		if c.out == nil && !c.writing {
+			c.mu.Unlock()
+			return true
+		}
+		changed := c.changed.wait()
+		c.mu.Unlock()
+		select {
+		case <-changed:
+		case <-timer.C:
+			return false
+		}
+	}
+}
