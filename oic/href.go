@@ -1,6 +1,13 @@
 package oic
 
-import "strings"
+import (
+	"net/url"
+	"strings"
+)
+
+// An href is URI text everywhere (RFC 7252, section 6.5), so that two hrefs of
+// the same resource are equal: what would be mistaken for a delimiter inside a
+// path segment or a query is percent-encoded.
 
 // SplitHref cuts an href into its path and its query, without the "?".
 func SplitHref(href string) (path, query string) {
@@ -8,9 +15,9 @@ func SplitHref(href string) (path, query string) {
 	return path, query
 }
 
-// Query calls each for every name=value of a query. Pairs are parted by "&",
-// and by ";" as IoTivity classic does; each pair may also come in an option of
-// its own, which the binding joins with "&".
+// Query calls each for every name=value of a query, percent-decoded. Pairs are
+// parted by "&", and by ";" as IoTivity classic does; each pair may also come
+// in an option of its own, which the binding joins with "&".
 func Query(query string, each func(name, value string)) {
 	for query != "" {
 		i := strings.IndexAny(query, "&;")
@@ -22,9 +29,17 @@ func Query(query string, each func(name, value string)) {
 		}
 		if pair != "" {
 			name, value, _ := strings.Cut(pair, "=")
-			each(name, value)
+			each(unescape(name), unescape(value))
 		}
 	}
+}
+
+// unescape decodes s; what is no percent-encoding stands for itself.
+func unescape(s string) string {
+	if plain, err := url.PathUnescape(s); err == nil {
+		return plain
+	}
+	return s
 }
 
 // QueryValues returns all values of name in a query.

@@ -53,6 +53,11 @@ type Identity struct {
 	Account string // the account that the asker belongs to
 	Device  string // the di, if the asker is a device
 	Admin   bool   // may manage accounts
+
+	// Credential names the token or grant that proved it, and is not itself a
+	// secret: what is revoked ends what it opened. It is empty inside the
+	// process.
+	Credential string
 }
 
 // Anonymous reports whether nothing was proved.

@@ -1,0 +1,215 @@
+package oiccoap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/farreach/farreach/coap"
+	"github.com/farreach/farreach/oic"
+)
+
+// Bounds of what a Client asks at once and waits for.
+const (
+	defaultTimeout = 10 * time.Second // for an answer, if the caller has no deadline
+	maxTimeout     = 60 * time.Second // for an answer, whatever the caller's deadline
+	maxAsked       = 32               // requests without an answer
+)
+
+// Client asks the peer of a connection. It is an oic.Observer, and may be used
+// by several goroutines.
+//
+// It speaks the way that iotivity-lite needs: content format 10000, in place of
+// 60 too, no blocks, and no critical option beyond OCF's own. A peer that
+// refuses these is asked again without them, and from then on spared.
+type Client struct {
+	conn  *coap.Conn
+	asked atomic.Int32
+	plain atomic.Bool // the peer does not know OCF's options
+}
+
+// NewClient returns a Client for the peer of conn.
+func NewClient(conn *coap.Conn) *Client { return &Client{conn: conn} }
+
+// Handle sends req to the peer and returns its answer. It waits 10 s if ctx has
+// no deadline, and at most 60 s. With 32 requests waiting, it refuses at once
+// with 5.03.
+//
+// oic.ErrOffline is in the chain of the error if the connection has ended.
+func (c *Client) Handle(ctx context.Context, req *oic.Request) (*oic.Response, error) {
+	if c.asked.Add(1) > maxAsked {
+		c.asked.Add(-1)
+		return nil, oic.Errorf(oic.Unavailable, "%d requests to the device are waiting", maxAsked)
+	}
+	defer c.asked.Add(-1)
+	ctx, cancel := context.WithTimeout(ctx, timeout(ctx))
+	defer cancel()
+	for {
+		plain := c.plain.Load()
+		m, err := c.conn.Do(ctx, message(req, plain))
+		if err != nil {
+			return nil, failure(ctx, err)
+		}
+		if !c.simplify(m.Code, plain) {
+			return FromResponse(m)
+		}
+	}
+}
+
+func timeout(ctx context.Context) time.Duration {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return defaultTimeout
+	}
+	return min(time.Until(deadline), maxTimeout)
+}
+
+// simplify reports whether a request is to be sent once more, because the peer
+// refused what only OCF has. It was not carried out then.
+func (c *Client) simplify(code coap.Code, plain bool) bool {
+	if plain || code != coap.BadOption && code != coap.NotAcceptable {
+		return false
+	}
+	c.plain.Store(true)
+	return true
+}
+
+// message is req for the wire, without a token. A plain one has no option
+// beyond RFC 7252, and asks for no content format that the caller did not name.
+func message(req *oic.Request, plain bool) *coap.Message {
+	m := &coap.Message{Code: method(req.Op), Payload: req.Body}
+	path, query := oic.SplitHref(req.Href)
+	m.SetPath(path)
+	if req.Op == oic.Create && oic.QueryValue(query, "if") != oic.IfCreate {
+		m.AddString(coap.URIQuery, "if="+oic.IfCreate)
+	}
+	m.SetQuery(query)
+	format, accept := req.Format, req.Accept
+	if !plain {
+		if format == oic.CBOR {
+			format = oic.OCF
+		}
+		if accept == oic.CBOR || accept == oic.NoFormat {
+			accept = oic.OCF
+		}
+	}
+	if len(req.Body) > 0 {
+		setFormat(m, format, !plain)
+	}
+	setAccept(m, accept, !plain)
+	return m
+}
+
+// failure is what the error of a connection means to oic's callers.
+func failure(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if errors.Is(err, coap.ErrTooLarge) {
+		return oic.Errorf(oic.TooLarge, "%v", err)
+	}
+	if _, ok := errors.AsType[*coap.FormatError](err); ok {
+		return oic.Errorf(oic.BadGateway, "%v", err)
+	}
+	return fmt.Errorf("%w: %w", oic.ErrOffline, err)
+}
+
+// Observe watches a resource of the peer.
+func (c *Client) Observe(ctx context.Context, req *oic.Request, each func(*oic.Response)) error {
+	for {
+		plain := c.plain.Load()
+		w := watch{client: c, plain: plain, news: make(chan struct{}, 1)}
+		if err := w.run(ctx, req, each); err != errSimplify {
+			return err
+		}
+	}
+}
+
+// errSimplify says that the peer is to be asked once more.
+var errSimplify = errors.New("refused the options of OCF")
+
+// watch is one observation of a resource of the peer: the connection's
+// goroutine puts the newest notification in, the observer takes it out.
+type watch struct {
+	client *Client
+	plain  bool
+	news   chan struct{} // has one when there is something below
+
+	mu     sync.Mutex // guards what follows
+	newest *oic.Response
+	err    error
+}
+
+func (w *watch) run(ctx context.Context, req *oic.Request, each func(*oic.Response)) error {
+	o, err := w.client.conn.Observe(message(req, w.plain), w.put)
+	if err != nil {
+		return failure(ctx, err)
+	}
+	first := time.NewTimer(timeout(ctx))
+	defer first.Stop()
+	for {
+		select {
+		case <-w.news:
+			first.Stop()
+		case <-first.C:
+			o.Cancel()
+			return context.DeadlineExceeded
+		case <-ctx.Done():
+			o.Cancel()
+			return ctx.Err()
+		}
+		resp, err := w.take()
+		if resp != nil {
+			each(resp)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (w *watch) take() (*oic.Response, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	resp := w.newest
+	w.newest = nil
+	return resp, w.err
+}
+
+// put is coap.Conn.Observe's each.
+func (w *watch) put(m *coap.Message, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err != nil {
+		return
+	}
+	switch {
+	case errors.Is(err, coap.ErrNotObserved):
+		w.err = oic.ErrNotObservable
+	case err != nil:
+		w.err = failure(context.Background(), err)
+	case w.client.simplify(m.Code, w.plain):
+		w.err = errSimplify
+	default:
+		w.keep(m)
+	}
+	select {
+	case w.news <- struct{}{}:
+	default:
+	}
+}
+
+// keep takes the answer out of m, in place of the one before. w.mu is held.
+func (w *watch) keep(m *coap.Message) {
+	resp, err := FromResponse(m)
+	if err != nil {
+		w.err = err
+		return
+	}
+	resp.Body = append([]byte(nil), resp.Body...)
+	resp.Last = !m.Options.Has(coap.Observe)
+	w.newest = resp
+}
