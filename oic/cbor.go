@@ -2,6 +2,7 @@ package oic
 
 import (
 	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"sync"
@@ -115,3 +116,35 @@ var mapType = reflect.TypeFor[map[string]any]()
 // fieldName is the name that a person knows a field by: "target" for
 // "sim.thermostat.target".
 func fieldName(s string) string { return s[strings.LastIndexByte(s, '.')+1:] }
+
+// Baseline returns rep, a map in CBOR of definite length, with the types and
+// interfaces of link in front of its members: what oic.if.baseline shows.
+func Baseline(rep []byte, link *Link) ([]byte, error) {
+	s := scanner{b: rep}
+	h, err := s.head()
+	if err != nil || h.major != majorMap || h.indefinite() {
+		return nil, fmt.Errorf("baseline of %s: the representation is not a map", link.Href)
+	}
+	size := len(rep) + 32
+	for _, list := range [][]string{link.Types, link.Interfaces} {
+		for _, t := range list {
+			size += len(t) + 3
+		}
+	}
+	out := appendHead(make([]byte, 0, size), majorMap, h.value+2)
+	out = appendTexts(appendText(out, "rt"), link.Types)
+	out = appendTexts(appendText(out, "if"), link.Interfaces)
+	return append(out, rep[s.at:]...), nil
+}
+
+func appendText(dst []byte, s string) []byte {
+	return append(appendHead(dst, majorText, uint64(len(s))), s...)
+}
+
+func appendTexts(dst []byte, list []string) []byte {
+	dst = appendHead(dst, majorArray, uint64(len(list)))
+	for _, s := range list {
+		dst = appendText(dst, s)
+	}
+	return dst
+}
