@@ -1,0 +1,142 @@
+package apiclient
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/farreach/farreach/internal/secret"
+)
+
+// Device is one device as the directory knows it.
+type Device struct {
+	ID      string    `json:"di"`
+	Name    string    `json:"name"`
+	Type    string    `json:"type"`
+	Account string    `json:"account"`
+	State   string    `json:"state"` // reachable, offline, unknown
+	Since   time.Time `json:"since"`
+	Proven  time.Time `json:"proven"`
+	Links   []Link    `json:"links"`
+}
+
+// Link is one resource of a device.
+type Link struct {
+	Href  string   `json:"href"`
+	Types []string `json:"rt"`
+}
+
+// Event is one report of a device.
+type Event struct {
+	Seq     uint64          `json:"seq"`
+	Time    time.Time       `json:"time"`
+	Account string          `json:"account,omitempty"`
+	Device  string          `json:"di"`
+	Name    string          `json:"name,omitempty"`
+	Href    string          `json:"href"`
+	Rep     json.RawMessage `json:"rep"`
+}
+
+// Filter chooses among events. The zero Filter chooses all.
+type Filter struct {
+	Device string    // di
+	Href   string    // path
+	Since  time.Time // zero: from the first one kept
+	Limit  int       // 0: as many as the server gives at once
+}
+
+func (f Filter) query() url.Values {
+	q := url.Values{}
+	add := func(name, value string) {
+		if value != "" {
+			q.Set(name, value)
+		}
+	}
+	add("device", f.Device)
+	add("href", f.Href)
+	if !f.Since.IsZero() {
+		add("since", f.Since.UTC().Format(time.RFC3339Nano))
+	}
+	if f.Limit > 0 {
+		add("limit", strconv.Itoa(f.Limit))
+	}
+	return q
+}
+
+// Code is a one-time pairing code.
+type Code struct {
+	Code    secret.String `json:"code"`
+	Expires time.Time     `json:"expires"`
+}
+
+// Account is one user's account.
+type Account struct {
+	Name  string `json:"name"`
+	Admin bool   `json:"admin"`
+}
+
+// Devices lists the devices that the token's account may see.
+func (c *Client) Devices(ctx context.Context) ([]Device, error) {
+	var answer struct {
+		Devices []Device `json:"devices"`
+	}
+	err := c.call(ctx, http.MethodGet, "/devices", nil, nil, &answer)
+	return answer.Devices, err
+}
+
+// Forget takes a device out of its account.
+func (c *Client) Forget(ctx context.Context, di string) error {
+	return c.call(ctx, http.MethodDelete, "/devices/"+url.PathEscape(di), nil, nil, nil)
+}
+
+// Events lists what was reported, oldest first.
+func (c *Client) Events(ctx context.Context, f Filter) ([]Event, error) {
+	var answer struct {
+		Events []Event `json:"events"`
+	}
+	err := c.call(ctx, http.MethodGet, "/events", f.query(), nil, &answer)
+	return answer.Events, err
+}
+
+// NewCode makes a pairing code.
+func (c *Client) NewCode(ctx context.Context) (Code, error) {
+	var code Code
+	err := c.call(ctx, http.MethodPost, "/pairing-codes", nil, struct{}{}, &code)
+	return code, err
+}
+
+// Accounts lists the accounts of the server.
+func (c *Client) Accounts(ctx context.Context) ([]Account, error) {
+	var answer struct {
+		Accounts []Account `json:"accounts"`
+	}
+	err := c.call(ctx, http.MethodGet, "/accounts", nil, nil, &answer)
+	return answer.Accounts, err
+}
+
+// credentials is the body that makes or changes an account. The password is a
+// string here because a secret.String would be sent as stars.
+type credentials struct {
+	Name     string `json:"name,omitempty"`
+	Password string `json:"password"`
+	Admin    bool   `json:"admin,omitempty"`
+}
+
+// AddAccount makes an account.
+func (c *Client) AddAccount(ctx context.Context, name string, password secret.String, admin bool) error {
+	return c.call(ctx, http.MethodPost, "/accounts", nil, credentials{name, password.Reveal(), admin}, nil)
+}
+
+// SetPassword changes the password of an account.
+func (c *Client) SetPassword(ctx context.Context, name string, password secret.String) error {
+	path := "/accounts/" + url.PathEscape(name) + "/password"
+	return c.call(ctx, http.MethodPut, path, nil, credentials{Password: password.Reveal()}, nil)
+}
+
+// RemoveAccount deletes an account with all its devices.
+func (c *Client) RemoveAccount(ctx context.Context, name string) error {
+	return c.call(ctx, http.MethodDelete, "/accounts/"+url.PathEscape(name), nil, nil, nil)
+}
