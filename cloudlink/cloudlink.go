@@ -63,12 +63,7 @@ type Refresh struct {
 }
 
 // Publication is a device with its resources.
-type Publication struct {
-	Device string     `json:"di"`
-	Name   string     `json:"n,omitempty"`
-	TTL    int        `json:"ttl"` // seconds; 0: until unpublished
-	Links  []oic.Link `json:"links"`
-}
+type Publication = oic.LinkSet
 
 // Backend is the cloud behind a Server: it decides who may do what, and
 // remembers. Its methods are called from several goroutines at once.

@@ -1,14 +1,19 @@
 package cloudlink
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
+	"net"
+	"sync"
 	"time"
 
-	"github.com/farreach/farreach/internal/secret"
+	"github.com/farreach/farreach/coap"
 	"github.com/farreach/farreach/oic"
+	"github.com/farreach/farreach/oic/oiccoap"
 )
 
 // ServerInfo says which server to connect to. It comes from the application.
@@ -19,91 +24,168 @@ type ServerInfo struct {
 	Handler   oic.Handler   // answers the server's requests; nil: 4.04 to all
 	KeepAlive time.Duration // silence before a Ping; 0: 20 s; negative: never
 	Log       *slog.Logger  // nil: slog.Default()
+
+	// Dial opens the TCP connection; nil: a net.Dialer does.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Link is one connection to a server, dialled by us; once it stands, both ends
 // may ask. All its methods may be called from several goroutines at once.
-type Link struct{}
+type Link struct {
+	conn *coap.Conn
+	peer *oiccoap.Client // the server's resources
+	asks oiccoap.Server  // the server's requests
+	info ServerInfo
 
-// Connect dials the server. After it returned, requests from the server are
-// answered with info.Handler; nothing is signed in yet.
+	ended chan struct{} // closed when the connection's goroutines have ended
+
+	mu sync.Mutex // guards in
+	in Login      // who is signed in; zero: nobody
+}
+
+// connectTime is how long a dial and the handshake may take together.
+const connectTime = 30 * time.Second
+
+// Connect dials the server, within 30 s. After it returned, requests from the
+// server are answered with info.Handler; nothing is signed in yet. The caller
+// ends the link with Disconnect or Close, whatever else ends it before.
 func Connect(ctx context.Context, info ServerInfo) (*Link, error) {
-	return nil, errors.ErrUnsupported
+	ctx, cancel := context.WithTimeout(ctx, connectTime)
+	defer cancel()
+	l, err := connect(ctx, info)
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", info.URI, err)
+	}
+	return l, nil
 }
 
-// Registration is what a device tells a cloud about itself.
-type Registration struct {
-	Device string        // di: a UUID
-	Name   string        // for people
-	App    string        // the application that registers the device; may be empty
-	Links  []oic.Link    // what to publish
-	Code   secret.String // pairing code to sign up with, if State has no grant
-
-	State State             // of an earlier registration; zero: none
-	Save  func(State) error // keeps each new State before it is relied upon; nil: not kept
+func connect(ctx context.Context, info ServerInfo) (*Link, error) {
+	u, err := coap.ParseURI(info.URI)
+	if err != nil {
+		return nil, err
+	}
+	if u.Transport != coap.TCP {
+		return nil, errors.New("the scheme must be coap+tcp or coaps+tcp")
+	}
+	info.Log = cmp.Or(info.Log, slog.Default())
+	if info.Dial == nil {
+		info.Dial = new(net.Dialer).DialContext
+	}
+	nc, err := info.Dial(ctx, "tcp", u.Addr())
+	if err != nil {
+		return nil, err
+	}
+	l := newLink(nc, u, info)
+	select {
+	case <-l.conn.Ready(): // the first request need not wait for the server's CSM (rule 23)
+		return l, nil
+	case <-l.conn.Done():
+		err = l.conn.Err()
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	l.Close()
+	return nil, err
 }
 
-// Register signs the device up if it never was, signs it in, and publishes
-// what changed since the last time. It returns the new State.
-func (l *Link) Register(ctx context.Context, r Registration) (State, error) {
-	return State{}, errors.ErrUnsupported
+func newLink(nc net.Conn, u coap.URI, info ServerInfo) *Link {
+	l := &Link{info: info, ended: make(chan struct{})}
+	cfg := coap.Config{KeepAlive: info.KeepAlive, Log: info.Log}
+	if info.Handler != nil {
+		cfg.Handler = l
+	}
+	if u.Secure {
+		cfg.TLS = clientTLS(info.TLS, u.Host)
+	}
+	l.conn = coap.Client(nc, cfg)
+	l.peer = oiccoap.NewClient(l.conn)
+	go func() {
+		defer close(l.ended)
+		l.conn.Run(context.Background())
+	}()
+	return l
 }
 
-// SignUp asks for the device to be taken into the account of the code.
-func (l *Link) SignUp(ctx context.Context, s SignUp) (Grant, error) {
-	return Grant{}, errors.ErrUnsupported
+// clientTLS is cfg with what the protocol asks for.
+func clientTLS(cfg *tls.Config, host string) *tls.Config {
+	if cfg == nil {
+		cfg = &tls.Config{}
+	}
+	cfg = cfg.Clone()
+	cfg.MinVersion = max(cfg.MinVersion, tls.VersionTLS12)
+	cfg.NextProtos = []string{alpn}
+	cfg.ServerName = cmp.Or(cfg.ServerName, host)
+	return cfg
 }
 
-// SignIn proves who we are, for the life of the link or until the time it
-// returns; the zero time is for ever.
-func (l *Link) SignIn(ctx context.Context, in Login) (time.Time, error) {
-	return time.Time{}, errors.ErrUnsupported
+// Serve implements coap.Handler: the server asks.
+func (l *Link) Serve(x *coap.Exchange) {
+	l.asks.Serve(x, l.info.Handler, oic.Identity{Account: l.login().Account})
 }
 
-// SignOut takes a SignIn back.
-func (l *Link) SignOut(ctx context.Context) error { return errors.ErrUnsupported }
-
-// Refresh exchanges a refresh token for a new grant.
-func (l *Link) Refresh(ctx context.Context, r Refresh) (Grant, error) {
-	return Grant{}, errors.ErrUnsupported
+// post sends a document to a resource of the server and reads the answer into
+// to, unless that is nil.
+func (l *Link) post(ctx context.Context, path string, doc, to any) error {
+	body, err := oic.Encode(oic.OCF, doc)
+	if err != nil {
+		return err
+	}
+	resp, err := l.peer.Handle(ctx, &oic.Request{
+		Op: oic.Update, Href: path, Format: oic.OCF, Accept: oic.OCF, Body: body,
+	})
+	if err != nil || to == nil {
+		return err
+	}
+	if err := oic.Decode(resp.Format, resp.Body, to); err != nil {
+		return fmt.Errorf("the answer: %v", err) // not a refusal
+	}
+	return nil
 }
 
-// SignOff takes the device out of its account.
-func (l *Link) SignOff(ctx context.Context) error { return errors.ErrUnsupported }
-
-// Publish tells the directory of the device's resources. The answer has the
-// instance numbers that the directory gave them.
-func (l *Link) Publish(ctx context.Context, p Publication) (Publication, error) {
-	return Publication{}, errors.ErrUnsupported
+func (l *Link) login() Login {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.in
 }
 
-// Unpublish takes resources out of the directory, by instance number.
-func (l *Link) Unpublish(ctx context.Context, device string, ins []int64) error {
-	return errors.ErrUnsupported
+func (l *Link) setLogin(in Login) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.in = in
 }
-
-// Discover lists the devices that who is signed in may see, with the hrefs as
-// they are on the device.
-func (l *Link) Discover(ctx context.Context) ([]Publication, error) {
-	return nil, errors.ErrUnsupported
-}
-
-// Device returns the device di behind the server. Whether it exists shows when
-// it is asked.
-func (l *Link) Device(di string) oic.Observer { return nil }
-
-// Peer returns the server itself.
-func (l *Link) Peer() oic.Observer { return nil }
 
 // Done is closed when the link has ended.
-func (l *Link) Done() <-chan struct{} { return nil }
+func (l *Link) Done() <-chan struct{} { return l.conn.Done() }
 
 // Err says why the link ended; nil while it stands.
-func (l *Link) Err() error { return nil }
+func (l *Link) Err() error { return l.conn.Err() }
 
 // LastSeen is when the server last gave a sign of life.
-func (l *Link) LastSeen() time.Time { return time.Time{} }
+func (l *Link) LastSeen() time.Time { return l.conn.LastSeen() }
 
-// Disconnect ends the link properly: it signs out, says goodbye, and waits for
-// the server to close, all within 5 s.
-func (l *Link) Disconnect(ctx context.Context) error { return errors.ErrUnsupported }
+// disconnectTime bounds Disconnect.
+const disconnectTime = 5 * time.Second
+
+// Disconnect ends the link properly: it signs out if it is signed in, sends a
+// Release, and closes when what is under way is done, all within 5 s. The
+// error says what of this did not work; the link is closed in any case.
+func (l *Link) Disconnect(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, disconnectTime)
+	defer cancel()
+	var err error
+	if l.login() != (Login{}) && l.Err() == nil {
+		err = l.SignOut(ctx)
+	}
+	if err == nil && l.Err() == nil {
+		err = l.conn.Shutdown(ctx)
+	}
+	l.Close()
+	return err
+}
+
+// Close ends the link at once and without a word.
+func (l *Link) Close() error {
+	l.conn.Close()
+	<-l.ended
+	return nil
+}

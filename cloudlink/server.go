@@ -1,12 +1,16 @@
 package cloudlink
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
-	"errors"
 	"log/slog"
 	"net"
+	"net/netip"
+	"slices"
 	"time"
+
+	"github.com/farreach/farreach/coap"
 )
 
 // ServerConfig says how a cloud meets its devices. Only Backend has no default.
@@ -27,17 +31,83 @@ type ServerConfig struct {
 	Log       *slog.Logger  // nil: slog.Default()
 }
 
+// The limits of docs/threats.md, section 3.2.
+const (
+	maxUnsigned = 16_384  // message, before sign-in, bytes
+	maxSigned   = 262_144 // message, after sign-in, bytes
+
+	signInTime     = 30 * time.Second // until signed in
+	requestTime    = 10 * time.Second // for a device to answer
+	maxRequestTime = 60 * time.Second // when the caller is more patient
+	maxObserved    = 256              // observations of a device
+	maxLinks       = 512              // published by a device
+	maxPublication = 64 << 10         // a device's entry in the directory, bytes
+)
+
 // Server is the cloud's half. It may serve several listeners at once.
 type Server struct {
-	cfg ServerConfig
+	cfg  ServerConfig
+	log  *slog.Logger
+	room chan struct{} // one for each report that waits
 }
 
 // NewServer returns a Server for cfg.
-func NewServer(cfg ServerConfig) *Server { return &Server{cfg: cfg} }
+func NewServer(cfg ServerConfig) *Server {
+	cfg.SignIn = cmp.Or(cfg.SignIn, signInTime)
+	cfg.Request = min(cmp.Or(cfg.Request, requestTime), maxRequestTime)
+	return &Server{cfg: cfg, log: cmp.Or(cfg.Log, slog.Default()), room: make(chan struct{}, maxReports)}
+}
 
 // Serve accepts devices and people from ln until ctx ends: over TLS if
 // tlsConfig is not nil. It then says goodbye to all, waits at most 5 s for
 // them, and returns after the last of its goroutines has ended.
 func (s *Server) Serve(ctx context.Context, ln net.Listener, tlsConfig *tls.Config) error {
-	return errors.ErrUnsupported
+	if tlsConfig != nil {
+		tlsConfig = serverTLS(tlsConfig)
+	}
+	q := &reports{backend: s.cfg.Backend, log: s.log, room: s.room}
+	defer q.wait()
+	return coap.Serve(ctx, ln, func(nc net.Conn) *coap.Conn {
+		return s.accept(nc, tlsConfig, q)
+	})
+}
+
+// serverTLS is cfg with what the protocol asks for: a peer that offers other
+// protocols than coap is refused, one that offers none is not, for most
+// devices do not (rule 21).
+func serverTLS(cfg *tls.Config) *tls.Config {
+	cfg = cfg.Clone()
+	cfg.MinVersion = max(cfg.MinVersion, tls.VersionTLS12)
+	if !slices.Contains(cfg.NextProtos, alpn) {
+		cfg.NextProtos = append(slices.Clone(cfg.NextProtos), alpn)
+	}
+	return cfg
+}
+
+// alpn is the name of CoAP in TLS (RFC 8323, section 8.2).
+const alpn = "coap"
+
+func (s *Server) accept(nc net.Conn, tlsConfig *tls.Config, q *reports) *coap.Conn {
+	ss := newSession(s, q, nc.RemoteAddr())
+	ss.conn = coap.Server(nc, coap.Config{
+		Handler:    ss,
+		TLS:        tlsConfig,
+		MaxMessage: maxUnsigned,
+		KeepAlive:  s.cfg.KeepAlive,
+		Log:        ss.log,
+	})
+	ss.begin()
+	q.tasks.Go(func() {
+		<-ss.conn.Done()
+		ss.ended(ss.conn.Err())
+	})
+	return ss.conn
+}
+
+// addrOf is the address of a peer, without its port; zero for what has none.
+func addrOf(a net.Addr) netip.Addr {
+	if tcp, ok := a.(*net.TCPAddr); ok {
+		return tcp.AddrPort().Addr().Unmap()
+	}
+	return netip.Addr{}
 }

@@ -1,20 +1,28 @@
 package reach
 
-// Kind says what a person can do about an Error.
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/farreach/farreach/oic"
+)
+
+// Kind says what a person can do about an error.
 type Kind uint8
 
-// The kinds, in the order of the program's exit statuses.
+// The kinds.
 const (
 	Failed     Kind = iota // none of the others
 	Usage                  // the target makes no sense
-	NotFound               // no such device
-	Ambiguous              // more than one such device
-	NotAllowed             // 4.01, 4.03
+	NotFound               // there is no such device
+	Ambiguous              // there are several such devices
+	NotAllowed             // 4.01 or 4.03
 	NoConnect              // the server cannot be reached
 	Timeout                // no answer in time
 	Offline                // the device is not connected
-	Refused                // the device answered 4.xx
-	PeerFailed             // the device answered 5.xx
+	Refused                // 4.xx: the device, or something on the way, refused
+	PeerFailed             // 5.xx: the device, or something on the way, failed
 )
 
 // Error is a failure to reach something.
@@ -26,7 +34,49 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Err.Error() }
 
+// Unwrap returns what is behind the error.
 func (e *Error) Unwrap() error { return e.Err }
 
-// KindOf returns the kind of an error of this package, or of a device behind it.
-func KindOf(err error) Kind { return Failed }
+func usagef(hint, format string, args ...any) error {
+	return &Error{Kind: Usage, Err: fmt.Errorf(format, args...), Hint: hint}
+}
+
+// KindOf returns the kind of an error of this package, or of an oic.Handler
+// that it gave.
+func KindOf(err error) Kind {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Kind
+	}
+	if refusal, ok := errors.AsType[*oic.StatusError](err); ok {
+		return kindOfStatus(refusal.Status)
+	}
+	switch {
+	case errors.Is(err, oic.ErrOffline):
+		return Offline
+	case errors.Is(err, context.DeadlineExceeded):
+		return Timeout
+	}
+	return Failed
+}
+
+func kindOfStatus(s oic.Status) Kind {
+	switch {
+	case s == oic.Unauthorized || s == oic.Forbidden:
+		return NotAllowed
+	case s == oic.GatewayTimeout:
+		return Timeout
+	case s.Class() == 4:
+		return Refused
+	case s.Class() == 5:
+		return PeerFailed
+	}
+	return Failed
+}
+
+// HintOf returns what to try, or "".
+func HintOf(err error) string {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Hint
+	}
+	return ""
+}

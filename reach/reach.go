@@ -1,9 +1,9 @@
 // Package reach finds the way to a device: one oic.Observer for what a person
 // typed.
 //
-//	"lamp/a/light" ── ParseTarget ──▶ Target ──▶ Way.Device ── /oic/res ──▶ di
-//	coap+tcp://host/a/light ──▶ Target ──▶ Direct                           │
-//	                                                 oic.Observer ◀─────────┘
+//	"lamp/a/light" ── ParseTarget ──▶ Target ── Way.Device ──▶ di ──▶ oic.Observer
+//	                                              /oic/res of the cloud
+//	"coap+tcp://host/a/light" ──▶ Target ── Direct ─────────────▶ oic.Observer
 //
 // Today a device is reached through its cloud, or straight over CoAP on TCP or
 // TLS.
@@ -13,6 +13,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
 
 	"github.com/farreach/farreach/cloudlink"
@@ -23,45 +24,125 @@ import (
 // Config says where a person's devices are. Only Cloud, Account and Token have
 // no default.
 type Config struct {
-	Cloud   string // "coaps+tcp://host[:port]"
-	TLS     *tls.Config
-	Account string
+	Cloud   string        // "coaps+tcp://host[:port]"
+	TLS     *tls.Config   // nil: the system's roots
+	Account string        // the uid
 	Token   secret.String // an API token
 	Log     *slog.Logger  // nil: slog.Default()
 }
 
 // Way is an open way to all devices of an account.
-type Way struct{}
+type Way struct {
+	link *cloudlink.Link
+}
 
 // Dial connects to the cloud and signs in. The error is a *Error.
-func Dial(ctx context.Context, cfg Config) (*Way, error) { return nil, errors.ErrUnsupported }
+func Dial(ctx context.Context, cfg Config) (*Way, error) {
+	link, err := connect(ctx, cfg.Cloud, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := signIn(ctx, link, cfg); err != nil {
+		link.Close()
+		return nil, err
+	}
+	return &Way{link}, nil
+}
 
-// Device returns the device called name, which is a di, the beginning of one
-// that no other device shares, or the device's own name, and its di. The error
-// is a *Error of kind NotFound or Ambiguous, or as for Devices.
-func (w *Way) Device(ctx context.Context, name string) (oic.Observer, string, error) {
-	return nil, "", errors.ErrUnsupported
+func connect(ctx context.Context, uri string, cfg Config) (*cloudlink.Link, error) {
+	link, err := cloudlink.Connect(ctx, cloudlink.ServerInfo{URI: uri, TLS: cfg.TLS, Log: cfg.Log})
+	if err == nil {
+		return link, nil
+	}
+	e := &Error{Kind: NoConnect, Err: err, Hint: "is the server running, and is this its address?"}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		e.Hint = "the server's certificate is not one that this profile trusts"
+	}
+	return nil, e
+}
+
+func signIn(ctx context.Context, link *cloudlink.Link, cfg Config) error {
+	_, err := link.SignIn(ctx, cloudlink.Login{Account: cfg.Account, Access: cfg.Token})
+	if err == nil {
+		return nil
+	}
+	e := &Error{Kind: KindOf(err), Err: err}
+	if e.Kind == NotAllowed {
+		e.Hint = "the token of this profile is not valid any more, or not for this account"
+	}
+	return e
 }
 
 // Devices lists what can be reached.
 func (w *Way) Devices(ctx context.Context) ([]cloudlink.Publication, error) {
-	return nil, errors.ErrUnsupported
+	return w.link.Discover(ctx)
 }
 
+// Device returns the device called name, and its di. The name is a di, the
+// device's own name, or the beginning of a di that no other device shares. The
+// error is a *Error of kind NotFound or Ambiguous, or that of asking the cloud.
+func (w *Way) Device(ctx context.Context, name string) (oic.Observer, string, error) {
+	all, err := w.Devices(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	di, err := find(all, name)
+	if err != nil {
+		return nil, "", err
+	}
+	return w.link.Device(di), di, nil
+}
+
+// Done is closed when the way has ended, by Close or by the other end.
+func (w *Way) Done() <-chan struct{} { return w.link.Done() }
+
 // Close ends the way.
-func (w *Way) Close() error { return errors.ErrUnsupported }
+func (w *Way) Close() error { return w.link.Close() }
 
 // Server is a CoAP server that is reached straight.
-type Server struct{}
+type Server struct {
+	link *cloudlink.Link
+}
 
-// Direct connects to the CoAP server of t, whose scheme is coap+tcp or
-// coaps+tcp. If that is cfg's cloud, it signs in there. The error is a *Error.
+// Direct connects to the CoAP server of t, which must have a URI. If that is
+// cfg's cloud, it signs in there. The error is a *Error.
 func Direct(ctx context.Context, t Target, cfg Config) (*Server, error) {
-	return nil, errors.ErrUnsupported
+	if t.URI == "" {
+		return nil, usagef("", "%s is not a CoAP server's address", t)
+	}
+	link, err := connect(ctx, t.URI, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Cloud != "" && sameServer(t.URI, cfg.Cloud) {
+		if err := signIn(ctx, link, cfg); err != nil {
+			link.Close()
+			return nil, err
+		}
+	}
+	return &Server{link}, nil
 }
 
 // Observer returns what the server has.
-func (s *Server) Observer() oic.Observer { return nil }
+func (s *Server) Observer() oic.Observer { return s.link.Peer() }
+
+// Done is closed when the connection has ended, by Close or by the server.
+func (s *Server) Done() <-chan struct{} { return s.link.Done() }
 
 // Close ends the connection.
-func (s *Server) Close() error { return errors.ErrUnsupported }
+func (s *Server) Close() error { return s.link.Close() }
+
+// sameServer reports whether two URIs name one server. The scheme counts: a
+// token for TLS is not for a plain connection.
+func sameServer(a, b string) bool {
+	ta, err := ParseTarget(a)
+	if err != nil {
+		return false
+	}
+	tb, err := ParseTarget(b)
+	return err == nil && ta.URI == tb.URI
+}
+
+func notFound(name, hint string) error {
+	return &Error{Kind: NotFound, Err: fmt.Errorf("no device %q", name), Hint: hint}
+}

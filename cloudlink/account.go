@@ -1,0 +1,380 @@
+package cloudlink
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/farreach/farreach/internal/secret"
+	"github.com/farreach/farreach/oic"
+)
+
+// accountRequest is what is sent to the account resources. No field is in all
+// of them, and devices leave out what they can.
+type accountRequest struct {
+	Device     string `json:"di,omitempty"`
+	Account    string `json:"uid,omitempty"`
+	Provider   string `json:"authprovider,omitempty"`
+	Access     string `json:"accesstoken,omitempty"` // sign-up: the code (rule 20)
+	Code       string `json:"authcode,omitempty"`    // sign-up: the code, of IoTivity classic
+	Refresh    string `json:"refreshtoken,omitempty"`
+	GrantType  string `json:"granttype,omitempty"` // "refresh_token"
+	DeviceType string `json:"devicetype,omitempty"`
+	App        string `json:"x.farreach.appid,omitempty"`
+	Login      *bool  `json:"login,omitempty"` // nil: true
+}
+
+// grantAnswer answers a sign-up and a refresh. iotivity-lite takes a sign-up
+// without any of the first four, or a refresh without any of the first three,
+// for a failure.
+type grantAnswer struct {
+	Access   string `json:"accesstoken"`
+	Refresh  string `json:"refreshtoken"`
+	Expires  int64  `json:"expiresin"` // seconds; -1: never
+	Account  string `json:"uid,omitempty"`
+	Redirect string `json:"redirecturi,omitempty"`
+}
+
+// signInAnswer answers a sign-in.
+type signInAnswer struct {
+	Expires int64 `json:"expiresin"` // seconds; -1: never
+}
+
+// never is an expiresin without end (rule 27).
+const never = -1
+
+func expiresIn(t time.Time) int64 {
+	if t.IsZero() {
+		return never
+	}
+	return max(0, int64(time.Until(t)/time.Second))
+}
+
+func expiresAt(seconds int64) time.Time {
+	if seconds < 0 {
+		return time.Time{}
+	}
+	const year = 365 * 24 * 60 * 60
+	return time.Now().Add(time.Duration(min(seconds, 100*year)) * time.Second)
+}
+
+// SignUp asks for the device to be taken into the account of the code.
+func (l *Link) SignUp(ctx context.Context, s SignUp) (Grant, error) {
+	return l.grant(ctx, pathAccount, "sign up", s.Device, accountRequest{
+		Device: s.Device, Provider: s.Provider, Access: s.Code.Reveal(), DeviceType: s.DeviceType, App: s.App,
+	})
+}
+
+// Refresh exchanges a refresh token for a new grant.
+func (l *Link) Refresh(ctx context.Context, r Refresh) (Grant, error) {
+	g, err := l.grant(ctx, pathRefresh, "refresh", r.Device, accountRequest{
+		Device: r.Device, Account: r.Account, GrantType: "refresh_token", Refresh: r.Token.Reveal(),
+	})
+	g.Account = r.Account // whatever the answer says
+	return g, err
+}
+
+func (l *Link) grant(ctx context.Context, path, what, device string, req accountRequest) (Grant, error) {
+	var a grantAnswer
+	if err := l.post(ctx, path, req, &a); err != nil {
+		return Grant{}, fmt.Errorf("%s %s: %w", what, device, err)
+	}
+	if a.Access == "" || a.Refresh == "" || path == pathAccount && a.Account == "" {
+		return Grant{}, fmt.Errorf("%s %s: the answer lacks a token or the account", what, device)
+	}
+	return Grant{
+		Account: a.Account, Access: secret.String(a.Access), Refresh: secret.String(a.Refresh),
+		Expires: expiresAt(a.Expires), Redirect: a.Redirect,
+	}, nil
+}
+
+// SignIn proves who we are, for the life of the link or until the time it
+// returns; the zero time is for ever.
+func (l *Link) SignIn(ctx context.Context, in Login) (time.Time, error) {
+	login := true
+	a := signInAnswer{Expires: never}
+	err := l.post(ctx, pathSession, accountRequest{
+		Device: in.Device, Account: in.Account, Access: in.Access.Reveal(), Login: &login,
+	}, &a)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("sign in: %w", err)
+	}
+	l.setLogin(in)
+	return expiresAt(a.Expires), nil
+}
+
+// SignOut takes a SignIn back.
+func (l *Link) SignOut(ctx context.Context) error {
+	in, login := l.login(), false
+	err := l.post(ctx, pathSession, accountRequest{
+		Device: in.Device, Account: in.Account, Access: in.Access.Reveal(), Login: &login,
+	}, nil)
+	if err != nil {
+		return fmt.Errorf("sign out: %w", err)
+	}
+	l.setLogin(Login{})
+	return nil
+}
+
+// SignOff takes the device that is signed in out of its account. The server
+// closes the link after its answer (rule 29).
+func (l *Link) SignOff(ctx context.Context) error {
+	in := l.login()
+	query := url.Values{"di": {in.Device}, "uid": {in.Account}}
+	_, err := l.peer.Handle(ctx, &oic.Request{Op: oic.Delete, Href: pathAccount + "?" + query.Encode()})
+	if err != nil {
+		return fmt.Errorf("sign off %s: %w", in.Device, err)
+	}
+	l.setLogin(Login{})
+	return nil
+}
+
+func (s *session) signUp(ctx context.Context, req *oic.Request) (outcome, error) {
+	doc, err := s.accountRequest(req)
+	if err != nil {
+		return outcome{}, err
+	}
+	code := doc.Access
+	if code == "" {
+		code = doc.Code
+	}
+	if doc.Device == "" || code == "" {
+		return outcome{}, oic.Errorf(oic.BadRequest, "di and accesstoken are needed")
+	}
+	g, err := s.srv.cfg.Backend.SignUp(ctx, SignUp{
+		Device: doc.Device, Provider: doc.Provider, Code: secret.String(code),
+		DeviceType: doc.DeviceType, App: doc.App, From: req.From, Peer: s.peer,
+	})
+	if err != nil {
+		return outcome{}, err
+	}
+	return answer(req, oic.Changed, grantDoc(g))
+}
+
+func (s *session) refresh(ctx context.Context, req *oic.Request) (outcome, error) {
+	doc, err := s.accountRequest(req)
+	if err != nil {
+		return outcome{}, err
+	}
+	if doc.Device == "" || doc.Refresh == "" {
+		return outcome{}, oic.Errorf(oic.BadRequest, "di and refreshtoken are needed")
+	}
+	if doc.GrantType != "" && doc.GrantType != "refresh_token" {
+		return outcome{}, oic.Errorf(oic.BadRequest, "granttype must be refresh_token")
+	}
+	g, err := s.srv.cfg.Backend.Refresh(ctx, Refresh{
+		Account: doc.Account, Device: doc.Device, Token: secret.String(doc.Refresh), Peer: s.peer,
+	})
+	if err != nil {
+		return outcome{}, err
+	}
+	return answer(req, oic.Changed, grantDoc(g))
+}
+
+func grantDoc(g Grant) grantAnswer {
+	return grantAnswer{
+		Access: g.Access.Reveal(), Refresh: g.Refresh.Reveal(), Expires: expiresIn(g.Expires),
+		Account: g.Account, Redirect: g.Redirect,
+	}
+}
+
+func (s *session) signIn(ctx context.Context, req *oic.Request) (outcome, error) {
+	doc, err := s.accountRequest(req)
+	switch {
+	case err != nil:
+		return outcome{}, err
+	case doc.Login != nil && !*doc.Login:
+		return s.signOut(req, doc)
+	case doc.Access == "":
+		return outcome{}, oic.Errorf(oic.BadRequest, "accesstoken is needed")
+	}
+	start := time.Now()
+	who, until, err := s.srv.cfg.Backend.SignIn(ctx, Login{
+		Account: doc.Account, Device: doc.Device, Access: secret.String(doc.Access), Peer: s.peer,
+	})
+	if err != nil {
+		return outcome{}, err
+	}
+	if !strings.EqualFold(who.Device, doc.Device) {
+		return outcome{}, oic.Errorf(oic.Unauthorized, "the token is another's")
+	}
+	then, err := s.become(ctx, who, until)
+	if err != nil {
+		return outcome{}, err
+	}
+	s.log.Info("signed in", "account", who.Account, "device", who.Device,
+		"tls", s.conn.TLS() != nil, "took", time.Since(start))
+	out, err := answer(req, oic.Changed, signInAnswer{expiresIn(until)})
+	out.then = then
+	return out, err
+}
+
+// become makes who the one that is at the other end. then is for when the peer
+// knows it.
+func (s *session) become(ctx context.Context, who oic.Identity, until time.Time) (then func(), err error) {
+	s.mu.Lock()
+	before, attached := s.who, s.detach != nil
+	s.mu.Unlock()
+	if !before.Anonymous() && (before.Device != who.Device || before.Account != who.Account) {
+		return nil, oic.Errorf(oic.Forbidden, "this connection is signed in for another")
+	}
+	var detach func()
+	var links []oic.Link
+	if who.Device != "" && !attached {
+		if detach, links, err = s.srv.cfg.Backend.Attach(ctx, who, s); err != nil {
+			return nil, err
+		}
+	}
+	if !s.settle(who, until, detach) && detach != nil {
+		detach()
+		return nil, oic.ErrOffline
+	}
+	if before.Anonymous() {
+		s.conn.SetMaxMessage(maxSigned)
+	}
+	return func() { s.watch.add(links) }, nil
+}
+
+// settle keeps what become found out. It reports false if the connection is
+// over by now.
+func (s *session) settle(who oic.Identity, until time.Time, detach func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over {
+		return false
+	}
+	s.who, s.until = who, until
+	if detach != nil {
+		s.detach = detach
+	}
+	s.stopDeadline()
+	if !until.IsZero() {
+		// A request that comes right at the end is still answered, with 4.01.
+		s.setDeadline(time.Until(until)+expiryGrace, "session expired")
+	}
+	return true
+}
+
+// expiryGrace is how long a connection outlives its session.
+const expiryGrace = 500 * time.Millisecond
+
+func (s *session) signOut(req *oic.Request, doc accountRequest) (outcome, error) {
+	who := s.identity()
+	if who.Anonymous() {
+		return outcome{}, errSignIn
+	}
+	if err := same(who, doc.Account, doc.Device); err != nil {
+		return outcome{}, err
+	}
+	s.leave(s.srv.cfg.SignIn)
+	return answer(req, oic.Changed, struct{}{})
+}
+
+// leave makes the connection one that is not signed in, for at most d.
+func (s *session) leave(d time.Duration) {
+	s.mu.Lock()
+	detach := s.detach
+	s.who, s.detach = oic.Identity{}, nil
+	if !s.over {
+		s.setDeadline(d, "not signed in in time")
+	}
+	s.mu.Unlock()
+	s.watch.drop(nil)
+	s.asks.EndObservations(errSignIn)
+	if detach != nil {
+		detach()
+	}
+}
+
+func (s *session) signOff(ctx context.Context, req *oic.Request, query string) (outcome, error) {
+	device, account := oic.QueryValue(query, "di"), oic.QueryValue(query, "uid")
+	who := s.identity()
+	if who.Anonymous() {
+		token := oic.QueryValue(query, "accesstoken")
+		if device == "" || token == "" {
+			return outcome{}, oic.Errorf(oic.BadRequest, "di and accesstoken are needed")
+		}
+		if err := s.mayProve(device); err != nil {
+			return outcome{}, err
+		}
+		var err error
+		who, _, err = s.srv.cfg.Backend.SignIn(ctx, Login{
+			Account: account, Device: device, Access: secret.String(token), Peer: s.peer,
+		})
+		if err != nil {
+			return outcome{}, err
+		}
+	}
+	if who.Device == "" {
+		return outcome{}, oic.Errorf(oic.Forbidden, "only a device signs off")
+	}
+	if err := same(who, account, device); err != nil {
+		return outcome{}, err
+	}
+	if err := s.srv.cfg.Backend.SignOff(ctx, who); err != nil {
+		return outcome{}, err
+	}
+	s.leave(s.srv.cfg.SignIn)
+	return outcome{resp: &oic.Response{Status: oic.Deleted}, then: s.goodbye}, nil
+}
+
+// same refuses an account or a device that is named but is not who's.
+func same(who oic.Identity, account, device string) error {
+	if account != "" && account != who.Account || device != "" && !strings.EqualFold(device, who.Device) {
+		return oic.Errorf(oic.Forbidden, "this connection is signed in for another")
+	}
+	return nil
+}
+
+// accountRequest reads the body of req, and refuses it where nothing may be
+// proved.
+func (s *session) accountRequest(req *oic.Request) (doc accountRequest, err error) {
+	if len(req.Body) == 0 {
+		return doc, oic.Errorf(oic.BadRequest, "no payload")
+	}
+	if err := oic.Decode(format(req), req.Body, &doc); err != nil {
+		return doc, err
+	}
+	return doc, s.mayProve(doc.Device)
+}
+
+// mayProve refuses secrets that others could read, and a device other than the
+// one that the peer's certificate names (rule 22).
+func (s *session) mayProve(device string) error {
+	if s.plain() && !s.srv.cfg.AllowPlain {
+		return oic.Errorf(oic.Forbidden, "connect by TLS: coaps+tcp")
+	}
+	state := s.conn.TLS()
+	if state == nil || len(state.PeerCertificates) == 0 {
+		return nil
+	}
+	id, ok := strings.CutPrefix(state.PeerCertificates[0].Subject.CommonName, "uuid:")
+	if ok && !strings.EqualFold(id, device) {
+		return oic.Errorf(oic.Forbidden, "the certificate is another device's")
+	}
+	return nil
+}
+
+// format is the content format of an answer: that of the request's body, for
+// iotivity-lite closes on any other (rule 5), else what it accepts.
+func format(req *oic.Request) oic.ContentFormat {
+	switch {
+	case req.Format != oic.NoFormat:
+		return req.Format
+	case req.Accept != oic.NoFormat:
+		return req.Accept
+	}
+	return oic.OCF
+}
+
+// answer is v as the answer to req.
+func answer(req *oic.Request, status oic.Status, v any) (outcome, error) {
+	f := format(req)
+	b, err := oic.Encode(f, v)
+	if err != nil {
+		return outcome{}, fmt.Errorf("encode %T: %w", v, err)
+	}
+	return outcome{resp: &oic.Response{Status: status, Format: f, Body: b}}, nil
+}

@@ -1,0 +1,222 @@
+package cloudlink
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/farreach/farreach/oic"
+)
+
+// Publish tells the directory of the device's resources. The answer has the
+// instance numbers that the directory gave them.
+func (l *Link) Publish(ctx context.Context, p Publication) (Publication, error) {
+	body, err := oic.Encode(oic.OCF, p)
+	if err != nil {
+		return Publication{}, fmt.Errorf("publish %s: %w", p.Device, err)
+	}
+	resp, err := l.peer.Handle(ctx, &oic.Request{
+		Op: oic.Update, Href: pathRD + "?rt=oic.wk.rdpub", Format: oic.OCF, Accept: oic.OCF, Body: body,
+	})
+	if err != nil {
+		return Publication{}, fmt.Errorf("publish %s: %w", p.Device, err)
+	}
+	p, err = onePublication(resp.Format, resp.Body)
+	if err != nil {
+		return Publication{}, fmt.Errorf("publish: the answer: %w", err)
+	}
+	return p, nil
+}
+
+// unpublishAtOnce is how many instance numbers fit one request: pdev sends ten.
+const unpublishAtOnce = 10
+
+// Unpublish takes resources out of the directory, by instance number.
+func (l *Link) Unpublish(ctx context.Context, device string, ins []int64) error {
+	for some := range slices.Chunk(ins, unpublishAtOnce) {
+		query := "di=" + url.QueryEscape(device)
+		for _, n := range some {
+			query += "&ins=" + strconv.FormatInt(n, 10)
+		}
+		if _, err := l.peer.Handle(ctx, &oic.Request{Op: oic.Delete, Href: pathRD + "?" + query}); err != nil {
+			return fmt.Errorf("unpublish %s: %w", device, err)
+		}
+	}
+	return nil
+}
+
+// Discover lists the devices that who is signed in may see, with the hrefs as
+// they are on the device.
+func (l *Link) Discover(ctx context.Context) ([]Publication, error) {
+	resp, err := l.peer.Handle(ctx, &oic.Request{Op: oic.Retrieve, Href: pathRes, Accept: oic.CBOR})
+	if err != nil {
+		return nil, fmt.Errorf("discover: %w", err)
+	}
+	all, err := oic.ParseLinks(resp.Format, resp.Body)
+	if err != nil {
+		return nil, fmt.Errorf("discover: the answer: %w", err)
+	}
+	for _, p := range all {
+		for i := range p.Links {
+			p.Links[i].Href = strings.TrimPrefix(p.Links[i].Href, "/"+p.Device)
+		}
+	}
+	return all, nil
+}
+
+// publish answers POST /oic/rd.
+func (s *session) publish(ctx context.Context, req *oic.Request) (outcome, error) {
+	if len(req.Body) > maxPublication {
+		return outcome{}, oic.Errorf(oic.TooLarge, "%d bytes published, at most %d are taken", len(req.Body), maxPublication)
+	}
+	p, err := onePublication(format(req), req.Body)
+	if err != nil {
+		return outcome{}, err
+	}
+	if err := checkPublication(req.From, &p); err != nil {
+		return outcome{}, err
+	}
+	if p, err = s.srv.cfg.Backend.Publish(ctx, req.From, p); err != nil {
+		return outcome{}, err
+	}
+	out, err := answer(req, oic.Changed, p)
+	out.then = func() { s.watch.add(p.Links) }
+	return out, err
+}
+
+// onePublication reads {di, n, ttl or lt, links}.
+func onePublication(f oic.ContentFormat, body []byte) (Publication, error) {
+	sets, err := oic.ParseLinks(f, body)
+	if err != nil {
+		return Publication{}, err
+	}
+	if len(sets) != 1 {
+		return Publication{}, oic.Errorf(oic.BadRequest, "links of %d devices, not of one", len(sets))
+	}
+	return sets[0], nil
+}
+
+// checkPublication refuses what is not who's own, or is no link.
+func checkPublication(who oic.Identity, p *Publication) error {
+	switch {
+	case who.Device == "":
+		return oic.Errorf(oic.Forbidden, "only a device publishes")
+	case p.Device == "":
+		p.Device = who.Device
+	case !strings.EqualFold(p.Device, who.Device):
+		return oic.Errorf(oic.Forbidden, "this connection is signed in for another")
+	}
+	switch n := len(p.Links); {
+	case n == 0:
+		return oic.Errorf(oic.BadRequest, "no links")
+	case n > maxLinks:
+		return oic.Errorf(oic.TooLarge, "%d links, at most %d are taken", n, maxLinks)
+	case p.TTL < 0:
+		return oic.Errorf(oic.BadRequest, "ttl is negative")
+	}
+	for _, l := range p.Links {
+		if !strings.HasPrefix(l.Href, "/") {
+			return oic.Errorf(oic.BadRequest, "href %.60q does not begin with a slash", l.Href)
+		}
+	}
+	return nil
+}
+
+// unpublish answers DELETE /oic/rd?di=…&ins=…
+func (s *session) unpublish(ctx context.Context, req *oic.Request, query string) (outcome, error) {
+	who, device := req.From, oic.QueryValue(query, "di")
+	if who.Device == "" {
+		return outcome{}, oic.Errorf(oic.Forbidden, "only a device publishes")
+	}
+	if err := same(who, "", device); err != nil {
+		return outcome{}, err
+	}
+	var ins []int64
+	for _, v := range oic.QueryValues(query, "ins") {
+		n, err := strconv.ParseInt(v, 10, 64)
+		if err != nil {
+			return outcome{}, oic.Errorf(oic.BadRequest, "ins %.20q is not a number", v)
+		}
+		ins = append(ins, n)
+	}
+	if err := s.srv.cfg.Backend.Unpublish(ctx, who, who.Device, ins); err != nil {
+		return outcome{}, err
+	}
+	return outcome{resp: &oic.Response{Status: oic.Deleted}, then: func() { s.watch.drop(ins) }}, nil
+}
+
+// selector answers GET /oic/rd, by which devices choose among directories.
+func (s *session) selector(req *oic.Request) (outcome, error) {
+	return answer(req, oic.Content, struct {
+		Bias int `json:"sel"`
+	}{0})
+}
+
+// discover answers GET /oic/res with the devices of who. The links are a flat
+// array with endpoints, for without these OCF clients drop them (rule 18); in
+// content format 60 there is one object for each device, as clients of
+// OIC 1.1 know it.
+func (s *session) discover(ctx context.Context, who oic.Identity, req *oic.Request) (*oic.Response, error) {
+	all, err := s.srv.cfg.Backend.Devices(ctx, who)
+	if err != nil {
+		return nil, err
+	}
+	_, query := oic.SplitHref(req.Href)
+	rt, di := oic.QueryValues(query, "rt"), oic.QueryValues(query, "di")
+	eps := []oic.Endpoint{{URI: s.address(), Priority: 1}}
+	flat, nested := []oic.Link{}, []Publication{}
+	for _, p := range all {
+		if len(di) > 0 && !slices.Contains(di, p.Device) {
+			continue
+		}
+		links := routedLinks(p, rt, eps)
+		flat = append(flat, links...)
+		if len(links) > 0 || len(rt) == 0 {
+			p.Links = links
+			nested = append(nested, p)
+		}
+	}
+	f := format(req)
+	var v any = flat
+	if f == oic.CBOR {
+		v = nested
+	}
+	body, err := oic.Encode(f, v)
+	if err != nil {
+		return nil, oic.Errorf(oic.NotAcceptable, "%v is not a form of /oic/res", f)
+	}
+	if len(body) > maxSigned {
+		return nil, oic.Errorf(oic.TooLarge, "an answer of %d bytes: ask with ?di= or ?rt=", len(body))
+	}
+	return &oic.Response{Status: oic.Content, Format: f, Body: body}, nil
+}
+
+// routedLinks are the discoverable links of p that match one of rt, as they
+// are reached through this server.
+func routedLinks(p Publication, rt []string, eps []oic.Endpoint) []oic.Link {
+	links := []oic.Link{}
+	for _, l := range p.Links {
+		if l.Policy.Mask&oic.Discoverable == 0 || !l.Matches(rt) {
+			continue
+		}
+		l.Href = "/" + p.Device + l.Href
+		l.Anchor, l.Device, l.Endpoints = "ocf://"+p.Device, p.Device, eps
+		links = append(links, l)
+	}
+	return links
+}
+
+// address is the URI of this server for whoever is at the other end.
+func (s *session) address() string {
+	scheme := "coap+tcp://"
+	if s.conn.TLS() != nil {
+		scheme = "coaps+tcp://"
+	}
+	if s.srv.cfg.Address != "" {
+		return scheme + s.srv.cfg.Address
+	}
+	return scheme + s.conn.LocalAddr().String()
+}

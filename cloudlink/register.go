@@ -1,0 +1,174 @@
+package cloudlink
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/farreach/farreach/internal/secret"
+	"github.com/farreach/farreach/oic"
+)
+
+// Registration is what a device tells a cloud about itself.
+type Registration struct {
+	Device string        // di: a UUID
+	Name   string        // for people
+	App    string        // the application that registers the device; may be empty
+	Links  []oic.Link    // what to publish
+	Code   secret.String // pairing code to sign up with, if State has no grant that works
+
+	State State             // of an earlier registration; zero: none
+	Save  func(State) error // keeps each new State before it is relied upon; nil: not kept
+}
+
+// Register signs the device up if it never was, signs it in, and publishes
+// what changed since the last time. It returns the new State, and until when
+// the device is signed in; the zero time is for ever.
+func (l *Link) Register(ctx context.Context, r Registration) (State, time.Time, error) {
+	if r.State.Device != r.Device {
+		r.State = State{}
+	}
+	until, err := l.enter(ctx, &r)
+	if err == nil {
+		err = l.publishChanges(ctx, &r)
+	}
+	return r.State, until, err
+}
+
+// enter signs in, with what it takes: a refresh of the tokens, or a sign-up.
+func (l *Link) enter(ctx context.Context, r *Registration) (until time.Time, err error) {
+	if r.State.Grant.Account != "" {
+		until, err = l.signInWith(ctx, r)
+		if statusOf(err) == oic.Unauthorized { // refresh, and once more (rule 14)
+			until, err = l.renew(ctx, r)
+		}
+		if statusOf(err) != oic.Unauthorized || r.Code == "" {
+			return until, err
+		}
+		l.info.Log.Warn("the cloud does not know this device any more: pairing again", "device", r.Device, "err", err)
+	}
+	if r.Code == "" {
+		return until, oic.Errorf(oic.Unauthorized, "not paired: a pairing code is needed")
+	}
+	g, err := l.SignUp(ctx, SignUp{Device: r.Device, Code: r.Code, DeviceType: "device", App: r.App})
+	if err != nil {
+		return until, err
+	}
+	if g.Redirect != "" && g.Redirect != l.info.URI {
+		l.info.Log.Warn("staying, though redirected", "to", g.Redirect)
+	}
+	if err := r.keep(State{Server: l.info.URI, Device: r.Device, Grant: g}); err != nil {
+		return until, err
+	}
+	return l.signInWith(ctx, r)
+}
+
+// renew refreshes the tokens and signs in with the new ones.
+func (l *Link) renew(ctx context.Context, r *Registration) (time.Time, error) {
+	old := r.State.Grant
+	g, err := l.Refresh(ctx, Refresh{Account: old.Account, Device: r.Device, Token: old.Refresh})
+	if err != nil {
+		return time.Time{}, err
+	}
+	st := r.State
+	st.Grant = g
+	if err := r.keep(st); err != nil {
+		return time.Time{}, err
+	}
+	return l.signInWith(ctx, r)
+}
+
+func (l *Link) signInWith(ctx context.Context, r *Registration) (time.Time, error) {
+	return l.SignIn(ctx, Login{Account: r.State.Grant.Account, Device: r.Device, Access: r.State.Grant.Access})
+}
+
+// keep makes st the State, once it is saved.
+func (r *Registration) keep(st State) error {
+	if r.Save != nil {
+		if err := r.Save(st); err != nil {
+			return fmt.Errorf("save the registration: %w", err)
+		}
+	}
+	r.State = st
+	return nil
+}
+
+// publishChanges makes the directory equal to r.Links.
+func (l *Link) publishChanges(ctx context.Context, r *Registration) error {
+	st := r.State
+	st.Published = maps.Clone(st.Published)
+	if st.Published == nil {
+		st.Published = map[string]Published{}
+	}
+	changed, gone := difference(st.Published, r.Links)
+	if len(changed) == 0 && len(gone) == 0 {
+		return nil
+	}
+	var ins []int64
+	for _, href := range gone {
+		ins = append(ins, st.Published[href].Instance)
+		delete(st.Published, href)
+	}
+	if err := l.Unpublish(ctx, r.Device, ins); err != nil {
+		return err
+	}
+	if len(changed) > 0 {
+		p, err := l.Publish(ctx, Publication{Device: r.Device, Name: r.Name, Links: changed})
+		if err != nil {
+			return err
+		}
+		for _, a := range p.Links {
+			for _, c := range changed {
+				if c.Href == a.Href {
+					st.Published[c.Href] = Published{Instance: a.Instance, Sum: sum(c)}
+				}
+			}
+		}
+	}
+	return r.keep(st)
+}
+
+// difference tells what of links is not in the directory as it is, and which
+// hrefs in the directory are not in links any more.
+func difference(published map[string]Published, links []oic.Link) (changed []oic.Link, gone []string) {
+	here := map[string]bool{}
+	for _, link := range links {
+		here[link.Href] = true
+		if published[link.Href].Sum != sum(link) {
+			changed = append(changed, link)
+		}
+	}
+	for href := range published {
+		if !here[href] {
+			gone = append(gone, href)
+		}
+	}
+	return changed, gone
+}
+
+// sum tells two versions of a link apart.
+func sum(l oic.Link) string {
+	b, err := json.Marshal(l)
+	if err != nil {
+		return "" // never equal: published each time
+	}
+	return fmt.Sprintf("%x", sha256.Sum256(b))[:16]
+}
+
+// statusOf is the status of a refusal; 0 for any other error and for nil.
+func statusOf(err error) oic.Status {
+	if refusal, ok := errors.AsType[*oic.StatusError](err); ok {
+		return refusal.Status
+	}
+	return 0
+}
+
+// final reports whether trying again would not help: the cloud refused.
+func final(err error) bool {
+	s := statusOf(err)
+	return s.Class() == 4 && s != oic.TooMany
+}

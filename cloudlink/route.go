@@ -1,0 +1,149 @@
+package cloudlink
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/farreach/farreach/internal/secret"
+	"github.com/farreach/farreach/oic"
+)
+
+// Device returns the device di behind the server. Whether it exists shows when
+// it is asked.
+func (l *Link) Device(di string) oic.Observer { return behind{l.peer, "/" + di} }
+
+// Peer returns the server itself.
+func (l *Link) Peer() oic.Observer { return l.peer }
+
+// behind is a device whose hrefs begin with prefix at a server.
+type behind struct {
+	server oic.Observer
+	prefix string
+}
+
+func (b behind) Handle(ctx context.Context, req *oic.Request) (*oic.Response, error) {
+	resp, err := b.server.Handle(ctx, b.routed(req))
+	if resp != nil {
+		resp.Location = strings.TrimPrefix(resp.Location, b.prefix)
+	}
+	return resp, offline(err)
+}
+
+func (b behind) Observe(ctx context.Context, req *oic.Request, each func(*oic.Response)) error {
+	return offline(b.server.Observe(ctx, b.routed(req), each))
+}
+
+func (b behind) routed(req *oic.Request) *oic.Request {
+	r := *req
+	r.Href = b.prefix + req.Href
+	return &r
+}
+
+// offline turns the answer that oic.StatusOf makes of oic.ErrOffline back.
+func offline(err error) error {
+	refusal, ok := errors.AsType[*oic.StatusError](err)
+	if status, diag := oic.StatusOf(oic.ErrOffline); ok && refusal.Status == status && refusal.Diag == diag {
+		return oic.ErrOffline
+	}
+	return err
+}
+
+// routed is one request that came in on a session, for what lies behind the
+// server: /oic/res, and the devices at /<di>/<href>.
+type routed struct {
+	session *session
+	before  <-chan struct{} // closed when the ordered requests before it are served
+	bearer  secret.String
+}
+
+// Handle implements oic.Handler.
+func (q *routed) Handle(ctx context.Context, req *oic.Request) (*oic.Response, error) {
+	to, r, err := q.route(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	if to == nil {
+		return q.session.discover(ctx, r.From, r)
+	}
+	return to.Handle(ctx, r)
+}
+
+// Observe implements oic.Observer.
+func (q *routed) Observe(ctx context.Context, req *oic.Request, each func(*oic.Response)) error {
+	to, r, err := q.route(ctx, req)
+	if err != nil {
+		return err
+	}
+	if to != nil {
+		return to.Observe(ctx, r, each)
+	}
+	resp, err := q.session.discover(ctx, r.From, r)
+	if err != nil {
+		return err
+	}
+	resp.Last = true
+	each(resp)
+	return oic.ErrNotObservable
+}
+
+// route returns the device that req is for and the request as that device
+// knows it; no device for /oic/res.
+func (q *routed) route(ctx context.Context, req *oic.Request) (oic.Observer, *oic.Request, error) {
+	select {
+	case <-q.before:
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
+	}
+	who, err := q.session.prove(ctx, q.bearer)
+	if err != nil {
+		return nil, nil, err
+	}
+	if who.Anonymous() {
+		return nil, nil, errSignIn
+	}
+	r := *req
+	r.From = who
+	path, _ := oic.SplitHref(req.Href)
+	if path == pathRes {
+		if req.Op != oic.Retrieve {
+			return nil, nil, oic.Errorf(oic.MethodNotAllowed, "%v is not for %s", req.Op, path)
+		}
+		return nil, &r, nil
+	}
+	di, _, _ := strings.Cut(path[1:], "/")
+	r.Href = req.Href[1+len(di):]
+	if !strings.HasPrefix(r.Href, "/") || strings.HasPrefix(path, "/oic/") {
+		return nil, nil, oic.Errorf(oic.NotFound, "no %.80s here: devices are at /<di>/<href>", path)
+	}
+	to, err := q.session.srv.cfg.Backend.Device(ctx, who, di)
+	return to, &r, err
+}
+
+// Handle implements oic.Handler: req goes to the device at the other end. What
+// is too much at once for the device is refused with 5.03, what is too long
+// with 4.13 (rule 8).
+func (s *session) Handle(ctx context.Context, req *oic.Request) (*oic.Response, error) {
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, s.srv.cfg.Request)
+		defer cancel()
+	}
+	return s.client.Handle(ctx, req)
+}
+
+// Observe implements oic.Observer. With too many observations of the device
+// under way, it is read once.
+func (s *session) Observe(ctx context.Context, req *oic.Request, each func(*oic.Response)) error {
+	if s.watch.reserve() {
+		defer s.watch.release()
+		return s.client.Observe(ctx, req, each)
+	}
+	resp, err := s.Handle(ctx, req)
+	if err != nil {
+		return err
+	}
+	resp.Last = true
+	each(resp)
+	return oic.ErrNotObservable
+}

@@ -1,0 +1,109 @@
+package reach
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/farreach/farreach/oic"
+)
+
+// find returns the di of the one device in all that name means: by its di, by
+// its name, by its name in other case, or by the beginning of its di. The first
+// of these that fits anything decides.
+func find(all []oic.LinkSet, name string) (string, error) {
+	for _, fits := range []func(d oic.LinkSet) bool{
+		func(d oic.LinkSet) bool { return strings.EqualFold(d.Device, name) },
+		func(d oic.LinkSet) bool { return d.Name == name },
+		func(d oic.LinkSet) bool { return strings.EqualFold(d.Name, name) },
+		func(d oic.LinkSet) bool { return hasPrefixFold(d.Device, name) },
+	} {
+		var found []oic.LinkSet
+		for _, d := range all {
+			if fits(d) {
+				found = append(found, d)
+			}
+		}
+		switch len(found) {
+		case 0:
+		case 1:
+			return found[0].Device, nil
+		default:
+			return "", &Error{Kind: Ambiguous, Err: fmt.Errorf("%q means %d devices", name, len(found)),
+				Hint: "say which: " + list(found)}
+		}
+	}
+	return "", notFound(name, didYouMean(all, name))
+}
+
+func hasPrefixFold(s, prefix string) bool {
+	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
+}
+
+// list names a few devices, by name and di.
+func list(devices []oic.LinkSet) string {
+	const few = 4
+	var b strings.Builder
+	for i, d := range devices {
+		if i == few {
+			fmt.Fprintf(&b, " and %d more", len(devices)-few)
+			break
+		}
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(d.Device)
+		if d.Name != "" {
+			fmt.Fprintf(&b, " (%s)", d.Name)
+		}
+	}
+	return b.String()
+}
+
+// didYouMean is the hint for a name that fits no device: the nearest name if
+// it is a likely slip, else all of them.
+func didYouMean(all []oic.LinkSet, name string) string {
+	if len(all) == 0 {
+		return "this account has no devices yet: farreach pair gives a code with which one joins"
+	}
+	nearest := slices.MinFunc(all, func(a, b oic.LinkSet) int {
+		return cmp.Compare(distance(a.Name, name), distance(b.Name, name))
+	})
+	if nearest.Name != "" && distance(nearest.Name, name) <= max(1, len(name)/3) {
+		return "did you mean " + nearest.Name + "?"
+	}
+	return "there are " + list(all)
+}
+
+// distance is how many insertions, deletions, replacements and swaps of
+// neighbours lead from a to b, without regard to case.
+func distance(a, b string) int {
+	x, y := []rune(strings.ToLower(a)), []rune(strings.ToLower(b))
+	const far = 64
+	if len(x) > far || len(y) > far {
+		return far
+	}
+	rows := make([][]int, len(x)+1)
+	for i := range rows {
+		rows[i] = make([]int, len(y)+1)
+		rows[i][0] = i
+	}
+	for j := range rows[0] {
+		rows[0][j] = j
+	}
+	for i := 1; i <= len(x); i++ {
+		for j := 1; j <= len(y); j++ {
+			differs := 1
+			if x[i-1] == y[j-1] {
+				differs = 0
+			}
+			d := min(rows[i-1][j]+1, rows[i][j-1]+1, rows[i-1][j-1]+differs)
+			if i > 1 && j > 1 && x[i-1] == y[j-2] && x[i-2] == y[j-1] {
+				d = min(d, rows[i-2][j-2]+1)
+			}
+			rows[i][j] = d
+		}
+	}
+	return rows[len(x)][len(y)]
+}
