@@ -68,7 +68,7 @@ var codeNames = map[Code]string{
 	NotImplemented: "Not Implemented", BadGateway: "Bad Gateway", ServiceUnavailable: "Service Unavailable",
 	GatewayTimeout: "Gateway Timeout", ProxyingNotSupported: "Proxying Not Supported",
 	HopLimitReached: "Hop Limit Reached",
-	CSM: "CSM", Ping: "Ping", Pong: "Pong", Release: "Release", Abort: "Abort",
+	CSM:             "CSM", Ping: "Ping", Pong: "Pong", Release: "Release", Abort: "Abort",
 }
 
 // Class is the first number of the dotted form: 0 for a method, 2, 4 and 5

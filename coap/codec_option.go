@@ -56,14 +56,18 @@ func (m *Message) parseBody(b []byte, base int) error {
 			return &FormatError{Off: base + start, Spec: specOption,
 				Why: fmt.Sprintf("option value of %d bytes runs past the end", length)}
 		}
-		if refused == nil {
-			number += delta
-			if err := m.admit(number, b[i:i+length:i+length], &uri); err != nil {
-				err.Off = base + start
-				refused = err
-			}
-		}
+		value := b[i : i+length : i+length]
 		i += length
+		if refused != nil {
+			continue
+		}
+		number += delta
+		if err := admit(len(m.Options), number, value, &uri); err != nil {
+			err.Off = base + start
+			refused = err
+			continue
+		}
+		m.Options = append(m.Options, Option{Number: Number(number), Value: value})
 	}
 	return refused
 }
@@ -95,24 +99,24 @@ func extension(b []byte, at, nibble int, what string) (value, next int, err *For
 	return 0, 0, &FormatError{Off: at, Why: "option " + what + " runs past the end", Spec: specOption}
 }
 
-// admit adds an option that was read, or says why the message is refused.
-func (m *Message) admit(number int, value []byte, uri *uriBudget) *FormatError {
+// admit says why a message is refused for an option that was read behind count
+// others, nil if it is not.
+func admit(count, number int, value []byte, uri *uriBudget) *FormatError {
 	switch {
+	case number == int(URIPath), number == int(URIQuery):
+		if err := uri.take(Number(number), value); err != nil {
+			return err
+		}
 	case number > 0xffff:
 		return &FormatError{Why: "option number over 65535", Spec: specOption, Answer: BadOption}
+	}
+	switch {
 	case len(value) > MaxOptionValue:
 		return &FormatError{Spec: specLength, Answer: BadOption,
 			Why: fmt.Sprintf("option value of %d bytes, at most %d are taken", len(value), MaxOptionValue)}
-	case len(m.Options) == MaxOptions:
+	case count == MaxOptions:
 		return &FormatError{Why: fmt.Sprintf("more than %d options", MaxOptions), Spec: specUnfit, Answer: BadOption}
 	}
-	n := Number(number)
-	if (n == URIPath || n == URIQuery) && !m.Code.IsSignal() {
-		if err := uri.take(n, value); err != nil {
-			return err
-		}
-	}
-	m.Options = append(m.Options, Option{Number: n, Value: value})
 	return nil
 }
 

@@ -136,30 +136,37 @@ func hexDigit(c byte) (byte, bool) {
 	return 0, false
 }
 
-// appendEscaped appends s; what plain refuses is percent-encoded.
-func appendEscaped(dst, s []byte, plain func(byte) bool) []byte {
+// appendEscaped appends s; what is not in plain is percent-encoded.
+func appendEscaped(dst, s []byte, plain chars) []byte {
 	const digits = "0123456789ABCDEF"
-	for _, c := range s {
-		if plain(c) {
-			dst = append(dst, c)
-		} else {
-			dst = append(dst, '%', digits[c>>4], digits[c&15])
+	for {
+		i := 0
+		for i < len(s) && plain.has(s[i]) {
+			i++
 		}
+		dst = append(dst, s[:i]...)
+		if i == len(s) {
+			return dst
+		}
+		dst = append(dst, '%', digits[s[i]>>4], digits[s[i]&15])
+		s = s[i+1:]
 	}
-	return dst
 }
 
-// unreserved are the characters of names (RFC 3986, section 2.3).
-func unreserved(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' ||
-		c == '-' || c == '.' || c == '_' || c == '~'
-}
+// chars is a set of ASCII characters: bit c%64 of word c/64 stands for c.
+type chars [2]uint64
 
-// inSegment are the characters that a path segment may hold as they are: pchar
-// of RFC 3986, section 3.3.
-func inSegment(c byte) bool {
-	return unreserved(c) || strings.IndexByte("!$&'()*+,;=:@", c) >= 0
-}
+func (set chars) has(c byte) bool { return c < 0x80 && set[c>>6&1]>>(c&63)&1 != 0 }
 
-// inQuery are the characters of a query (RFC 3986, section 3.4).
-func inQuery(c byte) bool { return inSegment(c) || c == '/' || c == '?' }
+// The characters that need no percent-encoding.
+var (
+	unreserved = chars{ // RFC 3986, section 2.3: letters, digits, - . _ ~
+		0x3ff<<'0' | 1<<'-' | 1<<'.',
+		0x3ffffff<<('A'-64) | 0x3ffffff<<('a'-64) | 1<<('_'-64) | 1<<('~'-64),
+	}
+	inSegment = chars{ // RFC 3986, section 3.3: these and ! $ & ' ( ) * + , ; = : @
+		unreserved[0] | 1<<'!' | 1<<'$' | 0x7f<<'&' | 1<<':' | 1<<';' | 1<<'=',
+		unreserved[1] | 1<<('@'-64),
+	}
+	inQuery = chars{inSegment[0] | 1<<'/' | 1<<'?', inSegment[1]} // RFC 3986, section 3.4
+)

@@ -150,7 +150,7 @@ func parseIPv6(s string) (string, error) {
 	if !zoned {
 		return strings.ToLower(address), nil
 	}
-	if zone == "" || len(zone) > 64 || strings.ContainsFunc(zone, func(r rune) bool { return r > 0x7f || !unreserved(byte(r)) }) {
+	if zone == "" || len(zone) > 64 || strings.ContainsFunc(zone, func(r rune) bool { return r > 0x7f || !unreserved.has(byte(r)) }) {
 		return "", fmt.Errorf("coap: URI host: %.60q is not the zone of an IPv6 address", zone)
 	}
 	return strings.ToLower(address) + "%" + zone, nil
@@ -164,7 +164,7 @@ func parseName(s string) (string, error) {
 		return "", fmt.Errorf("coap: URI host of %d bytes, at most %d are allowed", len(s), maxHost)
 	}
 	for i := range len(s) {
-		if !unreserved(s[i]) {
+		if !unreserved.has(s[i]) {
 			return "", fmt.Errorf("coap: URI host: character %q is not allowed", s[i:i+1])
 		}
 	}
@@ -206,7 +206,7 @@ func checkEscapes(s string) error {
 				return fmt.Errorf("coap: URI: %.3q is not a percent-encoding", s[i:])
 			}
 			i += 2
-		case !inQuery(c):
+		case !inQuery.has(c):
 			return fmt.Errorf("coap: URI: character %q must be written as %%%02X", s[i:i+1], c)
 		}
 	}
