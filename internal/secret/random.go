@@ -20,6 +20,9 @@ const (
 // guesses, and 24 bytes fill base64 without padding.
 const tokenBytes = 24
 
+// TokenLen is the length of a token behind its prefix, in characters.
+const TokenLen = tokenBytes / 3 * 4
+
 // Token returns a new random token of 192 bits behind prefix, in characters
 // that need no escaping in URLs, headers or shells.
 func Token(prefix string) String {

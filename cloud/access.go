@@ -1,0 +1,147 @@
+package cloud
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/farreach/farreach/oic"
+)
+
+// operation is one row of the matrix: something that one may or may not do.
+type operation int
+
+// The operations.
+const (
+	opHealth       operation = iota // ask whether the cloud works, without any detail
+	opSignUp                        // join an account with a pairing code
+	opSignIn                        // sign in, refresh, sign off
+	opPublish                       // publish links, send events, be reached
+	opSee                           // see a device, its links and its presence
+	opRead                          // read a resource, observe it
+	opCommand                       // change a resource
+	opSecurity                      // reach what a device's security rests on
+	opRemoveDevice                  // take a device out of its account
+	opEvents                        // read events and history
+	opPair                          // make a pairing code
+	opTokens                        // make, list and revoke API tokens
+	opPassword                      // set the password of an account
+	opAccounts                      // list, create and delete accounts
+	operations                      // how many there are
+)
+
+var operationNames = [operations]string{
+	"health", "sign up", "sign in", "publish", "see", "read", "command", "reach security resources",
+	"remove device", "read events", "pair", "manage tokens", "set password", "manage accounts",
+}
+
+func (op operation) String() string {
+	if op >= 0 && op < operations {
+		return operationNames[op]
+	}
+	return fmt.Sprintf("operation %d", int(op))
+}
+
+// kind is one column of the matrix: what somebody is to the target.
+type kind int
+
+// The kinds. A person has one of other and owner, and admin beside it if he is
+// one.
+const (
+	anonymous kind = iota
+	self           // the device that is the target
+	device         // any other device, of the same account or not
+	other          // a person, and the target is of another account
+	owner          // a person of the target's account
+	admin          // whoever manages accounts
+	kinds          // how many there are
+)
+
+// row is who may do an operation.
+type row [kinds]bool
+
+// matrix is who may do what. What is not here is denied.
+//
+// It has the rows of docs/access.md for what exists. An admin manages
+// accounts and may see and remove devices, but gets at nobody's data.
+var matrix = [operations]row{
+	opHealth:       {anonymous: true, self: true, device: true, other: true, owner: true, admin: true},
+	opSignUp:       {anonymous: true},
+	opSignIn:       {self: true},
+	opPublish:      {self: true},
+	opSee:          {self: true, owner: true, admin: true},
+	opRead:         {self: true, owner: true},
+	opCommand:      {owner: true},
+	opSecurity:     {},
+	opRemoveDevice: {owner: true, admin: true},
+	opEvents:       {owner: true},
+	opPair:         {owner: true},
+	opTokens:       {owner: true},
+	opPassword:     {owner: true, admin: true},
+	opAccounts:     {admin: true},
+}
+
+// target is what an operation is done to: a device or an account. The zero
+// target is the cloud itself.
+type target struct {
+	device  string // di
+	account string // if device is ""
+}
+
+// authorize is the one place of authorization: it says whether who may do op
+// to t with the state of this moment, and if so until when at most (zero: as
+// long as nothing changes).
+//
+// A refusal is 4.01 to somebody who has not proved who he is or whose proof no
+// longer holds; 4.04 if the target is a device that he may not even see; else
+// 4.03.
+func (c *Cloud) authorize(who oic.Identity, op operation, t target) error {
+	_, err := c.allowed(who, op, t, time.Now())
+	return err
+}
+
+func (c *Cloud) allowed(who oic.Identity, op operation, t target, now time.Time) (until time.Time, err error) {
+	if !who.Anonymous() {
+		var ok bool
+		if until, ok = c.accounts.Valid(who, now); !ok {
+			return until, oic.Errorf(oic.Unauthorized, "the login no longer holds")
+		}
+	}
+	if t.device != "" {
+		dev, _ := c.directory.Get(t.device)
+		t.account = dev.Account // "" if there is none: then it is nobody's
+	}
+	switch {
+	case may(who, op, t):
+		return until, nil
+	case who.Anonymous():
+		return until, oic.Errorf(oic.Unauthorized, "login required")
+	case t.device != "" && !may(who, opSee, t):
+		return until, errNoDevice
+	}
+	return until, oic.Errorf(oic.Forbidden, "not allowed to %s", op)
+}
+
+var errNoDevice = oic.Errorf(oic.NotFound, "no such device")
+
+// may looks up the matrix. who holds and t.account is resolved.
+func may(who oic.Identity, op operation, t target) bool {
+	if op < 0 || op >= operations {
+		return false
+	}
+	return matrix[op][kindOf(who, t)] || who.Admin && who.Device == "" && matrix[op][admin]
+}
+
+// kindOf says what who is to t, apart from being an admin.
+func kindOf(who oic.Identity, t target) kind {
+	switch {
+	case who.Anonymous():
+		return anonymous
+	case who.Device != "" && who.Device == t.device && who.Account == t.account:
+		return self
+	case who.Device != "":
+		return device
+	case who.Account != "" && who.Account == t.account:
+		return owner
+	}
+	return other
+}

@@ -1,0 +1,212 @@
+// Package account is the people of a cloud and what they hold: passwords, API
+// tokens, pairing codes and the grants with which their devices sign in.
+//
+//	password ── SCRAM verifier ──▶ accounts ── Login ──▶ oic.Identity
+//	API token ────── SHA-256 ────▶ tokens ── Bearer ──▶ oic.Identity
+//	pairing code ─── SHA-256 ────▶ codes ── Redeem ──▶ grants ── SignIn, Refresh ──▶ oic.Identity
+//	oic.Identity ── Valid, at each use ──▶ does it still hold?
+//
+// The tables live in the store, where nothing secret is in clear, and are
+// mirrored in memory: to ask whether an identity still holds costs no I/O, and
+// a change made by another process arrives by itself. Each change is a
+// compare-and-swap of one record, so that two of them never mix.
+//
+// Who may do what is not decided here but in package cloud.
+package account
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/farreach/farreach/oic"
+	"github.com/farreach/farreach/store"
+)
+
+// Config says how accounts are kept. Only Store has no default.
+type Config struct {
+	Store     *store.Store
+	AccessTTL time.Duration // life of a device's access token; 0: 1 h; negative: it never ends
+	Log       *slog.Logger  // nil: slog.Default()
+
+	// Changed, if not nil, is called when something changed that identities of
+	// the account name rest on: the account itself, a token, a grant. It must
+	// not call back and must not block.
+	Changed func(name string)
+}
+
+// sweepEvery is the time between two removals of what has expired.
+const sweepEvery = time.Minute
+
+// Accounts are the accounts of a cloud. Its methods may be called from several
+// goroutines at once.
+//
+// A refusal is an *oic.StatusError. To somebody who has not proved to be it,
+// none tells whether an account exists.
+type Accounts struct {
+	cfg      Config
+	accounts *store.View[record]
+	tokens   *store.View[token] // by hash
+	codes    *store.View[code]  // by hash
+	grants   *store.View[grant] // by di
+	fakes    []byte             // key from which verifiers of unknown accounts are made
+	throttle throttle
+
+	stop  context.CancelFunc
+	tasks sync.WaitGroup
+}
+
+// Open reads the accounts from the store. Close is to be called at the end.
+func Open(ctx context.Context, cfg Config) (*Accounts, error) {
+	if cfg.AccessTTL == 0 {
+		cfg.AccessTTL = time.Hour
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	if cfg.Changed == nil {
+		cfg.Changed = func(string) {}
+	}
+	run, stop := context.WithCancel(context.WithoutCancel(ctx))
+	a := &Accounts{cfg: cfg, stop: stop}
+	if err := a.open(ctx); err != nil {
+		a.Close()
+		return nil, fmt.Errorf("open accounts: %w", err)
+	}
+	a.tasks.Go(func() { a.sweep(run) })
+	return a, nil
+}
+
+func (a *Accounts) open(ctx context.Context) (err error) {
+	if a.accounts, err = openView[record](ctx, a, "accounts"); err != nil {
+		return err
+	}
+	if a.tokens, err = openView[token](ctx, a, "tokens"); err != nil {
+		return err
+	}
+	if a.grants, err = openView[grant](ctx, a, "grants"); err != nil {
+		return err
+	}
+	if a.codes, err = openView[code](ctx, a, "pairing-codes"); err != nil {
+		return err
+	}
+	a.fakes, err = fakeKey(ctx, a.cfg.Store)
+	return err
+}
+
+// owned is a record that belongs to an account.
+type owned[T any] interface {
+	*T
+	owner() string
+}
+
+// openView opens one of the tables and has Changed called for its changes.
+func openView[T any, P owned[T]](ctx context.Context, a *Accounts, name string) (*store.View[T], error) {
+	t, err := store.OpenTable[T](ctx, a.cfg.Store, name, 0)
+	if err != nil {
+		return nil, err
+	}
+	return store.OpenView(ctx, t, func(_ string, old, new *T) {
+		if old != nil {
+			a.cfg.Changed(P(old).owner())
+		} else {
+			a.cfg.Changed(P(new).owner())
+		}
+	})
+}
+
+// Close ends what Open started. The store stays open.
+func (a *Accounts) Close() {
+	a.stop()
+	a.tasks.Wait()
+	closeView(a.accounts)
+	closeView(a.tokens)
+	closeView(a.codes)
+	closeView(a.grants)
+}
+
+func closeView[T any](v *store.View[T]) {
+	if v != nil {
+		v.Close()
+	}
+}
+
+// Valid reports whether an identity still holds, with the state of this
+// moment, and until when it will at most (zero: for ever).
+//
+// Identities without a credential were made inside this process; the one
+// without an account too is its operator.
+func (a *Accounts) Valid(who oic.Identity, now time.Time) (until time.Time, ok bool) {
+	if who.Account == "" {
+		return time.Time{}, who == oic.Identity{Admin: true}
+	}
+	r := a.account(who.Account)
+	if r == nil || who.Admin && !r.Admin {
+		return time.Time{}, false
+	}
+	switch kind, name := cutCredential(who.Credential); kind {
+	case "":
+		return time.Time{}, true
+	case byPassword:
+		return time.Time{}, who.Credential == r.credential()
+	case byToken:
+		t := a.tokens.Get(name)
+		if t == nil || t.Account != who.Account || who.Device != "" || t.ended(now) {
+			return time.Time{}, false
+		}
+		return t.Expires, true
+	case byGrant:
+		g := a.grants.Get(who.Device)
+		return time.Time{}, g != nil && g.Account == who.Account && who.Credential == g.credential()
+	}
+	return time.Time{}, false
+}
+
+// sweep removes what has expired, until ctx ends.
+func (a *Accounts) sweep(ctx context.Context) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			if err := a.removeExpired(ctx, now); err != nil && ctx.Err() == nil {
+				a.cfg.Log.Warn("expired tokens and codes remain for now", "err", err)
+			}
+		}
+	}
+}
+
+func (a *Accounts) removeExpired(ctx context.Context, now time.Time) error {
+	for key, t := range a.tokens.All() {
+		if t.ended(now) {
+			if err := a.tokens.Delete(ctx, key); err != nil {
+				return err
+			}
+		}
+	}
+	for key, c := range a.codes.All() {
+		if now.Sub(c.Expires) > reuse {
+			if err := a.codes.Delete(ctx, key); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// failed adds to an error what was being done. A refusal stays as it is, and a
+// store that cannot write is one: 5.03.
+func failed(what string, err error) error {
+	if _, refusal := errors.AsType[*oic.StatusError](err); refusal || err == nil {
+		return err
+	}
+	if errors.Is(err, store.ErrUnavailable) {
+		return fmt.Errorf("%s: %w: %w", what, oic.Errorf(oic.Unavailable, "nothing can be stored now; try again"), err)
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}

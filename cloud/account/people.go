@@ -1,0 +1,172 @@
+package account
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/farreach/farreach/internal/secret"
+	"github.com/farreach/farreach/oic"
+	"github.com/farreach/farreach/store"
+)
+
+// Info is what may be told of an account.
+type Info struct {
+	Name    string
+	Admin   bool // may manage accounts
+	Created time.Time
+}
+
+// record is an account as it is kept, by name.
+type record struct {
+	Name    string    `json:"name"`
+	Admin   bool      `json:"admin,omitzero"`
+	Created time.Time `json:"created"`
+	SHA256  verifier  `json:"scram_sha_256"`
+	SHA1    verifier  `json:"scram_sha_1"`
+
+	// Deleting says that the account is no more, but that not all that
+	// belonged to it has been removed yet.
+	Deleting bool `json:"deleting,omitzero"`
+}
+
+func (r *record) owner() string { return r.Name }
+
+// credential names the password: it changes with it.
+func (r *record) credential() string { return byPassword + hex.EncodeToString(r.SHA256.Salt) }
+
+func (r *record) verifier(m Mechanism) verifier {
+	if m == SHA1 {
+		return r.SHA1
+	}
+	return r.SHA256
+}
+
+// account returns the account called name, or nil.
+func (a *Accounts) account(name string) *record {
+	if r := a.accounts.Get(name); r != nil && !r.Deleting {
+		return r
+	}
+	return nil
+}
+
+var errNoAccount = oic.Errorf(oic.NotFound, "no such account")
+
+// Create makes an account. See Name for its name.
+func (a *Accounts) Create(ctx context.Context, name string, password secret.String, admin bool) (Info, error) {
+	name, err := Name(name)
+	if err != nil {
+		return Info{}, err
+	}
+	r := record{Name: name, Admin: admin, Created: time.Now().UTC()}
+	if r.SHA256, r.SHA1, err = newVerifiers(password); err != nil {
+		return Info{}, err
+	}
+	err = a.accounts.Create(ctx, name, r)
+	if errors.Is(err, store.ErrExists) {
+		return Info{}, oic.Errorf(oic.BadRequest, "there is an account %s already", name)
+	}
+	return Info{name, admin, r.Created}, failed("create account", err)
+}
+
+// SetPassword replaces the password of an account. What logged in with the old
+// one ends; tokens and devices stay.
+func (a *Accounts) SetPassword(ctx context.Context, name string, password secret.String) error {
+	v256, v1, err := newVerifiers(password)
+	if err != nil {
+		return err
+	}
+	_, err = a.accounts.Modify(ctx, name, func(r *record) error {
+		if r.Deleting {
+			return errNoAccount
+		}
+		r.SHA256, r.SHA1 = v256, v1
+		return nil
+	})
+	if errors.Is(err, store.ErrNotFound) {
+		return errNoAccount
+	}
+	return failed("set password", err)
+}
+
+// Get returns the account called name.
+func (a *Accounts) Get(name string) (Info, bool) {
+	if r := a.account(name); r != nil {
+		return Info{r.Name, r.Admin, r.Created}, true
+	}
+	return Info{}, false
+}
+
+// List returns all accounts, by name.
+func (a *Accounts) List() (list []Info) {
+	for _, r := range a.accounts.All() {
+		if !r.Deleting {
+			list = append(list, Info{r.Name, r.Admin, r.Created})
+		}
+	}
+	slices.SortFunc(list, func(x, y Info) int { return strings.Compare(x.Name, y.Name) })
+	return list
+}
+
+// BeginDelete is the first of two steps, so that nothing of an account is left
+// to a later one of the same name, even if the process dies in between. From
+// here on the account is no more. Then the caller removes what belongs to it
+// elsewhere, and calls FinishDelete.
+func (a *Accounts) BeginDelete(ctx context.Context, name string) error {
+	_, err := a.accounts.Modify(ctx, name, func(r *record) error {
+		r.Deleting = true
+		return nil
+	})
+	if errors.Is(err, store.ErrNotFound) {
+		return errNoAccount
+	}
+	return failed("delete account", err)
+}
+
+// Deleting returns the accounts for which FinishDelete is still to be called.
+func (a *Accounts) Deleting() (names []string) {
+	for name, r := range a.accounts.All() {
+		if r.Deleting {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// FinishDelete removes the tokens, codes and grants of an account, and then
+// its name. See BeginDelete.
+func (a *Accounts) FinishDelete(ctx context.Context, name string) error {
+	err := errors.Join(
+		deleteOf[token](ctx, a.tokens, name),
+		deleteOf[code](ctx, a.codes, name),
+		deleteOf[grant](ctx, a.grants, name),
+	)
+	if err == nil {
+		err = a.accounts.Delete(ctx, name)
+	}
+	return failed("delete account", err)
+}
+
+// deleteOf removes what belongs to an account from a table.
+func deleteOf[T any, P owned[T]](ctx context.Context, v *store.View[T], name string) error {
+	for key, r := range v.All() {
+		if P(r).owner() == name {
+			if err := v.Delete(ctx, key); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// keepOf removes again what was just added to a table, if its account was
+// deleted meanwhile: FinishDelete may have missed it.
+func keepOf[T any](ctx context.Context, a *Accounts, name string, v *store.View[T], key string) error {
+	if a.account(name) != nil {
+		return nil
+	}
+	return errors.Join(errNoAccount, v.Delete(ctx, key))
+}

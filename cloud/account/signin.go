@@ -1,0 +1,74 @@
+package account
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"time"
+
+	"github.com/farreach/farreach/internal/secret"
+	"github.com/farreach/farreach/oic"
+	"github.com/farreach/farreach/store"
+)
+
+// NewGrant gives the device di of an account what it signs in with. A grant
+// that it had before ends.
+func (a *Accounts) NewGrant(ctx context.Context, name, di string) (Grant, error) {
+	g, out := newGrant(name, di, time.Now().UTC(), a.cfg.AccessTTL)
+	if err := a.grants.Put(ctx, di, *g); err != nil {
+		return Grant{}, failed("grant", err)
+	}
+	return out, keepOf(ctx, a, name, a.grants, di)
+}
+
+// SignIn returns the identity of the device di of an account that shows this
+// access token, and until when the token holds (zero: for ever).
+func (a *Accounts) SignIn(ctx context.Context, peer netip.Addr, name, di string, access secret.String) (oic.Identity, time.Time, error) {
+	if g := a.grants.Get(di); g != nil && g.Account == name && a.account(name) != nil {
+		if t, ok := g.access(access, time.Now()); ok {
+			a.throttle.proved(di, peer)
+			return oic.Identity{Account: name, Device: di, Credential: g.credential()}, t.Expires, nil
+		}
+	}
+	return oic.Identity{}, time.Time{}, a.refuse(ctx, di, peer)
+}
+
+// Refresh replaces the tokens of a device. A refresh token that was replaced
+// before is a copy in the wrong hands, or the device's own is: the grant is
+// revoked and the device must be paired again (threats rule 16).
+func (a *Accounts) Refresh(ctx context.Context, peer netip.Addr, name, di string, tok secret.String) (Grant, error) {
+	if g := a.grants.Get(di); g == nil || g.Account != name || a.account(name) == nil {
+		return Grant{}, a.refuse(ctx, di, peer)
+	}
+	var out Grant
+	var what exchange
+	_, err := a.grants.Modify(ctx, di, func(g *grant) error {
+		if out, what = g.refresh(tok, time.Now().UTC(), a.cfg.AccessTTL); what != replaced || g.Account != name {
+			return errKept
+		}
+		return nil
+	})
+	switch {
+	case err == nil:
+		a.throttle.proved(di, peer)
+		return out, nil
+	case !errors.Is(err, errKept) && !errors.Is(err, store.ErrNotFound):
+		return Grant{}, failed("refresh", err)
+	case what == stolen:
+		a.cfg.Log.Warn("refresh token used twice: the device must be paired again", "account", name, "device", di)
+		if err := a.Revoke(ctx, di); err != nil {
+			return Grant{}, err
+		}
+	}
+	return Grant{}, a.refuse(ctx, di, peer)
+}
+
+var errKept = errors.New("nothing to change")
+
+// Revoke ends the grant of a device, and what it opened.
+func (a *Accounts) Revoke(ctx context.Context, di string) error {
+	if a.grants.Get(di) == nil {
+		return nil
+	}
+	return failed("revoke", a.grants.Delete(ctx, di))
+}

@@ -1,0 +1,212 @@
+package cloud
+
+import (
+	"bytes"
+	"context"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/farreach/farreach/cloud/account"
+	"github.com/farreach/farreach/cloud/directory"
+	"github.com/farreach/farreach/cloud/event"
+	"github.com/farreach/farreach/cloudlink"
+	"github.com/farreach/farreach/internal/secret"
+	"github.com/farreach/farreach/oic"
+)
+
+// The methods of this file are what a cloudlink.Server asks of its Backend.
+
+// closeDelay is how long a session that has lost its right goes on: the answer
+// that tells the device so may be on its way.
+const closeDelay = 500 * time.Millisecond
+
+// SignUp implements cloudlink.Backend. A wrong code is a 4.01, and a device of
+// another account a 4.03, whose code stays good for another device.
+func (c *Cloud) SignUp(ctx context.Context, s cloudlink.SignUp) (cloudlink.Grant, error) {
+	if err := c.authorize(s.From, opSignUp, target{}); err != nil {
+		return cloudlink.Grant{}, err
+	}
+	di, err := deviceID(s.Device)
+	if err != nil {
+		return cloudlink.Grant{}, err
+	}
+	name, err := c.accounts.CheckCode(ctx, s.Peer, s.Code, di)
+	if err != nil {
+		return cloudlink.Grant{}, err
+	}
+	if err := c.directory.Claimable(name, di); err != nil {
+		return cloudlink.Grant{}, err
+	}
+	if name, err = c.accounts.Redeem(ctx, s.Code, di); err != nil {
+		return cloudlink.Grant{}, err
+	}
+	if err := c.directory.Claim(ctx, name, di); err != nil {
+		return cloudlink.Grant{}, err
+	}
+	g, err := c.accounts.NewGrant(ctx, name, di)
+	if err != nil {
+		return cloudlink.Grant{}, err
+	}
+	c.log.Info("device joined", "device", di, "account", g.Account)
+	return granted(g), nil
+}
+
+func granted(g account.Grant) cloudlink.Grant {
+	return cloudlink.Grant{Account: g.Account, Access: g.Access, Refresh: g.Refresh, Expires: g.Expires}
+}
+
+// deviceID checks that a di is a UUID, and returns its one form.
+func deviceID(di string) (string, error) {
+	if _, err := uuid.Parse(di); err != nil || len(di) != 36 {
+		return "", oic.Errorf(oic.BadRequest, "di is not a UUID")
+	}
+	return strings.ToLower(di), nil
+}
+
+// SignIn implements cloudlink.Backend: for a device by its access token, for a
+// person by an API token.
+func (c *Cloud) SignIn(ctx context.Context, l cloudlink.Login) (oic.Identity, time.Time, error) {
+	if l.Device != "" {
+		return c.accounts.SignIn(ctx, l.Peer, l.Account, strings.ToLower(l.Device), l.Access)
+	}
+	who, until, err := c.accounts.Bearer(ctx, l.Peer, l.Access)
+	if err == nil && l.Account != "" && l.Account != who.Account {
+		return oic.Identity{}, time.Time{}, oic.Errorf(oic.Unauthorized, "the token is not of this account")
+	}
+	return who, until, err
+}
+
+// Bearer implements cloudlink.Backend: API tokens only.
+func (c *Cloud) Bearer(ctx context.Context, peer netip.Addr, token secret.String) (oic.Identity, error) {
+	return c.Authenticate(ctx, peer, token)
+}
+
+// Refresh implements cloudlink.Backend.
+func (c *Cloud) Refresh(ctx context.Context, r cloudlink.Refresh) (cloudlink.Grant, error) {
+	g, err := c.accounts.Refresh(ctx, r.Peer, r.Account, strings.ToLower(r.Device), r.Token)
+	return granted(g), err
+}
+
+// SignOff implements cloudlink.Backend. The events of the device stay with the
+// account; its session is closed a moment later.
+func (c *Cloud) SignOff(ctx context.Context, who oic.Identity) error {
+	if err := c.authorize(who, opSignIn, target{device: who.Device}); err != nil {
+		return err
+	}
+	dev, ok := c.directory.Get(who.Device)
+	if !ok {
+		return errNoDevice
+	}
+	if err := c.removeDevice(ctx, dev); err != nil {
+		return err
+	}
+	c.log.Info("device left", "device", dev.ID, "account", dev.Account)
+	return nil
+}
+
+// Publish implements cloudlink.Backend. What Reserved names is left out.
+func (c *Cloud) Publish(ctx context.Context, who oic.Identity, p cloudlink.Publication) (cloudlink.Publication, error) {
+	di := c.meant(who, p.Device)
+	if err := c.authorize(who, opPublish, target{device: di}); err != nil {
+		return cloudlink.Publication{}, err
+	}
+	links, err := c.directory.Publish(ctx, di, p.Name, p.Links)
+	p.Links = links
+	return p, err
+}
+
+// meant is the device that a request is about: who's own, unless it names one.
+func (c *Cloud) meant(who oic.Identity, di string) string {
+	if di == "" {
+		return who.Device
+	}
+	return strings.ToLower(di)
+}
+
+// Unpublish implements cloudlink.Backend.
+func (c *Cloud) Unpublish(ctx context.Context, who oic.Identity, di string, ins []int64) error {
+	di = c.meant(who, di)
+	if err := c.authorize(who, opPublish, target{device: di}); err != nil {
+		return err
+	}
+	return c.directory.Unpublish(ctx, di, ins)
+}
+
+// Attach implements cloudlink.Backend. The session is closed when the device
+// loses its right to be connected.
+func (c *Cloud) Attach(_ context.Context, who oic.Identity, s cloudlink.Session) (detach func(), links []oic.Link, err error) {
+	var once sync.Once
+	o := &hold{who: who, op: opPublish, on: target{device: who.Device}, end: func(cause error) {
+		_, why := oic.StatusOf(cause)
+		once.Do(func() { time.AfterFunc(closeDelay, func() { s.Close(why) }) })
+	}}
+	remove := c.held.add(o)
+	if err := c.authorize(o.who, o.op, o.on); err != nil {
+		remove()
+		return nil, nil, err
+	}
+	c.flow(who.Device).connected()
+	gone := c.directory.Attach(who.Device, s)
+	dev, _ := c.directory.Get(who.Device)
+	return func() { gone(); remove() }, dev.Links, nil
+}
+
+// Report implements cloudlink.Backend. A device that reports faster than it
+// may is made to wait, and so, by back-pressure, is its connection. The first
+// report of a connection that only repeats the last state is no event.
+func (c *Cloud) Report(ctx context.Context, who oic.Identity, href string, rep *oic.Response) error {
+	if err := c.authorize(who, opPublish, target{device: who.Device}); err != nil {
+		return err
+	}
+	if err := c.reportable(who.Device, href); err != nil {
+		return err
+	}
+	f := c.flow(who.Device)
+	if err := f.events.Wait(ctx); err != nil {
+		if ctx.Err() == nil {
+			err = oic.Errorf(oic.TooMany, "more events than %d/s", eventsPerSecond)
+		}
+		return err
+	}
+	ev := event.Event{Account: who.Account, Device: who.Device, Href: href, Format: rep.Format, Body: rep.Body}
+	if f.first(href) {
+		last, err := c.events.Last(ctx, ev.Account, ev.Device, href)
+		if err == nil && last.Format == ev.Format && bytes.Equal(last.Body, ev.Body) {
+			return nil
+		}
+	}
+	_, err := c.events.Append(ctx, ev)
+	return failed("report", err)
+}
+
+// reportable refuses reports of what the device has not published. What every
+// device has, it need not publish.
+func (c *Cloud) reportable(di, href string) error {
+	path, err := directory.Path(href)
+	if err != nil {
+		return err
+	}
+	dev, _ := c.directory.Get(di)
+	link, published := dev.Link(href)
+	switch {
+	case directory.Reserved(path, link.Types):
+		return oic.Errorf(oic.Forbidden, "not allowed to report security resources")
+	case published, href == "/oic/d", href == "/oic/p", href == "/oic/con":
+		return nil
+	}
+	return oic.Errorf(oic.NotFound, "not a published resource")
+}
+
+// Devices implements cloudlink.Backend.
+func (c *Cloud) Devices(ctx context.Context, who oic.Identity) ([]cloudlink.Publication, error) {
+	devices, err := c.Inventory(ctx, who)
+	list := make([]cloudlink.Publication, 0, len(devices))
+	for _, dev := range devices {
+		list = append(list, cloudlink.Publication{Device: dev.ID, Name: dev.Name, Links: dev.Links})
+	}
+	return list, err
+}

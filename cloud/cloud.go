@@ -1,0 +1,134 @@
+// Package cloud is what a cloud does with devices. It owns no protocol: the
+// Cloud Interface (package cloudlink) and the HTTP API (package api) are two
+// ways in.
+//
+//	            ┌─ account ──── who is it, does that still hold
+//	who, what ──┤
+//	  access.go └─ directory ── whose device is it, where can it be reached now
+//	     │
+//	     ├─▶ Device ──▶ session ──▶ the device     read, command, observe
+//	     ├─▶ Report ──▶ event ──▶ Device.Observe, FollowEvents
+//	     └─▶ Publish, CreateAccount, NewPairingCode, …
+//
+// Every method says what it does as an operation and on what, and asks
+// authorize in access.go, the one place of authorization. What stays open (a
+// session, an observation, a stream of events) is asked again whenever
+// something has changed that its right rests on; see held.go.
+package cloud
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/farreach/farreach/cloud/account"
+	"github.com/farreach/farreach/cloud/directory"
+	"github.com/farreach/farreach/cloud/event"
+	"github.com/farreach/farreach/cloudlink"
+	"github.com/farreach/farreach/oic"
+	"github.com/farreach/farreach/store"
+)
+
+// Config says how a cloud works. Only Store has no default.
+type Config struct {
+	Store     *store.Store
+	AccessTTL time.Duration // life of a device's access token; 0: 1 h; negative: it never ends
+	Log       *slog.Logger  // nil: slog.Default()
+}
+
+// Cloud is accounts, devices and events, and who may do what with them. Its
+// methods may be called from several goroutines at once. A refusal is an
+// *oic.StatusError.
+type Cloud struct {
+	store     *store.Store
+	accounts  *account.Accounts
+	directory *directory.Directory
+	events    *event.Events
+	held      held
+	log       *slog.Logger
+
+	mu       sync.Mutex // guards flows
+	flows    map[string]*flow
+	watchers atomic.Int32 // observations of all devices
+
+	stop  context.CancelFunc
+	tasks sync.WaitGroup
+}
+
+// Cloud is what stands behind a cloudlink.Server.
+var _ cloudlink.Backend = (*Cloud)(nil)
+
+// Open reads a cloud from its store. Close is to be called at the end.
+func Open(ctx context.Context, cfg Config) (*Cloud, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	run, stop := context.WithCancel(context.WithoutCancel(ctx))
+	c := &Cloud{store: cfg.Store, log: cfg.Log, flows: map[string]*flow{}, stop: stop}
+	c.held.init()
+	err := c.open(ctx, cfg)
+	if err == nil {
+		c.tasks.Go(func() { c.held.watch(run, c.authorize) })
+		err = c.finishDeletions(ctx)
+	}
+	if err != nil {
+		c.Close()
+		return nil, fmt.Errorf("open cloud: %w", err)
+	}
+	return c, nil
+}
+
+func (c *Cloud) open(ctx context.Context, cfg Config) (err error) {
+	c.accounts, err = account.Open(ctx, account.Config{
+		Store: cfg.Store, AccessTTL: cfg.AccessTTL, Log: cfg.Log, Changed: c.held.accountChanged,
+	})
+	if err != nil {
+		return err
+	}
+	c.directory, err = directory.Open(ctx, directory.Config{Store: cfg.Store, Changed: c.held.deviceChanged})
+	if err != nil {
+		return err
+	}
+	c.events, err = event.Open(ctx, cfg.Store, event.Config{Log: cfg.Log})
+	return err
+}
+
+// Close ends what is open and what Open started. The store stays open.
+func (c *Cloud) Close() {
+	c.stop()
+	c.tasks.Wait()
+	c.held.endAll()
+	if c.accounts != nil {
+		c.accounts.Close()
+	}
+	if c.directory != nil {
+		c.directory.Close()
+	}
+}
+
+// Ready reports whether the cloud can do its work now. Anybody may ask.
+func (c *Cloud) Ready(ctx context.Context) error {
+	if err := c.authorize(oic.Identity{}, opHealth, target{}); err != nil {
+		return err
+	}
+	return c.store.Ready(ctx)
+}
+
+// failed adds to an error what was being done. What the store cannot do now is
+// a 5.03, what it will never take a 4.13.
+func failed(what string, err error) error {
+	if _, refusal := errors.AsType[*oic.StatusError](err); refusal || err == nil {
+		return err
+	}
+	switch {
+	case errors.Is(err, store.ErrUnavailable):
+		return fmt.Errorf("%s: %w: %w", what, oic.Errorf(oic.Unavailable, "nothing can be stored now; try again"), err)
+	case errors.Is(err, store.ErrTooLarge):
+		return fmt.Errorf("%s: %w", what, oic.Errorf(oic.TooLarge, "too large to be kept"))
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}

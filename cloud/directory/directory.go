@@ -1,0 +1,208 @@
+// Package directory knows the devices of a cloud: whose they are, what they
+// published, and the session by which each can be reached now.
+//
+//	sign-up ── Claim ──▶ record ◀── Publish, Unpublish ── device
+//	connection ── Attach ──▶ session ──▶ Session, Presence ──▶ whoever asks the device
+//
+// Records live in the store and outlive every connection; they are mirrored in
+// memory, so that asking costs no I/O. Sessions live in memory alone: whether
+// a device can be reached is proved by its connection and never remembered.
+//
+// Who may do what is not decided here but in package cloud.
+package directory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/farreach/farreach/oic"
+	"github.com/farreach/farreach/store"
+)
+
+// maxDevices is how many devices an account may have.
+const maxDevices = 1000
+
+// Config says how a directory is kept. Only Store has no default.
+type Config struct {
+	Store *store.Store
+
+	// Changed, if not nil, is called when the record of a device has changed.
+	// It must not call back and must not block.
+	Changed func(di string)
+}
+
+// Device is a device as it is known. Its Links are shared: not to be changed.
+type Device struct {
+	ID      string     `json:"di"`
+	Account string     `json:"account"`
+	Name    string     `json:"name,omitzero"`
+	Type    string     `json:"type,omitzero"` // "oic.d.light"; empty: not told
+	Created time.Time  `json:"created"`
+	Links   []oic.Link `json:"links,omitzero"`
+}
+
+// Directory is the devices of a cloud. Its methods may be called from several
+// goroutines at once. A refusal is an *oic.StatusError.
+type Directory struct {
+	devices *store.View[Device] // by di
+	started time.Time
+
+	mu       sync.Mutex // guards what follows
+	accounts map[string]map[string]bool
+	sessions map[string]*attached // by di; stays when the session has gone
+}
+
+// Open reads the directory from the store. Close is to be called at the end.
+func Open(ctx context.Context, cfg Config) (*Directory, error) {
+	d := &Directory{
+		started:  time.Now(),
+		accounts: map[string]map[string]bool{},
+		sessions: map[string]*attached{},
+	}
+	t, err := store.OpenTable[Device](ctx, cfg.Store, "devices", 0)
+	if err != nil {
+		return nil, fmt.Errorf("open directory: %w", err)
+	}
+	d.devices, err = store.OpenView(ctx, t, func(di string, old, new *Device) {
+		d.index(old, new)
+		if cfg.Changed != nil {
+			cfg.Changed(di)
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open directory: %w", err)
+	}
+	for _, dev := range d.devices.All() {
+		d.index(nil, dev)
+	}
+	return d, nil
+}
+
+// Close ends what Open started. It closes neither the sessions nor the store.
+func (d *Directory) Close() { d.devices.Close() }
+
+// index keeps the list of each account's devices. It may name too many, never
+// too few.
+func (d *Directory) index(old, new *Device) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if old != nil && (new == nil || new.Account != old.Account) {
+		if delete(d.accounts[old.Account], old.ID); len(d.accounts[old.Account]) == 0 {
+			delete(d.accounts, old.Account)
+		}
+	}
+	if new != nil {
+		if d.accounts[new.Account] == nil {
+			d.accounts[new.Account] = map[string]bool{}
+		}
+		d.accounts[new.Account][new.ID] = true
+	}
+}
+
+// Get returns the device called di.
+func (d *Directory) Get(di string) (Device, bool) {
+	if dev := d.devices.Get(di); dev != nil {
+		return *dev, true
+	}
+	return Device{}, false
+}
+
+// Of returns the devices of an account, ordered by name and di.
+func (d *Directory) Of(account string) (list []Device) {
+	d.mu.Lock()
+	ids := make([]string, 0, len(d.accounts[account]))
+	for di := range d.accounts[account] {
+		ids = append(ids, di)
+	}
+	d.mu.Unlock()
+	for _, di := range ids {
+		if dev, ok := d.Get(di); ok && dev.Account == account {
+			list = append(list, dev)
+		}
+	}
+	sortDevices(list)
+	return list
+}
+
+// All returns all devices, ordered by name and di.
+func (d *Directory) All() (list []Device) {
+	for _, dev := range d.devices.All() {
+		list = append(list, *dev)
+	}
+	sortDevices(list)
+	return list
+}
+
+func sortDevices(list []Device) {
+	slices.SortFunc(list, func(x, y Device) int {
+		if c := strings.Compare(x.Name, y.Name); c != 0 {
+			return c
+		}
+		return strings.Compare(x.ID, y.ID)
+	})
+}
+
+// Claim makes di a device of account. A device that is this account's already
+// remains as it is. The refusals are those of Claimable.
+func (d *Directory) Claim(ctx context.Context, account, di string) error {
+	if err := d.Claimable(account, di); err != nil {
+		return err
+	}
+	dev := Device{ID: di, Account: account, Created: time.Now().UTC()}
+	err := d.devices.Create(ctx, di, dev)
+	if errors.Is(err, store.ErrExists) {
+		_, err = d.devices.Modify(ctx, di, func(now *Device) error { return claimed(*now, account) })
+	}
+	return failed("claim device", err)
+}
+
+// Claimable reports whether di may become a device of account: 4.03 if it is
+// one of another account, or one too many.
+func (d *Directory) Claimable(account, di string) error {
+	if dev, ok := d.Get(di); ok {
+		return claimed(dev, account)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.accounts[account]) >= maxDevices {
+		return oic.Errorf(oic.Forbidden, "%d devices are all that an account may have", maxDevices)
+	}
+	return nil
+}
+
+// claimed is nil if dev belongs to account.
+func claimed(dev Device, account string) error {
+	if dev.Account != account {
+		return oic.Errorf(oic.Forbidden, "the device belongs to another account")
+	}
+	return nil
+}
+
+// Delete forgets a device. It is no error if there is none. The device's
+// session, if there is one, is the caller's to close.
+func (d *Directory) Delete(ctx context.Context, di string) error {
+	if err := d.devices.Delete(ctx, di); err != nil {
+		return failed("delete device", err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.sessions, di)
+	return nil
+}
+
+// failed adds to an error what was being done. A refusal stays as it is, and a
+// store that cannot write is one: 5.03.
+func failed(what string, err error) error {
+	if _, refusal := errors.AsType[*oic.StatusError](err); refusal || err == nil {
+		return err
+	}
+	if errors.Is(err, store.ErrUnavailable) {
+		return fmt.Errorf("%s: %w: %w", what, oic.Errorf(oic.Unavailable, "nothing can be stored now; try again"), err)
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}

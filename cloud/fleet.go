@@ -1,0 +1,108 @@
+package cloud
+
+import (
+	"context"
+
+	"github.com/farreach/farreach/cloud/directory"
+	"github.com/farreach/farreach/cloud/event"
+	"github.com/farreach/farreach/oic"
+)
+
+// DeviceInfo is a device as it is known, and whether it can be reached now.
+type DeviceInfo struct {
+	directory.Device
+	Presence directory.Presence
+}
+
+// Inventory lists the devices that are who's: those of an account, a device
+// itself, or for the operator all.
+func (c *Cloud) Inventory(_ context.Context, who oic.Identity) ([]DeviceInfo, error) {
+	var devices []directory.Device
+	switch {
+	case who.Device != "":
+		if err := c.authorize(who, opSee, target{device: who.Device}); err != nil {
+			return nil, err
+		}
+		dev, _ := c.directory.Get(who.Device)
+		devices = append(devices, dev)
+	default:
+		if err := c.authorize(who, opSee, target{account: who.Account}); err != nil {
+			return nil, err
+		}
+		if devices = c.directory.Of(who.Account); who.Account == "" {
+			devices = c.directory.All()
+		}
+	}
+	list := make([]DeviceInfo, 0, len(devices))
+	for _, dev := range devices {
+		list = append(list, DeviceInfo{dev, c.directory.Presence(dev.ID)})
+	}
+	return list, nil
+}
+
+// DeviceInfo returns one device.
+func (c *Cloud) DeviceInfo(_ context.Context, who oic.Identity, di string) (DeviceInfo, error) {
+	if err := c.authorize(who, opSee, target{device: di}); err != nil {
+		return DeviceInfo{}, err
+	}
+	dev, ok := c.directory.Get(di)
+	if !ok {
+		return DeviceInfo{}, errNoDevice
+	}
+	return DeviceInfo{dev, c.directory.Presence(di)}, nil
+}
+
+// DeleteDevice takes a device out of its account: it can no longer sign in,
+// what is open with it ends, and its events are removed.
+func (c *Cloud) DeleteDevice(ctx context.Context, who oic.Identity, di string) error {
+	if err := c.authorize(who, opRemoveDevice, target{device: di}); err != nil {
+		return err
+	}
+	dev, ok := c.directory.Get(di)
+	if !ok {
+		return errNoDevice
+	}
+	if err := c.removeDevice(ctx, dev); err != nil {
+		return err
+	}
+	c.log.Info("device deleted", "device", di, "account", dev.Account, "by", who.Account)
+	return failed("delete events", c.events.Purge(ctx, dev.Account, di))
+}
+
+// removeDevice ends the grant of a device before its record, so that a device
+// without an owner is never signed in.
+func (c *Cloud) removeDevice(ctx context.Context, dev directory.Device) error {
+	if err := c.accounts.Revoke(ctx, dev.ID); err != nil {
+		return err
+	}
+	if err := c.directory.Delete(ctx, dev.ID); err != nil {
+		return err
+	}
+	c.forget(dev.ID)
+	return nil
+}
+
+// Events calls each for the events that f selects among those of who's
+// account, until it returns false. See event.Events.Query for the order.
+func (c *Cloud) Events(ctx context.Context, who oic.Identity, f event.Filter, each func(event.Event) bool) error {
+	ctx, release, err := c.hold(ctx, who, opEvents, target{account: who.Account})
+	if err != nil {
+		return err
+	}
+	defer release()
+	f.Account = who.Account
+	return failed("read events", lost(ctx, c.events.Query(ctx, f, each)))
+}
+
+// FollowEvents calls each for the events that f selects among those of who's
+// account, and for each new one, until ctx ends, each returns an error, or who
+// loses the right. See event.Events.Follow for where it starts.
+func (c *Cloud) FollowEvents(ctx context.Context, who oic.Identity, f event.Filter, each func(event.Event) error) error {
+	ctx, release, err := c.hold(ctx, who, opEvents, target{account: who.Account})
+	if err != nil {
+		return err
+	}
+	defer release()
+	f.Account = who.Account
+	return lost(ctx, c.events.Follow(ctx, f, each))
+}
