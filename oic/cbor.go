@@ -55,7 +55,7 @@ func Decode(f ContentFormat, b []byte, v any) error {
 	}
 	if err := modes().dec.Unmarshal(b, v); err != nil {
 		if wrong, ok := errors.AsType[*cbor.UnmarshalTypeError](err); ok && wrong.StructFieldName != "" {
-			return Errorf(BadRequest, "%s cannot be a %s", fieldName(wrong.StructFieldName), wrong.CBORType)
+			return Errorf(BadRequest, "%s cannot be %s", fieldName(wrong.StructFieldName), kindName(wrong.CBORType))
 		}
 		return Errorf(BadRequest, "%v", err)
 	}
@@ -147,4 +147,21 @@ func appendTexts(dst []byte, list []string) []byte {
 		dst = appendText(dst, s)
 	}
 	return dst
+}
+
+// kindName says what package cbor calls a type in a person's words.
+func kindName(cborType string) string {
+	switch cborType {
+	case "positive integer", "negative integer":
+		return "an integer"
+	case "UTF-8 text string":
+		return "text"
+	case "byte string":
+		return "bytes"
+	case "array":
+		return "an array"
+	case "map":
+		return "a map"
+	}
+	return "a truth value or a fraction"
 }

@@ -74,7 +74,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"simple value 255", "f8 ff", "no meaning"},
 		{"map with a break after a key", "bf 61 61 ff", "reserved"},
 		{"300 tags", strings.Repeat("c1", 300) + "01", "tags"},
-		{"wrong type", "a1 65 76616c7565 01", "value cannot be a positive integer"},
+		{"wrong type", "a1 65 76616c7565 01", "value cannot be an integer"},
 		{"not a map", "01", "cannot unmarshal"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -34,11 +34,15 @@ type thing interface {
 	step() (changed bool, wait time.Duration)
 }
 
-// kinds are the things that there are, by device type.
-var kinds = []struct {
-	deviceType, name string
-	make             func(base) thing
-}{
+// kind is a kind of device.
+type kind struct {
+	deviceType string
+	name       string // shorter
+	make       func(base) thing
+}
+
+// kinds are those that there are.
+var kinds = []kind{
 	{"oic.d.light", "lamp", newLamp},
 	{"oic.d.door", "door", newDoor},
 	{"oic.d.thermostat", "thermostat", newThermostat},
@@ -68,18 +72,13 @@ type Sim struct {
 	log   *slog.Logger
 }
 
-// New returns a device of a kind: one of Types, or "lamp", "door", "thermostat",
+// New returns a device, what being one of Types, or "lamp", "door", "thermostat",
 // "meter". id is its di, "" for a random one; log may be nil. It does nothing by
 // itself until Run is called.
-func New(kind, id, name string, log *slog.Logger) (*Sim, error) {
-	i := slices.IndexFunc(kinds, func(k struct {
-		deviceType, name string
-		make             func(base) thing
-	}) bool {
-		return kind == k.deviceType || kind == k.name
-	})
+func New(what, id, name string, log *slog.Logger) (*Sim, error) {
+	i := slices.IndexFunc(kinds, func(k kind) bool { return what == k.deviceType || what == k.name })
 	if i < 0 {
-		return nil, fmt.Errorf("no simulated device is of type %q; there are %s", kind, strings.Join(Types(), ", "))
+		return nil, fmt.Errorf("no simulated device is of type %q; there are %s", what, strings.Join(Types(), ", "))
 	}
 	if log == nil {
 		log = slog.Default()
