@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -76,6 +77,9 @@ type Conn struct {
 	seen  atomic.Int64 // when the peer last sent anything, since born
 	busy  atomic.Bool  // a step is under way, or reading is stopped by us
 	limit atomic.Int64 // of the body of messages from the peer, bytes
+	load  atomic.Int32 // len(open), to be read without mu
+
+	server *server // nil: not run by Serve
 
 	partial []byte // the beginning of a message; only Run's goroutine uses it
 
@@ -94,13 +98,15 @@ type Conn struct {
 	open     []openItem // the peer's requests under way in x.Go, and Pings with Custody behind them
 	next     uint64     // the next token
 	released error      // *ReleaseError or ErrClosed: no new requests
+	parting  error      // why it will have ended when the peer closes; nil: as it then seems
 	running  bool       // Run was called
+	opened   bool       // our CSM is in the queue
 	linger   bool       // the end is orderly: let the last frames arrive
+	finished bool       // no task may begin any more
 	err      error      // why it ended
 	ctx      context.Context
 	cancel   context.CancelFunc
 	keep     keepAlive
-	release  func() // tells Serve that the peer is known
 }
 
 // Client returns the end of nc that opened the connection. It does nothing on
@@ -215,8 +221,8 @@ func (c *Conn) loop() {
 func (c *Conn) readError(err error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.released != nil && errors.Is(err, io.EOF) {
-		return c.released
+	if c.parting != nil && (errors.Is(err, io.EOF) || errors.Is(err, os.ErrDeadlineExceeded)) {
+		return c.parting
 	}
 	return err
 }
@@ -259,7 +265,7 @@ func (c *Conn) concludeLocked(err error) {
 	if c.err != nil {
 		return
 	}
-	if !c.running {
+	if !c.opened {
 		c.setErr(err)
 		c.nc.Close()
 		return
@@ -279,11 +285,15 @@ func (c *Conn) finish() {
 	}
 	c.nc.Close()
 	c.endCalls()
+	c.mu.Lock()
+	c.finished = true
+	c.mu.Unlock()
 	c.tasks.Wait()
 	c.mu.Lock()
 	c.out.free()
 	c.out = nil
 	c.mu.Unlock()
+	c.account(len(c.partial), 0)
 	c.partial = nil
 }
 
@@ -307,13 +317,21 @@ func (c *Conn) lingerClose() {
 	}
 	c.nc.SetReadDeadline(time.Now().Add(lingerRead))
 	for taken := 0; taken < lingerBytes; {
-		b, err := c.link.read()
+		b, err := c.bottom().read()
 		if err != nil {
 			return
 		}
 		taken += len(b.b)
 		b.free()
 	}
+}
+
+// bottom is the link to the socket itself.
+func (c *Conn) bottom() link {
+	if c.sec != nil {
+		return c.sec.inner
+	}
+	return c.link
 }
 
 // Close ends the connection at once and without a word.

@@ -92,7 +92,7 @@ func (x *Exchange) Go(f func(ctx context.Context)) {
 	}
 	ctx := c.ctx
 	if x.tasks++; x.tasks == 1 {
-		c.open = append(c.open, openItem{x: x})
+		c.addOpen(openItem{x: x})
 	}
 	c.mu.Unlock()
 	c.tasks.Go(func() {
@@ -122,6 +122,12 @@ type openItem struct {
 	ping Token
 }
 
+// addOpen: c.mu is held.
+func (c *Conn) addOpen(item openItem) {
+	c.open = append(c.open, item)
+	c.load.Store(int32(len(c.open)))
+}
+
 // closeItem removes x from what is open, and answers the Pings that waited for
 // it. c.mu is held.
 func (c *Conn) closeItem(x *Exchange) {
@@ -138,6 +144,7 @@ func (c *Conn) closeItem(x *Exchange) {
 	if len(c.open) == 0 {
 		c.open = nil
 	}
+	c.load.Store(int32(len(c.open)))
 	c.changed.broadcast()
 }
 
@@ -156,6 +163,9 @@ func (c *Conn) serve(x *Exchange) error {
 // awaitRoom waits while too many requests are under way. Nothing is read
 // meanwhile, so that the peer has to wait too.
 func (c *Conn) awaitRoom() error {
+	if c.load.Load() < maxOpen {
+		return nil
+	}
 	c.mu.Lock()
 	for c.err == nil && len(c.open) >= maxOpen {
 		c.flushLocked()

@@ -48,19 +48,15 @@ func (c *Conn) watch(at time.Duration) {
 	k.next = at
 }
 
-// unfinished notes that a message is incomplete, and whether it is another one
-// than the last time.
-func (c *Conn) unfinished(is, another bool) {
-	if !is && c.keep.begun == 0 { // only Run's goroutine writes begun
-		return
-	}
+// watchUnfinished notes whether a message is unfinished, and whether it has
+// just begun.
+func (c *Conn) watchUnfinished(is, began bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !is {
+	switch {
+	case !is:
 		c.keep.begun = 0
-		return
-	}
-	if another || c.keep.begun == 0 {
+	case began:
 		c.keep.begun = c.seenAt()
 		c.watch(c.keep.begun + unfinishedTimeout)
 	}

@@ -3,7 +3,6 @@ package coap
 import (
 	"errors"
 	"net"
-	"os"
 	"time"
 )
 
@@ -55,15 +54,8 @@ func (l blocking) write(b []byte, deadline time.Time) error {
 
 // writeDeadline writes all of b to nc before the deadline.
 func writeDeadline(nc net.Conn, b []byte, deadline time.Time) error {
-	if err := nc.SetWriteDeadline(deadline); err != nil {
-		return err
-	}
+	nc.SetWriteDeadline(deadline) // fails on a closed connection, as Write does
 	_, err := nc.Write(b)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return err
-	}
-	if again := nc.SetWriteDeadline(time.Time{}); err == nil {
-		err = again
-	}
+	nc.SetWriteDeadline(time.Time{})
 	return err
 }

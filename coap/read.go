@@ -22,15 +22,18 @@ func (c *Conn) step(b []byte) error {
 func (c *Conn) take(b []byte) (err error) {
 	defer c.rescue(&err)
 	if len(c.partial) > 0 {
+		before := len(c.partial)
 		c.partial = append(c.partial, b...)
 		b = c.partial
+		if err := c.account(before, len(b)); err != nil {
+			return err
+		}
 	}
 	rest, err := c.messages(b)
 	if err != nil {
 		return err
 	}
-	c.retain(rest, len(rest) < len(b))
-	return nil
+	return c.retain(rest, len(rest) < len(b))
 }
 
 // messages takes the whole messages at the beginning of b and returns what is
@@ -65,19 +68,20 @@ func (c *Conn) messages(b []byte) (rest []byte, err error) {
 
 // retain keeps rest, which may be part of c.partial, until more arrives. The
 // slice grows with the bytes that came, never with a length that the peer
-// announced.
-func (c *Conn) retain(rest []byte, began bool) {
-	if len(rest) == 0 {
+// announced. began says that rest begins a message.
+func (c *Conn) retain(rest []byte, began bool) error {
+	before := len(c.partial)
+	switch {
+	case len(rest) == 0:
 		c.partial = nil
-		c.unfinished(false, false)
-		return
-	}
-	if began || len(c.partial) == 0 {
+	case began || before == 0:
 		c.partial = append([]byte(nil), rest...)
-		c.unfinished(true, true)
-		return
+		began = true
+	} // else rest is c.partial
+	if before > 0 || len(rest) > 0 {
+		c.watchUnfinished(len(rest) > 0, began)
 	}
-	c.unfinished(true, false) // c.partial, a little longer
+	return c.account(before, len(c.partial))
 }
 
 // dispatch hands one message to whom it concerns.
@@ -110,10 +114,12 @@ func (c *Conn) refuse(x *Exchange, err error) error {
 	return nil
 }
 
-// aborted tells the peer why, if err is its fault.
+// aborted tells the peer why the connection ends, if err concerns it.
 func (c *Conn) aborted(err error) error {
 	if bad, ok := errors.AsType[*FormatError](err); ok {
 		c.abort(&Message{Code: Abort, Payload: []byte(bad.Why)}, err)
+	} else if err == ErrOverloaded {
+		c.abort(&Message{Code: Abort, Payload: []byte("overloaded")}, err)
 	}
 	return err
 }

@@ -62,31 +62,17 @@ const (
 // Shutdown asks the peer for an orderly end: it sends a Release, starts no new
 // requests, finishes the open exchanges of both sides, and closes. When ctx
 // ends it closes at once and returns ctx.Err(). The options of r are sent only
-// to a peer that sent a CSM: others give them other meanings.
+// to a peer that sent a CSM: others give them other meanings. Shutdown must not
+// be called from Handler.Serve, which is an open exchange itself.
 func (c *Conn) Shutdown(ctx context.Context, r ...ReleaseInfo) error {
-	err := c.shutdown(ctx, ErrClosed, r...)
-	if c.wasRunning() {
-		<-c.done
-	}
-	return err
-}
-
-func (c *Conn) wasRunning() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.running
+	return c.shutdown(ctx, ErrClosed, r...)
 }
 
 // leave is Shutdown for the end of Run's context; err is then Run's result.
 func (c *Conn) leave(err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
 	defer cancel()
-	select {
-	case <-c.ready:
-		c.shutdown(ctx, err)
-	default:
-		c.fail(err)
-	}
+	c.shutdown(ctx, err)
 }
 
 func (c *Conn) shutdown(ctx context.Context, reason error, r ...ReleaseInfo) error {
@@ -94,11 +80,13 @@ func (c *Conn) shutdown(ctx context.Context, reason error, r ...ReleaseInfo) err
 	if c.released == nil {
 		c.released = ErrClosed
 	}
-	select {
-	case <-c.ready:
-		c.enqueue(c.releaseMessage(r))
-	default:
+	c.parting = reason
+	if !c.opened {
+		c.mu.Unlock()
+		c.fail(reason)
+		return nil
 	}
+	c.enqueue(c.releaseMessage(r))
 	c.flushLocked()
 	err := c.awaitIdle(ctx)
 	if err == nil {
@@ -183,7 +171,7 @@ func (c *Conn) gotRelease(m *Message) error {
 	c.mu.Lock()
 	again := c.released != nil
 	if !again {
-		c.released = e
+		c.released, c.parting = e, e
 	}
 	c.mu.Unlock()
 	if again {

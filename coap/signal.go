@@ -60,10 +60,8 @@ func (c *Conn) SetMaxMessage(n int) {
 		return
 	}
 	c.mu.Lock()
-	select {
-	case <-c.ready: // else the first CSM will say it
+	if c.opened { // else the first CSM will say it
 		c.enqueue(c.csm())
-	default:
 	}
 	c.flushLocked()
 }
@@ -155,7 +153,7 @@ func (c *Conn) gotPing(m *Message) error {
 	}
 	c.mu.Lock()
 	if len(c.open) > 0 {
-		c.open = append(c.open, openItem{ping: token})
+		c.addOpen(openItem{ping: token})
 		c.mu.Unlock()
 		return nil
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"syscall"
 	"time"
 )
@@ -141,7 +142,7 @@ func (c *Conn) openQueue() error {
 		c.queued += queued
 		early.free()
 	}
-	c.writing = false
+	c.writing, c.opened = false, true
 	c.flushLocked()
 	return nil
 }
@@ -164,7 +165,7 @@ func (c *Conn) flushLocked() {
 			c.writeFailed(err) // and nobody writes any more
 			return
 		case len(rest) > 0 || c.link.pending():
-			c.tasks.Go(func() { c.drain(b, rest, begun, apart) })
+			c.startDrain(b, rest, begun, apart)
 			return
 		}
 		b.free()
@@ -211,6 +212,17 @@ func pieceLen(b []byte, apart bool) int {
 	return header + 1 + int(b[0]&15) + int(body)
 }
 
+// startDrain starts drain, unless the connection is over.
+func (c *Conn) startDrain(b *buffer, rest []byte, begun int, apart bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.finished {
+		b.free()
+		return
+	}
+	c.tasks.Go(func() { c.drain(b, rest, begun, apart) })
+}
+
 // drain goes on writing, on a goroutine of its own, while the socket is full.
 // b is borrowed and holds rest.
 func (c *Conn) drain(b *buffer, rest []byte, begun int, apart bool) {
@@ -255,11 +267,19 @@ func (c *Conn) writeAll(frames []byte, begun int, apart bool) error {
 // before is still to be read, and reading finds out by itself; that gets a
 // moment.
 func (c *Conn) writeFailed(err error) {
-	if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
-		c.nc.SetReadDeadline(time.Now().Add(lingerRead))
-		return
+	c.mu.Lock()
+	if c.parting == nil {
+		c.parting = fmt.Errorf("coap: write: %w", err)
 	}
-	c.fail(fmt.Errorf("coap: write: %w", err))
+	reason := c.parting
+	gone := errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.ErrClosedPipe)
+	if gone && c.err == nil {
+		c.nc.SetReadDeadline(time.Now().Add(lingerRead))
+	}
+	c.mu.Unlock()
+	if !gone {
+		c.fail(reason)
+	}
 }
 
 // awaitDrained waits until everything queued is written, at most for d, and

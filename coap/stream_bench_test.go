@@ -1,0 +1,226 @@
+package coap_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/farreach/farreach/coap"
+)
+
+// The benchmarks run the server in a process of its own, on one core, so that
+// its processor time can be told from that of the load. Beside it runs a
+// server that does nothing but write back the same bytes: what it needs is the
+// price of the sockets, or of crypto/tls, alone. The figure to look at is
+// GET/core-s, requests per second of the server's processor time; x-echo is
+// that of ours divided by that of the other one.
+
+// lightGET and lightContent are 18 bytes long each.
+var (
+	lightGET     = frame(&coap.Message{Code: coap.GET, Token: coap.TokenFrom(7)}, "/a/light", "")
+	lightContent = []byte("true")
+)
+
+func frame(m *coap.Message, path, payload string) []byte {
+	m.SetPath(path)
+	m.Payload = []byte(payload)
+	b, err := m.Append(coap.TCP, nil)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+// lamp answers every GET with the same representation, and allocates nothing.
+func lamp() coap.Handler {
+	resp := &coap.Message{Code: coap.Content, Payload: lightContent}
+	resp.AddUint(coap.ContentFormat, 10000)
+	return coap.HandlerFunc(func(x *coap.Exchange) { x.Reply(resp) })
+}
+
+func BenchmarkServer(b *testing.B) {
+	for _, wire := range []string{"plain", "tls"} {
+		for _, inflight := range []int{16, 1} {
+			b.Run(fmt.Sprintf("%s/%d-in-flight", wire, inflight), func(b *testing.B) {
+				bare := benchServer(b, wire+"-echo", inflight)
+				ours := benchServer(b, wire, inflight)
+				b.ReportMetric(ours.perCore, "GET/core-s")
+				b.ReportMetric(ours.perSecond, "GET/s")
+				b.ReportMetric(ours.perCore/bare.perCore, "x-echo")
+				b.ReportMetric(0, "ns/op")
+			})
+		}
+	}
+}
+
+type rate struct{ perCore, perSecond float64 }
+
+// benchServer sends b.N requests over 64 connections to a server process.
+func benchServer(b *testing.B, kind string, inflight int) rate {
+	const conns = 64
+	s := startChild(b, kind)
+	defer s.stop(b)
+	batch := bytes.Repeat(lightGET, inflight)
+	rounds := max(b.N/(conns*inflight), 1)
+	cs := make([]net.Conn, conns)
+	for i := range cs {
+		cs[i] = s.dial(b, strings.HasPrefix(kind, "tls"), !strings.HasSuffix(kind, "-echo"))
+		defer cs[i].Close()
+	}
+	cpu := s.cpu(b)
+	start := time.Now()
+	var wg sync.WaitGroup
+	for _, nc := range cs {
+		wg.Go(func() {
+			in := make([]byte, len(batch))
+			for range rounds {
+				if _, err := nc.Write(batch); err != nil {
+					b.Error(err)
+					return
+				}
+				if _, err := io.ReadFull(nc, in); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	n := float64(rounds * conns * inflight)
+	return rate{n / (s.cpu(b) - cpu).Seconds(), n / time.Since(start).Seconds()}
+}
+
+// child is a server process.
+type child struct {
+	cmd  *exec.Cmd
+	in   io.WriteCloser
+	out  *bufio.Scanner
+	addr string
+}
+
+const childEnv = "FARREACH_COAP_BENCH"
+
+func startChild(b *testing.B, kind string) *child {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childEnv+"="+kind)
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	c := &child{cmd: cmd, in: in, out: bufio.NewScanner(out)}
+	c.addr = c.line(b)
+	return c
+}
+
+func (c *child) line(b *testing.B) string {
+	if !c.out.Scan() {
+		b.Fatal("server process ended")
+	}
+	return c.out.Text()
+}
+
+// cpu is the processor time that the server has used.
+func (c *child) cpu(b *testing.B) time.Duration {
+	fmt.Fprintln(c.in)
+	ns, err := strconv.ParseInt(c.line(b), 10, 64)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(ns)
+}
+
+func (c *child) stop(b *testing.B) {
+	c.in.Close()
+	if err := c.cmd.Wait(); err != nil {
+		b.Error(err)
+	}
+}
+
+// dial connects; a CoAP client then exchanges CSMs.
+func (c *child) dial(b *testing.B, secure, speaksCoAP bool) net.Conn {
+	nc, err := net.Dial("tcp", c.addr)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if secure {
+		nc = tls.Client(nc, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{coap.ALPN}})
+	}
+	if speaksCoAP {
+		nc.Write(frame(&coap.Message{Code: coap.CSM, Token: coap.TokenFrom(1)}, "", ""))
+		if _, err := io.ReadFull(nc, make([]byte, 14)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return nc
+}
+
+// benchChild is the server process: the kind of server is in the environment.
+// It prints its address, and its processor time for every line it reads.
+func benchChild(kind string) {
+	runtime.GOMAXPROCS(1)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	cfg := coap.Config{Handler: lamp()}
+	if strings.HasPrefix(kind, "tls") {
+		cfg.TLS = serverTLS()
+	}
+	if strings.HasSuffix(kind, "-echo") {
+		go serveEcho(ln, cfg.TLS)
+	} else {
+		go coap.Serve(context.Background(), ln, func(nc net.Conn) *coap.Conn { return coap.Server(nc, cfg) })
+	}
+	fmt.Println(ln.Addr())
+	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		var u syscall.Rusage
+		syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+		fmt.Println(u.Utime.Nano() + u.Stime.Nano())
+	}
+}
+
+// serveEcho is the bare server.
+func serveEcho(ln net.Listener, cfg *tls.Config) {
+	for {
+		nc, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		if cfg != nil {
+			nc = tls.Server(nc, cfg)
+		}
+		go func() {
+			b := make([]byte, 16<<10)
+			for {
+				n, err := nc.Read(b)
+				if err != nil {
+					return
+				}
+				if _, err := nc.Write(b[:n]); err != nil {
+					return
+				}
+			}
+		}()
+	}
+}
