@@ -1,0 +1,238 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/farreach/farreach/cloud"
+	"github.com/farreach/farreach/cmd/farreach/internal/listen"
+	"github.com/farreach/farreach/cmd/farreach/internal/settings"
+	"github.com/farreach/farreach/internal/localca"
+	"github.com/farreach/farreach/internal/secret"
+	"github.com/farreach/farreach/oic"
+	"github.com/farreach/farreach/store"
+)
+
+// firstAccount is made at the first start. It may manage all others.
+const firstAccount = "home"
+
+// operator is who this process is to the cloud that it runs, and owner whose
+// devices the simulated ones are.
+var (
+	operator = oic.Identity{Admin: true}
+	owner    = oic.Identity{Account: firstAccount, Admin: true}
+)
+
+// booted is a server that has everything open and answers nobody yet.
+type booted struct {
+	cfg      serverConfig
+	log      *slog.Logger
+	lock     *lock
+	ports    *listen.Set
+	ca       *localca.Authority
+	store    *store.Store
+	cloud    *cloud.Cloud
+	password secret.String // of the first account, if this start made it
+}
+
+// boot opens, in this order, what a server needs, so that what is most likely
+// to be wrong is found before anything is made: the data directory, the ports,
+// certificates, store, cloud, first account.
+func (a *app) boot(ctx context.Context, cfg serverConfig) (b *booted, err error) {
+	b = &booted{cfg: cfg, log: a.log(slog.LevelWarn)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, b.close())
+			b = nil
+		}
+	}()
+	offset, err := listen.ParseOffset(cfg.portOffset)
+	if err != nil {
+		return b, fail(exitConfig, "--port-offset auto", "port-offset %q: %w", cfg.portOffset, err)
+	}
+	if cfg.data, err = filepath.Abs(cfg.data); err != nil {
+		return b, err
+	}
+	b.cfg.data = cfg.data
+	for _, step := range []func() error{
+		b.openData,
+		func() error { return b.openPorts(ctx, offset) },
+		b.openCA,
+		func() error { return b.openStore(ctx) },
+		func() error { return b.openAccount(ctx) },
+	} {
+		if err := step(); err != nil {
+			return b, err
+		}
+	}
+	return b, nil
+}
+
+// close closes what is open, the other way round.
+func (b *booted) close() (err error) {
+	if b.cloud != nil {
+		b.cloud.Close()
+	}
+	if b.store != nil {
+		err = b.store.Close()
+	}
+	if b.ports != nil {
+		b.ports.Close()
+	}
+	if b.lock != nil {
+		b.lock.release()
+	}
+	return err
+}
+
+func (b *booted) file(name string) string { return filepath.Join(b.cfg.data, name) }
+
+// openData makes the data directory, or takes it over: nobody else may read
+// it, and no other server may use it.
+func (b *booted) openData() error {
+	dir := b.cfg.data
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fail(exitConfig, "another --data", "data: %w", err)
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return fail(exitConfig, "another --data", "data: %w", err)
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		return fail(exitConfig, "chmod 700 "+shellWord(dir), "data: other users can read %s (mode %04o)", dir, mode)
+	}
+	b.lock, err = takeLock(b.file("lock"))
+	if holder, ok := errors.AsType[*heldError](err); ok {
+		return fail(exitConfig, "another --data", "data: %s is used by another farreach%s", dir, holder)
+	}
+	if err != nil {
+		return fmt.Errorf("data: %w", err)
+	}
+	return removeIfThere(b.cfg.addrFile)
+}
+
+// openPorts opens the listeners. Ports that were picked are remembered, so
+// that devices find the server again after its next start.
+func (b *booted) openPorts(ctx context.Context, offset listen.Offset) (err error) {
+	if offset.Auto {
+		if text, err := os.ReadFile(b.file("port-offset")); err == nil {
+			offset.N, _ = strconv.Atoi(string(text)) // what is no number is as good as nothing
+		}
+	}
+	if b.ports, err = listen.Open(ctx, listen.Config{Host: b.cfg.listen, Offset: offset}); err != nil {
+		if _, taken := errors.AsType[*listen.TakenError](err); taken {
+			return err
+		}
+		return fail(exitConfig, "another --listen", "listen: %w", err)
+	}
+	if !offset.Auto {
+		return nil
+	}
+	return settings.WriteFile(b.file("port-offset"), []byte(strconv.Itoa(b.ports.Offset)))
+}
+
+func (b *booted) openCA() (err error) {
+	b.ca, err = localca.Open(localca.Config{Dir: b.file("tls"), Hosts: listen.Hosts(b.cfg.listen), Log: b.log})
+	if err != nil {
+		return fail(exitConfig, "", "%w", err)
+	}
+	return nil
+}
+
+func (b *booted) openStore(ctx context.Context) (err error) {
+	cfg := store.Config{URL: b.cfg.nats, Log: b.log}
+	if cfg.URL == "" {
+		cfg.Dir = b.file("store")
+	}
+	if b.store, err = store.Open(ctx, cfg); err != nil {
+		if cfg.URL != "" {
+			return fail(exitNoConnect, "another --nats", "%w", err)
+		}
+		return err
+	}
+	b.cloud, err = cloud.Open(ctx, cloud.Config{Store: b.store, AccessTTL: b.cfg.accessTTL, Log: b.log})
+	return err
+}
+
+// openAccount sees to it that there is an account to begin with, and a token by
+// which the commands of this user get in. A crash in between is made good at
+// the next start.
+func (b *booted) openAccount(ctx context.Context) error {
+	accounts, err := b.cloud.Accounts(ctx, operator)
+	if err != nil {
+		return err
+	}
+	if len(accounts) == 0 {
+		b.password = secret.String(secret.ID())
+		if err := settings.WriteFile(b.file("password"), []byte(b.password.Reveal()+"\n")); err != nil {
+			return err
+		}
+		if _, err := b.cloud.CreateAccount(ctx, operator, firstAccount, b.password, true); err != nil {
+			return fmt.Errorf("account %s: %w", firstAccount, err)
+		}
+	} else if err := b.forgetPassword(ctx); err != nil {
+		return err
+	}
+	return b.openToken(ctx)
+}
+
+// forgetPassword removes the file with the first password once it is not the
+// password any more.
+func (b *booted) forgetPassword(ctx context.Context) error {
+	text, err := settings.ReadSecret(b.file("password"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		if _, err = b.cloud.Login(ctx, netip.Addr{}, firstAccount, secret.String(text)); err == nil {
+			return nil
+		}
+	}
+	return removeIfThere(b.file("password"))
+}
+
+func (b *booted) openToken(ctx context.Context) error {
+	text, err := settings.ReadSecret(b.file("token"))
+	if err == nil {
+		if _, err = b.cloud.Authenticate(ctx, netip.Addr{}, secret.String(text)); err == nil {
+			return nil
+		}
+	}
+	token, _, err := b.cloud.NewToken(ctx, owner, "farreach on this machine", 0)
+	if err != nil {
+		return fmt.Errorf("token: %w", err)
+	}
+	return settings.WriteFile(b.file("token"), []byte(token.Reveal()+"\n"))
+}
+
+// where is the server as others find it.
+func (b *booted) where() *settings.Server {
+	s := &settings.Server{
+		PID:     os.Getpid(),
+		HTTP:    listen.Dialable(b.ports.HTTP),
+		HTTPS:   b.ports.Secure,
+		CoAPTCP: listen.Dialable(b.ports.CoAP), CoAPSTCP: listen.Dialable(b.ports.CoAPS),
+		Account:   firstAccount,
+		CAFile:    b.ca.CAFile(),
+		TokenFile: b.file("token"),
+		Data:      b.cfg.data,
+	}
+	if _, err := os.Stat(b.file("password")); err == nil {
+		s.PasswordFile = b.file("password")
+	}
+	return s
+}
+
+func removeIfThere(name string) error {
+	if err := os.Remove(name); name != "" && err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}

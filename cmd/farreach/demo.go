@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/farreach/farreach/cloudlink"
+	"github.com/farreach/farreach/internal/localca"
+	"github.com/farreach/farreach/internal/secret"
+)
+
+// household are the devices of the simulated home. They join by the same door
+// as any other, over sockets of this machine.
+var household = []struct {
+	name   string
+	secure bool // by coaps+tcp; else by coap+tcp, if that is on
+}{
+	{"door", false},
+	{"lamp", true},
+	{"meter", false},
+	{"thermostat", true},
+}
+
+// settleTime is the longest that a start waits for the simulated home.
+const settleTime = 2 * time.Second
+
+// demo is the simulated home; its zero value is an empty one.
+type demo struct {
+	tasks sync.WaitGroup
+
+	mu         sync.Mutex // guards registered
+	registered map[string]bool
+	all        chan struct{} // closed when all have registered once
+}
+
+// startDemo starts the simulated home if it is wanted. It ends with ctx.
+func (b *booted) startDemo(ctx context.Context) *demo {
+	d := &demo{registered: map[string]bool{}, all: make(chan struct{})}
+	if !b.cfg.demo {
+		return d
+	}
+	pool, err := localca.Pool(b.ca.CAFile())
+	if err != nil {
+		b.log.Error("simulated home", "err", err)
+		return d
+	}
+	where := b.where()
+	for _, h := range household {
+		m := member{
+			kind: h.name, name: h.name, server: where.Cloud(), trust: trusting(pool),
+			state: cloudlink.FileState(b.file(filepath.Join("demo", h.name+".json"))),
+			code: func(ctx context.Context) (secret.String, error) {
+				code, _, err := b.cloud.NewPairingCode(ctx, owner)
+				return code, err
+			},
+			changed: func(s cloudlink.Status) { d.changed(h.name, s.Registered) },
+			log:     b.log,
+		}
+		if !h.secure && where.CoAPTCP != "" {
+			m.server = "coap+tcp://" + where.CoAPTCP
+		}
+		d.changed(h.name, false)
+		d.tasks.Go(func() {
+			if err := m.run(ctx); err != nil && !errors.Is(err, context.Canceled) {
+				b.log.Error("simulated device", "name", m.name, "err", err)
+			}
+		})
+	}
+	return d
+}
+
+// changed notes whether a device is registered.
+func (d *demo) changed(name string, registered bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.registered[name] = registered
+	if len(d.registered) < len(household) {
+		return
+	}
+	for _, there := range d.registered {
+		if !there {
+			return
+		}
+	}
+	select {
+	case <-d.all: // not the first time
+	default:
+		close(d.all)
+	}
+}
+
+// settle waits until all devices are there, but not for ever.
+func (d *demo) settle(ctx context.Context) {
+	if len(d.names()) == 0 {
+		return
+	}
+	timer := time.NewTimer(settleTime)
+	defer timer.Stop()
+	select {
+	case <-d.all:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// names lists the devices of the home.
+func (d *demo) names() (names []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, h := range household {
+		if _, ok := d.registered[h.name]; ok {
+			names = append(names, h.name)
+		}
+	}
+	return names
+}
+
+// online counts the devices that are registered now.
+func (d *demo) online() (n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, there := range d.registered {
+		if there {
+			n++
+		}
+	}
+	return n
+}
+
+// wait returns after all devices have ended.
+func (d *demo) wait() { d.tasks.Wait() }

@@ -1,0 +1,23 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/farreach/farreach/oic"
+)
+
+func (a *app) getCmd() *cobra.Command {
+	return a.requestCmd(&cobra.Command{
+		Use:   "get TARGET",
+		Short: "Read a resource",
+		Long: `Reads a resource and writes its representation as JSON.
+
+TARGET is NAME/HREF, the beginning of a device's id in place of its name,
+ocf://ID/HREF, or a server to ask straight: coap+tcp:// or coaps+tcp://HOST/PATH.
+Without HREF it is the list of all resources.`,
+		Example: `  farreach get lamp/a/light
+  farreach get lamp/oic/d --json
+  farreach get coap+tcp://192.0.2.7/oic/res`,
+		Args: takes("a target such as lamp/a/light"),
+	}, oic.Retrieve)
+}

@@ -1,0 +1,216 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/farreach/farreach/cmd/farreach/internal/payload"
+	"github.com/farreach/farreach/cmd/farreach/internal/settings"
+	"github.com/farreach/farreach/oic"
+	"github.com/farreach/farreach/reach"
+)
+
+// bodyHelp is what put, post and set say about their BODY.
+const bodyHelp = `BODY is JSON, @FILE, - for standard input, or key=value pairs: value=true is a
+boolean, dimming=40 a number, name=attic text, and code='"40"' text too.`
+
+// request is one request to a device, from the command line to the screen.
+type request struct {
+	access
+	iface string
+}
+
+func (r *request) flags(cmd *cobra.Command) {
+	r.access.flags(cmd)
+	cmd.Flags().StringVar(&r.iface, "if", "", "`interface` to use, as oic.if.baseline")
+}
+
+// requestCmd makes cmd a command that sends op to the target in its first
+// argument with the body in the others.
+func (a *app) requestCmd(cmd *cobra.Command, op oic.Op) *cobra.Command {
+	var r request
+	r.flags(cmd)
+	cmd.GroupID = groupReach
+	cmd.ValidArgsFunction = a.completeTarget
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return a.request(cmd.Context(), r, op, args)
+	}
+	return cmd
+}
+
+func (a *app) request(ctx context.Context, r request, op oic.Op, args []string) error {
+	p, err := a.path(ctx, r, args[0])
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	req := &oic.Request{Op: op, Href: p.href}
+	if req.Body, err = a.body(args[1:]); err != nil {
+		return err
+	}
+	if req.Body != nil {
+		req.Format = p.format
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	resp, err := p.device.Handle(ctx, req)
+	if err != nil {
+		return fmt.Errorf("%s: %w", args[0], err)
+	}
+	return a.show(p, resp)
+}
+
+// body makes CBOR of what the user typed; nil for nothing.
+func (a *app) body(args []string) ([]byte, error) {
+	b, raw, err := payload.Parse(args, a.in)
+	if err != nil {
+		return nil, misuse(`value=true, or '{"value":true}'`, "%w", err)
+	}
+	if raw || b == nil {
+		return b, nil
+	}
+	return oic.FromJSON(oic.CBOR, b)
+}
+
+// path is an open way to a device, and the resource at its end.
+type path struct {
+	device oic.Observer
+	di     string // empty for a server that was reached straight
+	href   string
+	via    string            // the URI of what the request goes through
+	format oic.ContentFormat // that a body may be sent in
+	close  func()
+}
+
+// path finds the way to target. Its errors say what was asked for.
+func (a *app) path(ctx context.Context, r request, target string) (*path, error) {
+	t, err := reach.ParseTarget(target)
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := a.reachConfig(r.access, t.URI != "")
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	p := &path{href: withInterface(t.Href, r.iface)}
+	if t.URI != "" {
+		err = p.straight(ctx, t, cfg)
+	} else {
+		err = p.throughCloud(ctx, t, cfg)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", target, err)
+	}
+	return p, nil
+}
+
+// reachConfig is the profile as reach wants it. A server that is reached
+// straight needs no profile, but is signed in to if it is the profile's.
+func (a *app) reachConfig(x access, straight bool) (cfg reach.Config, err error) {
+	s, err := a.server()
+	if straight && errors.Is(err, settings.ErrNoProfile) {
+		s, err = new(settings.Server), nil
+	}
+	if err != nil {
+		return cfg, err
+	}
+	cfg = reach.Config{Cloud: s.Cloud(), Account: s.Account, Log: a.log(slog.LevelWarn)}
+	if cfg.Cloud == "" && !straight {
+		return cfg, fail(exitConfig, "another --profile", "profile %s has no cloud address", a.profile)
+	}
+	if cfg.Token, err = a.token(x, s); err != nil {
+		return cfg, err
+	}
+	cfg.TLS, err = a.tls(x, s)
+	return cfg, err
+}
+
+func (p *path) throughCloud(ctx context.Context, t reach.Target, cfg reach.Config) error {
+	way, err := reach.Dial(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	if p.device, p.di, err = way.Device(ctx, t.Device); err != nil {
+		return errors.Join(err, way.Close())
+	}
+	p.via, p.format = cfg.Cloud, oic.OCF
+	p.close = func() { _ = way.Close() } // the answer is there; nothing depends on the farewell
+	return nil
+}
+
+// straight goes to the server itself. It may be no OIC device, so that a body
+// is plain CBOR, without options that only those know.
+func (p *path) straight(ctx context.Context, t reach.Target, cfg reach.Config) error {
+	server, err := reach.Direct(ctx, t, cfg)
+	if err != nil {
+		return err
+	}
+	p.device, p.via, p.format = server.Observer(), t.URI, oic.CBOR
+	p.close = func() { _ = server.Close() } // as above
+	return nil
+}
+
+func withInterface(href, iface string) string {
+	switch {
+	case iface == "":
+		return href
+	case strings.Contains(href, "?"):
+		return href + "&if=" + iface
+	}
+	return href + "?if=" + iface
+}
+
+// responseDoc is what get, put, post, set and delete write with --json, and
+// observe with "farreach.notification/v1" for each change.
+type responseDoc struct {
+	Schema string          `json:"schema"`
+	Time   string          `json:"time,omitempty"` // RFC 3339; of a notification
+	Device string          `json:"di,omitempty"`
+	Href   string          `json:"href"`
+	Via    string          `json:"via"`
+	Status string          `json:"status"`         // "2.05"
+	Rep    json.RawMessage `json:"rep,omitempty"`  // the representation
+	Body   []byte          `json:"body,omitempty"` // base64, where it is none that JSON can tell
+}
+
+func (a *app) show(p *path, resp *oic.Response) error {
+	if a.json {
+		return a.screen().Doc(p.doc("farreach.response/v1", resp))
+	}
+	if len(resp.Body) == 0 {
+		if a.terminal {
+			a.say("%s", resp.Status)
+		}
+		return nil
+	}
+	return a.screen().Value(bodyText(resp))
+}
+
+func (p *path) doc(schema string, resp *oic.Response) responseDoc {
+	code, _, _ := strings.Cut(resp.Status.String(), " ")
+	doc := responseDoc{Schema: schema, Device: p.di, Href: p.href, Via: p.via, Status: code}
+	if text := bodyText(resp); json.Valid(text) {
+		doc.Rep = text
+	} else {
+		doc.Body = resp.Body
+	}
+	return doc
+}
+
+// bodyText is the representation as JSON if it can be told so, else as it is.
+func bodyText(resp *oic.Response) []byte {
+	if resp.Format.IsCBOR() {
+		if text, err := oic.ToJSON(resp.Format, resp.Body); err == nil {
+			return text
+		}
+	}
+	return resp.Body
+}

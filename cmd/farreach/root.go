@@ -1,0 +1,180 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/farreach/farreach/cmd/farreach/internal/screen"
+	"github.com/farreach/farreach/cmd/farreach/internal/settings"
+)
+
+// The groups of the help, in its order.
+const (
+	groupStart   = "start"
+	groupReach   = "reach"
+	groupFleet   = "fleet"
+	groupOperate = "operate"
+)
+
+func (a *app) rootCmd() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "farreach",
+		Short: "Reach and automate your OIC devices from anywhere",
+		Long: `Farreach reaches and automates OIC devices from anywhere.
+
+Start a server and a simulated home on this machine, and command a lamp:
+
+  farreach up --demo
+  farreach set lamp/a/light value=true`,
+		Args:          a.noSuchCommand,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			return a.applySettings(cmd)
+		},
+	}
+	root.SetIn(a.in)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	root.SetFlagErrorFunc(badFlag)
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.AddGroup(
+		&cobra.Group{ID: groupStart, Title: "Start:"},
+		&cobra.Group{ID: groupReach, Title: "Reach:"},
+		&cobra.Group{ID: groupFleet, Title: "Fleet:"},
+		&cobra.Group{ID: groupOperate, Title: "Operate:"})
+	root.SetHelpCommandGroupID(groupOperate)
+	flags := root.PersistentFlags()
+	flags.BoolVar(&a.json, "json", false, "write JSON documents")
+	flags.BoolVarP(&a.verbose, "verbose", "v", false, "log more")
+	flags.StringVar(&a.profile, "profile", defaultProfile, "server to talk to: a `name` or file that farreach up wrote")
+	flags.StringVar(&a.profileDir, "profile-dir", "", "`directory` of the profiles (default the user's configuration directory)")
+	root.AddCommand(
+		a.upCmd(), a.cloudCmd(), a.deviceCmd(), a.pairCmd(),
+		a.getCmd(), a.putCmd(), a.postCmd(), a.setCmd(), a.deleteCmd(), a.observeCmd(),
+		a.devicesCmd(), a.eventsCmd(),
+		a.accountCmd(), a.completionCmd(), a.versionCmd())
+	return root
+}
+
+// applySettings gives the flags that were left out their values from the environment and,
+// for a command with --config, from the file.
+func (a *app) applySettings(cmd *cobra.Command) error {
+	var entries []settings.Entry
+	if f := cmd.Flags().Lookup("config"); f != nil && f.Value.String() != "" {
+		var err error
+		if entries, err = settings.ReadFile(f.Value.String()); err != nil {
+			return err
+		}
+	}
+	if err := settings.Apply(cmd.Flags(), a.lookup, entries); err != nil {
+		return err
+	}
+	if a.profileDir == "" {
+		a.profileDir = a.defaultProfileDir()
+	}
+	return nil
+}
+
+// defaultProfile is the one that farreach up writes.
+const defaultProfile = "home"
+
+func (a *app) defaultProfileDir() string {
+	return filepath.Join(settings.ConfigDir(a.lookup), "profiles")
+}
+
+// server is the profile that the command goes by.
+func (a *app) server() (*settings.Server, error) {
+	return settings.LoadProfile(a.profileDir, a.profile)
+}
+
+func (a *app) screen() *screen.Screen {
+	return &screen.Screen{Out: a.out, Terminal: a.terminal && !a.json, JSON: a.json}
+}
+
+// log is for talk, on standard error: from least on, or all of it with -v.
+func (a *app) log(least slog.Level) *slog.Logger {
+	if a.verbose {
+		least = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: least}))
+}
+
+// noSuchCommand refuses what is left when no subcommand was found.
+func (a *app) noSuchCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	try := cmd.CommandPath() + " --help"
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		try = cmd.CommandPath() + " " + near[0]
+	}
+	return misuse(try, "unknown command %q", args[0])
+}
+
+// badFlag says which flag was meant.
+func badFlag(cmd *cobra.Command, err error) error {
+	if errors.Is(err, pflag.ErrHelp) {
+		return err
+	}
+	e, ok := errors.AsType[*pflag.NotExistError](err)
+	if !ok {
+		return misuse(cmd.CommandPath()+" --help", "%w", err)
+	}
+	var known []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
+	if near := settings.Nearest(e.GetSpecifiedName(), known); near != "" {
+		return misuse("--"+near, "%w", err)
+	}
+	return misuse(cmd.CommandPath()+" --help", "%w", err)
+}
+
+// takes refuses another number of arguments than the names of what there
+// should be; the last may end in "..." for any number from then on.
+func takes(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		least, most := len(names), len(names)
+		if n := len(names); n > 0 && strings.HasSuffix(names[n-1], "...") {
+			least, most = n-1, len(args)
+		}
+		switch {
+		case len(args) < least:
+			return misuse(firstExample(cmd), "missing %s", names[len(args)])
+		case len(args) > most:
+			return misuse(cmd.CommandPath()+" --help", "%q is too much", args[most])
+		}
+		return nil
+	}
+}
+
+func firstExample(cmd *cobra.Command) string {
+	lines := strings.Split(cmd.Example, "\n")
+	if i := slices.IndexFunc(lines, func(l string) bool { return strings.Contains(l, "farreach ") }); i >= 0 {
+		example, _, _ := strings.Cut(lines[i], "  #")
+		return strings.TrimSpace(example)
+	}
+	return cmd.CommandPath() + " --help"
+}
+
+// parent makes a command that only has subcommands.
+func (a *app) parent(cmd *cobra.Command, subs ...*cobra.Command) *cobra.Command {
+	cmd.Args = a.noSuchCommand
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return misuse(firstExample(cmd), "missing subcommand")
+	}
+	cmd.AddCommand(subs...)
+	return cmd
+}
+
+// say is talk: a line for a person, on standard error.
+func (a *app) say(format string, args ...any) {
+	fmt.Fprintf(a.err, format+"\n", args...)
+}

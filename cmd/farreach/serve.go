@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/farreach/farreach/cloudlink"
+	"github.com/farreach/farreach/cmd/farreach/internal/settings"
+)
+
+// serverConfig is what up and cloud are told.
+type serverConfig struct {
+	data       string
+	listen     string
+	portOffset string
+	addrFile   string
+	nats       string
+	demo       bool
+	accessTTL  time.Duration
+	allowPlain bool
+}
+
+func (a *app) serverFlags(cmd *cobra.Command, cfg *serverConfig) {
+	flags := cmd.Flags()
+	flags.StringVar(&cfg.data, "data", settings.DataDir(a.lookup), "`directory` of everything that must not be lost")
+	flags.String("config", "", "YAML `file` with these settings")
+	flags.StringVar(&cfg.listen, "listen", "", "`address` of all listeners (default this machine only); HTTP is HTTPS then, and plain coap+tcp off")
+	flags.StringVar(&cfg.portOffset, "port-offset", "0", "shift all ports by `N`; auto finds free ones, and the same at the next start")
+	flags.StringVar(&cfg.addrFile, "addr-file", "", "`file` to write all addresses to once everything is ready")
+	flags.DurationVar(&cfg.accessTTL, "access-ttl", time.Hour, "life of a device's access token; it renews it by itself")
+	flags.BoolVar(&cfg.allowPlain, "allow-plain-coap", false, "let devices of other machines sign in without TLS")
+}
+
+// The limits of an HTTP client that is slow on purpose (docs/threats.md,
+// section 3.5).
+const (
+	httpHeadTime = 10 * time.Second
+	httpBodyTime = 30 * time.Second
+	httpIdleTime = 60 * time.Second
+	httpHeadSize = 32 << 10 // bytes
+)
+
+// farewell is the longest that HTTP requests are waited for at the end.
+const farewell = 2 * time.Second
+
+// serve runs a server until ctx ends, which is no failure.
+func (a *app) serve(ctx context.Context, cfg serverConfig) (err error) {
+	start := time.Now()
+	b, err := a.boot(ctx, cfg)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil // told to stop while starting
+		}
+		return err
+	}
+	defer func() { err = errors.Join(err, b.close()) }()
+	run := b.serve(context.WithoutCancel(ctx))
+	err = a.live(ctx, b, run, start)
+	return errors.Join(err, run.stop())
+}
+
+// running is the listeners that are being served.
+type running struct {
+	group  *errgroup.Group
+	failed context.Context // ends when one of them does
+	end    context.CancelFunc
+	http   *http.Server
+}
+
+// serve starts to answer on all listeners.
+func (b *booted) serve(ctx context.Context) *running {
+	ctx, end := context.WithCancel(ctx)
+	r := &running{end: end}
+	r.group, r.failed = errgroup.WithContext(ctx)
+	link := cloudlink.NewServer(cloudlink.ServerConfig{Backend: b.cloud, AllowPlain: b.cfg.allowPlain, Log: b.log})
+	r.group.Go(func() error { return link.Serve(ctx, b.ports.CoAPS, b.ca.ServerConfig()) })
+	if b.ports.CoAP != nil {
+		r.group.Go(func() error { return link.Serve(ctx, b.ports.CoAP, nil) })
+	}
+	r.http = &http.Server{
+		Handler:           b.api(),
+		ReadHeaderTimeout: httpHeadTime, ReadTimeout: httpBodyTime, IdleTimeout: httpIdleTime, MaxHeaderBytes: httpHeadSize,
+		BaseContext: func(net.Listener) context.Context { return ctx },
+		ErrorLog:    slog.NewLogLogger(b.log.Handler(), slog.LevelDebug), // foreign handshakes that failed
+	}
+	r.group.Go(func() error {
+		serve := r.http.Serve
+		if b.ports.Secure {
+			r.http.TLSConfig = b.ca.ServerConfig()
+			serve = func(ln net.Listener) error { return r.http.ServeTLS(ln, "", "") }
+		}
+		if err := serve(b.ports.HTTP); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("HTTP: %w", err)
+		}
+		return nil
+	})
+	return r
+}
+
+// stop ends all listeners: streams at once, requests when they are answered,
+// devices with a goodbye.
+func (r *running) stop() error {
+	r.end()
+	ctx, cancel := context.WithTimeout(context.Background(), farewell)
+	defer cancel()
+	if r.http.Shutdown(ctx) != nil {
+		_ = r.http.Close() // some client does not take its answer
+	}
+	if err := r.group.Wait(); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// live tells the world that the server is ready, and the user what happens
+// there, until ctx or the server ends.
+func (a *app) live(ctx context.Context, b *booted, run *running, start time.Time) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(run.failed, cancel)()
+	home := b.startDemo(ctx)
+	defer home.wait()
+	defer cancel()
+	if err := a.announce(ctx, b, home, start); err != nil {
+		return err
+	}
+	if b.cfg.addrFile != "" {
+		defer os.Remove(b.cfg.addrFile) // a script that waits for the next start must not find it
+	}
+	return a.showEvents(ctx, b)
+}
