@@ -61,7 +61,7 @@ func OpenLog(ctx context.Context, s *Store, name string, cfg LogConfig) (*Log, e
 	if cfg.MaxBytes > 0 {
 		sc.MaxBytes = cfg.MaxBytes
 	}
-	op, cancel := context.WithTimeout(ctx, opTimeout)
+	op, cancel := s.op(ctx)
 	defer cancel()
 	stream, err := s.js.CreateOrUpdateStream(op, sc)
 	if err != nil {
@@ -84,7 +84,7 @@ func (l *Log) Append(ctx context.Context, key []string, data []byte) (seq uint64
 	if err := l.s.writable(); err != nil {
 		return 0, fmt.Errorf("append to %s: %w", l.name, err)
 	}
-	op, cancel := context.WithTimeout(ctx, opTimeout)
+	op, cancel := l.s.op(ctx)
 	defer cancel()
 	ack, err := l.s.js.PublishMsg(op, &nats.Msg{Subject: subject, Data: data})
 	if err != nil {
@@ -99,7 +99,7 @@ func (l *Log) Last(ctx context.Context, key []string) (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
-	op, cancel := context.WithTimeout(ctx, opTimeout)
+	op, cancel := l.s.op(ctx)
 	defer cancel()
 	m, err := l.stream.GetLastMsgForSubject(op, subject)
 	if err != nil {
@@ -157,13 +157,12 @@ func (l *Log) Newest(ctx context.Context, n uint64, prefix []string, each func(R
 		if back < last-first {
 			r.seq = last + 1 - back
 		}
-		cons, stop, err := r.open(ctx)
+		p, pending, err := r.open(ctx)
 		if err != nil {
 			return err
 		}
-		enough := cons.CachedInfo().NumPending >= n
-		stop()
-		if enough || r.seq == first {
+		p.close(ctx)
+		if pending >= n || r.seq == first {
 			break
 		}
 	}
@@ -173,7 +172,7 @@ func (l *Log) Newest(ctx context.Context, n uint64, prefix []string, each func(R
 // bounds returns the sequences of the oldest and the newest record; of an
 // empty log, first is last + 1.
 func (l *Log) bounds(ctx context.Context) (first, last uint64, err error) {
-	op, cancel := context.WithTimeout(ctx, opTimeout)
+	op, cancel := l.s.op(ctx)
 	defer cancel()
 	info, err := l.stream.Info(op)
 	if err != nil {
@@ -192,26 +191,13 @@ func (l *Log) Follow(ctx context.Context, from uint64, prefix []string, each fun
 	if err != nil {
 		return err
 	}
-	_, last, err := l.bounds(ctx)
-	if err != nil {
-		return err
-	}
-	if from == 0 || from > last+1 {
-		from = last + 1
-	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(l.s.life, func() { cancel(fmt.Errorf("%w: closed", ErrUnavailable)) })()
-	r := reader{s: l.s, stream: "farreach-" + l.name, filter: filter, seq: from}
-	for wait := time.Duration(0); ; wait = min(2*wait+10*time.Millisecond, 5*time.Second) {
+	r := reader{s: l.s, stream: "farreach-" + l.name, filter: filter}
+	for wait := time.Duration(0); ; wait = min(2*wait+10*time.Millisecond, time.Second) {
 		before := r.seq
-		err, stopped := r.follow(ctx, func(m message) error {
-			rec, err := l.record(m)
-			if err != nil {
-				return err
-			}
-			return each(rec)
-		})
+		stopped, err := l.follow(ctx, &r, from, each)
 		if stopped {
 			return err
 		}
@@ -228,13 +214,33 @@ func (l *Log) Follow(ctx context.Context, from uint64, prefix []string, each fun
 	}
 }
 
+// follow does it until something fails; stopped says that this was each.
+func (l *Log) follow(ctx context.Context, r *reader, from uint64, each func(Record) error) (stopped bool, err error) {
+	if r.seq == 0 {
+		_, last, err := l.bounds(ctx)
+		if err != nil {
+			return false, err
+		}
+		if r.seq = from; from == 0 || from > last+1 {
+			r.seq = last + 1
+		}
+	}
+	return r.follow(ctx, func(m message) error {
+		rec, err := l.record(m)
+		if err != nil {
+			return err
+		}
+		return each(rec)
+	})
+}
+
 // Purge removes the records below prefix.
 func (l *Log) Purge(ctx context.Context, prefix []string) error {
 	filter, err := l.filter(prefix)
 	if err != nil {
 		return err
 	}
-	op, cancel := context.WithTimeout(ctx, opTimeout)
+	op, cancel := l.s.op(ctx)
 	defer cancel()
 	return failure(ctx, "purge "+l.name, l.stream.Purge(op, jetstream.WithPurgeSubject(filter)))
 }

@@ -2,20 +2,14 @@ package store
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-const (
-	pullMessages = 128              // records that wait in a reader's buffer, at most,
-	pullBytes    = 2 << 20          // and bytes; more than one record of MaxValue
-	idleRead     = time.Second      // silence after which a scan asks whether it is at the end
-	inactive     = 60 * time.Second // after which the server forgets a reader that died
-)
+// inactive is the time after which the server forgets a reader that died.
+const inactive = 60 * time.Second
 
 // reader reads the records of one stream, in order, by a consumer of its own.
 // The server sends what the reader has asked for and no more.
@@ -36,15 +30,13 @@ type message struct {
 	data    []byte
 	seq     uint64
 	time    time.Time
+	left    uint64 // records of this reader after it
 }
 
 // marker reports whether m only says that a key was deleted.
 func (m *message) marker() bool {
 	return m.header.Get("KV-Operation") != "" || m.header.Get(jetstream.MarkerReasonHeader) != ""
 }
-
-// errGap says that a record did not reach us: the connection was lost.
-var errGap = errors.New("records were lost on the way")
 
 func (r *reader) config() jetstream.ConsumerConfig {
 	cfg := jetstream.ConsumerConfig{
@@ -65,126 +57,75 @@ func (r *reader) config() jetstream.ConsumerConfig {
 	return cfg
 }
 
-// open makes the consumer. The caller calls stop when done with it.
-func (r *reader) open(ctx context.Context) (cons jetstream.Consumer, stop func(), err error) {
-	op, cancel := context.WithTimeout(ctx, opTimeout)
+// open makes the consumer and says how many records it will find. The caller
+// closes the puller.
+func (r *reader) open(ctx context.Context) (p *puller, pending uint64, err error) {
+	op, cancel := r.s.op(ctx)
 	defer cancel()
-	cons, err = r.s.js.CreateConsumer(op, r.stream, r.config())
+	cons, err := r.s.js.CreateConsumer(op, r.stream, r.config())
 	if err != nil {
-		return nil, nil, failure(ctx, "read", err)
+		return nil, 0, failure(ctx, "read", err)
 	}
-	name := cons.CachedInfo().Name
-	return cons, func() {
-		op, cancel := context.WithTimeout(context.WithoutCancel(ctx), opTimeout)
-		defer cancel()
-		if err := r.s.js.DeleteConsumer(op, r.stream, name); err != nil {
-			r.s.log.Debug("store: reader left behind", "stream", r.stream, "err", err)
-		}
-	}, nil
+	info := cons.CachedInfo()
+	p, err = r.s.pull(r.stream, info.Name)
+	return p, info.NumPending, failure(ctx, "read", err)
 }
 
 // scan calls each for the records that are there now, until it returns false.
 func (r *reader) scan(ctx context.Context, each func(message) bool) error {
-	cons, stop, err := r.open(ctx)
+	p, pending, err := r.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer stop()
-	pending := cons.CachedInfo().NumPending
-	if pending == 0 {
-		return nil
-	}
-	it, err := cons.Messages(jetstream.PullMaxMessagesWithBytesLimit(pullMessages, pullBytes))
-	if err != nil {
-		return failure(ctx, "read", err)
-	}
-	defer it.Stop()
+	defer p.close(ctx)
 	var skip uint64
 	if r.last != 0 && pending > r.last {
 		skip = pending - r.last
 	}
-	for n := uint64(1); ; n++ {
-		m, left, err := r.next(ctx, cons, it, n)
-		if err != nil || m.seq == 0 {
-			return err
-		}
-		if n > skip && !each(m) {
+	for n := uint64(0); n < pending || r.newest; n++ {
+		m, err := p.next(ctx, false)
+		if err == errEnd {
+			r.missing(n, pending)
 			return nil
 		}
-		if left == 0 || n >= pending && !r.newest {
-			return nil
-		}
-	}
-}
-
-// next returns the n-th record and how many are left after it. A record with
-// sequence 0 says that the rest was removed while we read.
-func (r *reader) next(ctx context.Context, cons jetstream.Consumer, it jetstream.MessagesContext, n uint64) (message, uint64, error) {
-	for deadline := time.Now().Add(opTimeout); ; {
-		op, cancel := context.WithTimeout(ctx, idleRead)
-		msg, err := it.Next(jetstream.NextContext(op))
-		cancel()
-		if err == nil {
-			return received(msg, n)
-		}
-		if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) || time.Now().After(deadline) {
-			return message{}, 0, failure(ctx, "read", err)
-		}
-		op, cancel = context.WithTimeout(ctx, opTimeout)
-		info, err := cons.Info(op)
-		cancel()
 		if err != nil {
-			return message{}, 0, failure(ctx, "read", err)
+			return failure(ctx, "read", err)
 		}
-		if info.NumPending == 0 && info.Delivered.Consumer < n {
-			return message{}, 0, nil
+		if n >= skip && !each(m) {
+			return nil
+		}
+		if m.left == 0 {
+			return nil
 		}
 	}
+	return nil
 }
 
-// received checks that msg is the n-th that the consumer sent.
-func received(msg jetstream.Msg, n uint64) (message, uint64, error) {
-	meta, err := msg.Metadata()
-	if err != nil {
-		return message{}, 0, fmt.Errorf("read: %w: %w", ErrUnavailable, err)
+// missing tells of records that were announced and did not come: the server
+// leaves out those whose checksum is wrong.
+func (r *reader) missing(found, announced uint64) {
+	if found < announced && !r.newest {
+		r.s.log.Warn("store: records are missing: removed while they were read, or damaged",
+			"stream", r.stream, "subject", r.filter, "found", found, "announced", announced)
 	}
-	if meta.Sequence.Consumer != n {
-		return message{}, 0, fmt.Errorf("read: %w: %w", ErrUnavailable, errGap)
-	}
-	return message{
-		subject: msg.Subject(),
-		header:  msg.Headers(),
-		data:    msg.Data(),
-		seq:     meta.Sequence.Stream,
-		time:    meta.Timestamp,
-	}, meta.NumPending, nil
 }
 
 // follow calls each for the records from r.seq on, and for those to come. It
-// returns when each does with an error, or with why the consumer ended; r.seq
-// is then where to go on.
-func (r *reader) follow(ctx context.Context, each func(message) error) (err error, stopped bool) {
-	cons, stop, err := r.open(ctx)
+// returns when each does with an error, and then stopped is true, or with why
+// the server sends no more; r.seq is then where to go on.
+func (r *reader) follow(ctx context.Context, each func(message) error) (stopped bool, err error) {
+	p, _, err := r.open(ctx)
 	if err != nil {
-		return err, false
+		return false, err
 	}
-	defer stop()
-	it, err := cons.Messages(jetstream.PullMaxMessagesWithBytesLimit(pullMessages, pullBytes))
-	if err != nil {
-		return failure(ctx, "follow", err), false
-	}
-	defer it.Stop()
-	for n := uint64(1); ; n++ {
-		msg, err := it.Next(jetstream.NextContext(ctx))
+	defer p.close(ctx)
+	for {
+		m, err := p.next(ctx, true)
 		if err != nil {
-			return failure(ctx, "follow", err), false
-		}
-		m, _, err := received(msg, n)
-		if err != nil {
-			return err, false
+			return false, failure(ctx, "follow", err)
 		}
 		if err := each(m); err != nil {
-			return err, true
+			return true, err
 		}
 		r.seq = m.seq + 1
 	}

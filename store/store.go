@@ -70,10 +70,15 @@ type Store struct {
 	server   *embedded // nil: Config.URL
 
 	full  atomic.Bool     // no space left, or nearly
+	sick  atomic.Bool     // the embedded server met an error in writing
 	life  context.Context // ends with Close
 	end   context.CancelFunc
 	tasks sync.WaitGroup
 	once  sync.Once
+
+	mu        sync.Mutex      // guards the connection of this moment
+	connected context.Context // ends when it is lost
+	lost      context.CancelFunc
 }
 
 // Open starts the embedded server, or connects to the one at cfg.URL, and
@@ -84,6 +89,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		s.log = slog.Default()
 	}
 	s.life, s.end = context.WithCancel(context.Background())
+	s.connected, s.lost = context.WithCancel(s.life)
 	opts := s.options()
 	switch {
 	case cfg.URL != "" && cfg.Dir != "":
@@ -118,6 +124,7 @@ func (s *Store) options() []nats.Option {
 			s.log.Warn("store connection", "err", err)
 		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			s.disconnected()
 			if err != nil {
 				s.log.Warn("store connection lost", "err", err)
 			}
@@ -142,7 +149,7 @@ func (s *Store) Ready(ctx context.Context) error {
 	if err := s.writable(); err != nil {
 		return err
 	}
-	op, cancel := context.WithTimeout(ctx, opTimeout)
+	op, cancel := s.op(ctx)
 	defer cancel()
 	_, err := s.js.AccountInfo(op)
 	return failure(ctx, "ask the store", err)
@@ -157,6 +164,7 @@ func (s *Store) Close() error {
 		if s.nc != nil {
 			s.nc.Close()
 		}
+		s.lost()
 		if s.server != nil {
 			s.server.close()
 		}
@@ -164,10 +172,36 @@ func (s *Store) Close() error {
 	return nil
 }
 
+// disconnected wakes up all that wait for the server.
+func (s *Store) disconnected() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lost()
+	s.connected, s.lost = context.WithCancel(s.life)
+}
+
+// epoch ends when the connection of this moment is lost, and with the store.
+func (s *Store) epoch() context.Context {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.connected
+}
+
+// op returns the context of one operation: it ends with ctx, with the
+// connection, and after opTimeout.
+func (s *Store) op(ctx context.Context) (context.Context, context.CancelFunc) {
+	op, cancel := context.WithTimeout(ctx, opTimeout)
+	stop := context.AfterFunc(s.epoch(), cancel)
+	return op, func() { stop(); cancel() }
+}
+
 // writable is nil if a write has a chance.
 func (s *Store) writable() error {
 	if s.full.Load() {
 		return fmt.Errorf("%w: disk full", ErrUnavailable)
+	}
+	if s.sick.Load() {
+		return fmt.Errorf("%w: an error in writing", ErrUnavailable)
 	}
 	return nil
 }

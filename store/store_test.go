@@ -185,5 +185,3 @@ func TestClosed(t *testing.T) {
 		t.Errorf("Ready = %v, want ErrUnavailable", err)
 	}
 }
-
-func appendForever(string) int { return 0 }

@@ -53,7 +53,7 @@ func OpenTable[T any](ctx context.Context, s *Store, name string, maxAge time.Du
 		cfg.LimitMarkerTTL = markerTTL
 		t.marker = append(t.marker, jetstream.WithMsgTTL(markerTTL))
 	}
-	op, cancel := context.WithTimeout(ctx, opTimeout)
+	op, cancel := s.op(ctx)
 	defer cancel()
 	kv, err := s.js.CreateOrUpdateKeyValue(op, cfg)
 	if err != nil {
@@ -69,7 +69,7 @@ func (t *Table[T]) Get(ctx context.Context, key string) (v T, rev uint64, err er
 	if err != nil {
 		return v, 0, err
 	}
-	op, cancel := context.WithTimeout(ctx, opTimeout)
+	op, cancel := t.s.op(ctx)
 	defer cancel()
 	e, err := t.kv.Get(op, k)
 	if err != nil {
@@ -122,7 +122,7 @@ func (t *Table[T]) write(ctx context.Context, key string, v T, do func(context.C
 	if err := t.s.writable(); err != nil {
 		return 0, fmt.Errorf("%s: %w", t.name, err)
 	}
-	op, cancel := context.WithTimeout(ctx, opTimeout)
+	op, cancel := t.s.op(ctx)
 	defer cancel()
 	rev, err := do(op, k, b)
 	return rev, failure(ctx, t.name, err)
@@ -146,7 +146,7 @@ func (t *Table[T]) purge(ctx context.Context, key string) (rev uint64, err error
 	mark := nats.NewMsg("$KV." + t.kv.Bucket() + "." + k)
 	mark.Header.Set("KV-Operation", "PURGE")
 	mark.Header.Set(jetstream.MsgRollup, jetstream.MsgRollupSubject)
-	op, cancel := context.WithTimeout(ctx, opTimeout)
+	op, cancel := t.s.op(ctx)
 	defer cancel()
 	ack, err := t.s.js.PublishMsg(op, mark, t.marker...)
 	if err != nil {
@@ -157,7 +157,7 @@ func (t *Table[T]) purge(ctx context.Context, key string) (rev uint64, err error
 
 // last returns the newest revision of any key.
 func (t *Table[T]) last(ctx context.Context) (uint64, error) {
-	op, cancel := context.WithTimeout(ctx, opTimeout)
+	op, cancel := t.s.op(ctx)
 	defer cancel()
 	stream, err := t.s.js.Stream(op, "KV_"+t.kv.Bucket())
 	if err != nil {

@@ -149,9 +149,9 @@ func (v *View[T]) apply(key string, value *T, rev uint64) {
 func (v *View[T]) follow(ctx context.Context, seq uint64) {
 	root := "$KV." + v.t.kv.Bucket()
 	r := reader{s: v.t.s, stream: "KV_" + v.t.kv.Bucket(), filter: root + ".>", seq: seq}
-	for wait := time.Duration(0); ctx.Err() == nil; wait = min(2*wait+10*time.Millisecond, 5*time.Second) {
+	for wait := time.Duration(0); ctx.Err() == nil; wait = min(2*wait+10*time.Millisecond, time.Second) {
 		before := r.seq
-		err, _ := r.follow(ctx, func(m message) error {
+		_, err := r.follow(ctx, func(m message) error {
 			v.told(m, m.subject[len(root)+1:])
 			return nil
 		})

@@ -5,17 +5,18 @@ import "time"
 const (
 	spaceInterval  = 100 * time.Millisecond
 	healthInterval = time.Second
-	maxReserve     = 64 << 20 // bytes kept free, so that the server never meets a full disk
+	maxHealthWait  = 10 * time.Second // between restarts that do not help
+	maxReserve     = 64 << 20         // bytes kept free, so that the server never meets a full disk
 )
 
 // watch keeps the embedded server writing, until Close. While the disk is
 // nearly full, writes are refused and reads go on. A server that met an error
-// in writing refuses everything for good: it is replaced as soon as the disk
-// takes writes again.
+// in writing refuses writes for good: it is replaced as soon as the disk takes
+// them again.
 func (s *Store) watch() {
 	tick := time.NewTicker(spaceInterval)
 	defer tick.Stop()
-	health, wait := time.Now(), healthInterval
+	looked, wait := time.Now(), healthInterval
 	for {
 		select {
 		case <-s.life.Done():
@@ -23,25 +24,36 @@ func (s *Store) watch() {
 		case <-tick.C:
 		}
 		s.checkSpace()
-		if time.Since(health) < wait || s.full.Load() {
+		if time.Since(looked) < wait {
 			continue
 		}
-		health, wait = time.Now(), s.heal(wait)
+		if s.healthy() {
+			wait = healthInterval
+		} else {
+			wait = min(2*wait, maxHealthWait)
+		}
+		looked = time.Now()
 	}
 }
 
-// heal restarts a sick server and returns when to look again.
-func (s *Store) heal(wait time.Duration) time.Duration {
-	sick := s.server.sick()
-	if sick == nil {
-		return healthInterval
+// healthy reports whether the server was well. A sick one it restarts, if
+// there is space.
+func (s *Store) healthy() bool {
+	reason := s.server.sick()
+	s.sick.Store(reason != nil)
+	if reason == nil {
+		return true
+	}
+	if s.full.Load() {
+		return false
 	}
 	if err := s.server.restart(); err != nil {
-		s.log.Error("store cannot write", "reason", sick, "restart", err)
-		return min(2*wait, time.Minute)
+		s.log.Error("store cannot write", "reason", reason, "restart", err)
+		return false
 	}
-	s.log.Error("store restarted", "reason", sick)
-	return min(2*wait, time.Minute)
+	s.log.Error("store restarted", "reason", reason)
+	s.sick.Store(false)
+	return false // a restart that does not help is not repeated at once
 }
 
 // checkSpace sets full from the free space of the file system.
