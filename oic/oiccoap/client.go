@@ -77,6 +77,10 @@ func (c *Client) simplify(code coap.Code, plain bool) bool {
 	return true
 }
 
+// ToMessage is what a Client sends for req, without a token. Its Payload is
+// req.Body.
+func ToMessage(req *oic.Request) *coap.Message { return message(req, false) }
+
 // message is req for the wire, without a token. A plain one has no option
 // beyond RFC 7252, and asks for no content format that the caller did not name.
 func message(req *oic.Request, plain bool) *coap.Message {
