@@ -147,9 +147,10 @@ func (a *Accounts) Valid(who oic.Identity, now time.Time) (until time.Time, ok b
 	if r == nil || who.Admin && !r.Admin {
 		return time.Time{}, false
 	}
-	switch kind, name := cutCredential(who.Credential); kind {
-	case "":
+	if who.Credential == "" {
 		return time.Time{}, true
+	}
+	switch kind, name := cutCredential(who.Credential); kind {
 	case byPassword:
 		return time.Time{}, who.Credential == r.credential()
 	case byToken:

@@ -24,7 +24,7 @@ func Name(name string) (string, error) {
 		return "", badName
 	}
 	n, err := precis.UsernameCaseMapped.String(name)
-	if err != nil || len(n) > maxName || strings.ContainsFunc(n, func(r rune) bool { return !nameRune(r) }) {
+	if err != nil || n == "" || len(n) > maxName || strings.ContainsFunc(n, func(r rune) bool { return !nameRune(r) }) {
 		return "", badName
 	}
 	if first, _ := utf8.DecodeRuneInString(n); first == '-' || first == '_' || unicode.IsMark(first) {
