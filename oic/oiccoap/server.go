@@ -112,5 +112,9 @@ func (s *Server) remove(o *observation) {
 	}
 }
 
-// background runs f for as long as it takes.
-func background(x *coap.Exchange, f func(ctx context.Context)) { x.Go(f) }
+// background runs f for as long as it takes. ctx ends with the connection, and
+// f must then. It does not hold one of the places of Exchange.Go, of which the
+// peer's other requests have need.
+func background(x *coap.Exchange, f func(ctx context.Context)) {
+	x.Go(func(ctx context.Context) { go f(ctx) })
+}
