@@ -164,7 +164,7 @@ func (s *Store) Close() error {
 		if s.nc != nil {
 			s.nc.Close()
 		}
-		s.lost()
+		s.disconnected()
 		if s.server != nil {
 			s.server.close()
 		}
@@ -172,7 +172,8 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// disconnected wakes up all that wait for the server.
+// disconnected wakes up all that wait for the server. It is called by nats.go
+// at any time, for the last time perhaps after Close.
 func (s *Store) disconnected() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
