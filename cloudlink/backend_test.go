@@ -104,6 +104,13 @@ func (c *cloud) grant(device string) cloudlink.Grant {
 	return g
 }
 
+// pair makes a code.
+func (c *cloud) pair(code string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.codes[code] = ""
+}
+
 // person makes a token for a person.
 func (c *cloud) person(token string) {
 	c.mu.Lock()

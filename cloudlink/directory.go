@@ -8,7 +8,9 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/farreach/farreach/coap"
 	"github.com/farreach/farreach/oic"
+	"github.com/farreach/farreach/oic/oiccoap"
 )
 
 // Publish tells the directory of the device's resources. The answer has the
@@ -49,9 +51,19 @@ func (l *Link) Unpublish(ctx context.Context, device string, ins []int64) error 
 }
 
 // Discover lists the devices that who is signed in may see, with the hrefs as
-// they are on the device.
+// they are on the device. It asks for content format 60, in which the devices
+// have names.
 func (l *Link) Discover(ctx context.Context) ([]Publication, error) {
-	resp, err := l.peer.Handle(ctx, &oic.Request{Op: oic.Retrieve, Href: pathRes, Accept: oic.CBOR})
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	req := &coap.Message{Code: coap.GET}
+	req.SetPath(pathRes)
+	oiccoap.SetAccept(req, oic.CBOR)
+	m, err := l.conn.Do(ctx, req)
+	if err != nil {
+		return nil, fmt.Errorf("discover: %w", err)
+	}
+	resp, err := oiccoap.FromResponse(m)
 	if err != nil {
 		return nil, fmt.Errorf("discover: %w", err)
 	}

@@ -109,7 +109,7 @@ func TestUnsigned(t *testing.T) {
 func TestSignedInForAnother(t *testing.T) {
 	const other = "00000000-cafe-4bad-8000-000000000002"
 	c := newCloud()
-	c.codes["code-2"] = ""
+	c.pair("code-2")
 	addr := serve(t, cloudlink.ServerConfig{Backend: c}, nil)
 	r2 := dialRaw(t, addr)
 	r2.do(request(t, coap.POST, "/oic/sec/account", `{"di":"`+other+`","accesstoken":"code-2"}`)) // at-1
