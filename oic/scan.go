@@ -66,10 +66,6 @@ type head struct {
 
 func (h head) indefinite() bool { return h.info == infoIndefinite }
 
-// isNull reports whether the item stands for no value.
-func (h head) isNull() bool {
-	return h.major == majorSimple && (h.info == simpleNull || h.info == simpleUndefined)
-}
 
 // check reports whether b is one well-formed item within the limits: text is
 // UTF-8, the keys of maps are text and differ from each other.

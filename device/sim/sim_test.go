@@ -151,7 +151,7 @@ func TestThermostatFollowsTarget(t *testing.T) {
 
 func TestMeterCounts(t *testing.T) {
 	events := watch(t, "meter", "1", "/a/meter", time.Hour, nil)
-	if n := len(events); n < 700 || n > 720 { // every five seconds
+	if n := len(events); n < 700 || n > 721 { // every five seconds
 		t.Errorf("%d events in an hour", n)
 	}
 	counted := 0.0
