@@ -22,7 +22,7 @@ import (
 	"time"
 )
 
-// patience is how long a foreign program may take for anything.
+// patience is how long a program may take for anything.
 const patience = 20 * time.Second
 
 // foreign returns the path of the first of names that is installed.
@@ -41,29 +41,36 @@ func foreign(t *testing.T, names ...string) string {
 }
 
 // run runs a foreign program to its end, and returns what it wrote on standard
-// output, without a newline at its end. What it wrote on standard error is logged.
+// output, without a newline at its end. What it wrote on standard error is
+// logged.
 func run(t *testing.T, stdin string, path string, args ...string) string {
+	t.Helper()
+	out, complaint := runBoth(t, stdin, path, args...)
+	if complaint != "" {
+		t.Logf("%s: %.2000s", filepath.Base(path), complaint)
+	}
+	return out
+}
+
+// runBoth is run that returns standard error too.
+func runBoth(t *testing.T, stdin string, path string, args ...string) (out, complaint string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, args...)
-	var stderr bytes.Buffer
-	cmd.Stdin, cmd.Stderr = strings.NewReader(stdin), &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Errorf("%s: %v", strings.Join(cmd.Args, " "), err)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		t.Errorf("%s: %v", filepath.Base(path), err)
 	}
-	if stderr.Len() > 0 {
-		t.Logf("%s: %.2000s", filepath.Base(path), stderr.String())
-	}
-	return strings.TrimSuffix(string(out), "\n")
+	return strings.TrimSuffix(stdout.String(), "\n"), stderr.String()
 }
 
-// start runs a foreign server until the test ends, and returns the part in
+// start runs a server until the test ends, and returns the part in
 // parentheses of what it writes first that matches ready.
 func start(t *testing.T, ready *regexp.Regexp, path string, args ...string) string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), path, args...)
+	cmd := exec.Command(path, args...) // t.Context would kill it before the clean-up asks it to end
 	out, in := io.Pipe()
 	cmd.Stdout, cmd.Stderr = in, in
 	if err := cmd.Start(); err != nil {
@@ -83,8 +90,10 @@ func start(t *testing.T, ready *regexp.Regexp, path string, args ...string) stri
 		_, _ = io.Copy(io.Discard, out) // behind a line too long to scan
 	}()
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
+		_ = cmd.Process.Signal(os.Interrupt)
+		overdue := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
 		_ = cmd.Wait()
+		overdue.Stop()
 		in.Close()
 		<-ended
 	})
@@ -95,6 +104,25 @@ func start(t *testing.T, ready *regexp.Regexp, path string, args ...string) stri
 		t.Fatalf("%s: never ready", strings.Join(cmd.Args, " "))
 	}
 	return ""
+}
+
+// await returns the content of a file as soon as it is there.
+func await(t *testing.T, name string) []byte {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	overdue := time.After(patience)
+	for {
+		text, err := os.ReadFile(name)
+		if err == nil {
+			return text
+		}
+		select {
+		case <-tick.C:
+		case <-overdue:
+			t.Fatal(err)
+		}
+	}
 }
 
 // identity is a certificate for localhost that vouches for itself.
