@@ -44,7 +44,7 @@ func TestServerAway(t *testing.T) {
 	followed := make(chan error, 1)
 	go func() {
 		seen, done := 0, errors.New("done")
-		err := l.Follow(t.Context(), 1, nil, func(r store.Record) error {
+		err := l.Follow(t.Context(), 1, nil, nil, func(r store.Record) error {
 			if want := fmt.Sprint(seen); string(r.Data) != want {
 				return fmt.Errorf("record %d is %q, want %q", r.Seq, r.Data, want)
 			}

@@ -103,7 +103,7 @@ func BenchmarkFollowers(b *testing.B) {
 		started.Add(followers)
 		for range followers {
 			all.Go(func() {
-				_ = l.Follow(b.Context(), 1, []string{"k"}, func(r store.Record) error {
+				_ = l.Follow(b.Context(), 1, []string{"k"}, nil, func(r store.Record) error {
 					if r.Seq == 1 {
 						started.Done()
 						return nil

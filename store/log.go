@@ -186,7 +186,10 @@ func (l *Log) bounds(ctx context.Context) (first, last uint64, err error) {
 // returned. From 0, or beyond the end of the log, it starts with the first new
 // record. It waits for as long as each takes and goes on by itself when the
 // store was away: no record is left out or comes twice.
-func (l *Log) Follow(ctx context.Context, from uint64, prefix []string, each func(Record) error) error {
+//
+// begun, if not nil, is called once when it is known where to start: no record
+// appended after that is missed.
+func (l *Log) Follow(ctx context.Context, from uint64, prefix []string, begun func(), each func(Record) error) error {
 	filter, err := l.filter(prefix)
 	if err != nil {
 		return err
@@ -195,9 +198,12 @@ func (l *Log) Follow(ctx context.Context, from uint64, prefix []string, each fun
 	defer cancel(nil)
 	defer context.AfterFunc(l.s.life, func() { cancel(fmt.Errorf("%w: closed", ErrUnavailable)) })()
 	r := reader{s: l.s, stream: "farreach-" + l.name, filter: filter}
+	if begun == nil {
+		begun = func() {}
+	}
 	for wait := time.Duration(0); ; wait = min(2*wait+10*time.Millisecond, time.Second) {
 		before := r.seq
-		stopped, err := l.follow(ctx, &r, from, each)
+		stopped, err := l.follow(ctx, &r, from, begun, each)
 		if stopped {
 			return err
 		}
@@ -215,7 +221,7 @@ func (l *Log) Follow(ctx context.Context, from uint64, prefix []string, each fun
 }
 
 // follow does it until something fails; stopped says that this was each.
-func (l *Log) follow(ctx context.Context, r *reader, from uint64, each func(Record) error) (stopped bool, err error) {
+func (l *Log) follow(ctx context.Context, r *reader, from uint64, begun func(), each func(Record) error) (stopped bool, err error) {
 	if r.seq == 0 {
 		_, last, err := l.bounds(ctx)
 		if err != nil {
@@ -224,6 +230,7 @@ func (l *Log) follow(ctx context.Context, r *reader, from uint64, each func(Reco
 		if r.seq = from; from == 0 || from > last+1 {
 			r.seq = last + 1
 		}
+		begun()
 	}
 	return r.follow(ctx, func(m message) error {
 		rec, err := l.record(m)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -162,7 +161,7 @@ func TestFollow(t *testing.T) {
 		stop := errors.New("enough")
 		follow := func(from uint64, n int, prefix ...string) (got string) {
 			t.Helper()
-			err := l.Follow(t.Context(), from, prefix, func(r store.Record) error {
+			err := l.Follow(t.Context(), from, prefix, nil, func(r store.Record) error {
 				if got += string(r.Data); len(got) == n {
 					return stop
 				}
@@ -183,36 +182,21 @@ func TestFollow(t *testing.T) {
 		// From now, and from beyond the end as from the log of another life.
 		for _, from := range []uint64{0, 1000} {
 			ctx, cancel := context.WithCancel(t.Context())
-			got := make(chan string)
-			var wg sync.WaitGroup
-			wg.Go(func() {
-				err := l.Follow(ctx, from, nil, func(r store.Record) error { got <- string(r.Data); return nil })
-				if !errors.Is(err, context.Canceled) {
-					t.Errorf("Follow = %v, want context.Canceled", err)
-				}
-			})
-			first := "" // nothing tells when Follow has begun: append until it sees one
-			for first == "" {
-				mustAppend(t, l, "new", "k")
-				select {
-				case first = <-got:
-				case <-time.After(10 * time.Millisecond):
-				}
-			}
-			if first != "new" {
+			begun, got, ended := make(chan bool), make(chan string), make(chan error)
+			go func() {
+				ended <- l.Follow(ctx, from, nil, func() { close(begun) }, func(r store.Record) error {
+					got <- string(r.Data)
+					return nil
+				})
+			}()
+			<-begun
+			mustAppend(t, l, "new", "k")
+			if first := <-got; first != "new" {
 				t.Errorf("from %d the first is %q", from, first)
 			}
 			cancel()
-			for done := make(chan struct{}); ; {
-				go func() { wg.Wait(); close(done) }()
-				for open := true; open; {
-					select {
-					case <-got:
-					case <-done:
-						open = false
-					}
-				}
-				break
+			if err := <-ended; !errors.Is(err, context.Canceled) {
+				t.Errorf("Follow = %v, want context.Canceled", err)
 			}
 		}
 	})

@@ -168,7 +168,7 @@ func TestClosed(t *testing.T) {
 	}
 	followed := make(chan error, 1)
 	go func() {
-		followed <- l.Follow(context.Background(), 1, nil, func(store.Record) error { return nil })
+		followed <- l.Follow(context.Background(), 1, nil, nil, func(store.Record) error { return nil })
 	}()
 	if _, err := l.Append(t.Context(), []string{"k"}, nil); err != nil {
 		t.Fatal(err)

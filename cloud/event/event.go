@@ -57,6 +57,7 @@ type Filter struct {
 	Since   time.Time // Query only
 	From    uint64    // sequence of the first event
 	Limit   int       // Query only: how many events at most; 0: 1,000
+	Begun   func()    // Follow only: called once; no event from then on is missed
 }
 
 // Events is the log of all devices' events. Its methods may be called from
@@ -169,7 +170,7 @@ func (e *Events) Follow(ctx context.Context, f Filter, each func(Event) error) e
 	if err != nil {
 		return err
 	}
-	return e.records.Follow(ctx, f.From, prefix, func(r store.Record) error {
+	return e.records.Follow(ctx, f.From, prefix, f.Begun, func(r store.Record) error {
 		ev, err := parseRecord(r)
 		if err != nil {
 			e.broken(r, err)
