@@ -66,7 +66,6 @@ type head struct {
 
 func (h head) indefinite() bool { return h.info == infoIndefinite }
 
-
 // check reports whether b is one well-formed item within the limits: text is
 // UTF-8, the keys of maps are text and differ from each other.
 func check(b []byte) error {

@@ -84,7 +84,7 @@ func ToMessage(req *oic.Request) *coap.Message { return message(req, false) }
 // message is req for the wire, without a token. A plain one has no option
 // beyond RFC 7252, and asks for no content format that the caller did not name.
 func message(req *oic.Request, plain bool) *coap.Message {
-	m := &coap.Message{Code: method(req.Op), Payload: req.Body}
+	m := &coap.Message{Code: method(req.Op), Options: make(coap.Options, 0, 8), Payload: req.Body}
 	path, query := oic.SplitHref(req.Href)
 	m.SetPath(path)
 	if req.Op == oic.Create && oic.QueryValue(query, "if") != oic.IfCreate {
