@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,7 +54,7 @@ func (a *app) boot(ctx context.Context, cfg serverConfig) (b *booted, err error)
 			b = nil
 		}
 	}()
-	offset, err := listen.ParseOffset(cfg.portOffset)
+	offset, err := listen.ParseOffset(cmp.Or(cfg.portOffset, "0"))
 	if err != nil {
 		return b, fail(exitConfig, "--port-offset auto", "port-offset %q: %w", cfg.portOffset, err)
 	}

@@ -24,6 +24,7 @@ const (
 )
 
 func (a *app) rootCmd() *cobra.Command {
+	cobra.EnableCommandSorting = false // what one needs first comes first
 	root := &cobra.Command{
 		Use:   "farreach",
 		Short: "Reach and automate your OIC devices from anywhere",
@@ -113,9 +114,13 @@ func (a *app) noSuchCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
+	var known []string
+	for _, c := range cmd.Commands() {
+		known = append(known, c.Name())
+	}
 	try := cmd.CommandPath() + " --help"
-	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-		try = cmd.CommandPath() + " " + near[0]
+	if near := settings.Nearest(args[0], known); near != "" {
+		try = cmd.CommandPath() + " " + near
 	}
 	return misuse(try, "unknown command %q", args[0])
 }

@@ -34,7 +34,7 @@ func (a *app) serverFlags(cmd *cobra.Command, cfg *serverConfig) {
 	flags.StringVar(&cfg.data, "data", settings.DataDir(a.lookup), "`directory` of everything that must not be lost")
 	flags.String("config", "", "YAML `file` with these settings")
 	flags.StringVar(&cfg.listen, "listen", "", "`address` of all listeners (default this machine only); HTTP is HTTPS then, and plain coap+tcp off")
-	flags.StringVar(&cfg.portOffset, "port-offset", "0", "shift all ports by `N`; auto finds free ones, and the same at the next start")
+	flags.StringVar(&cfg.portOffset, "port-offset", "", "shift all ports by `N`; auto finds free ones, and the same at the next start")
 	flags.StringVar(&cfg.addrFile, "addr-file", "", "`file` to write all addresses to once everything is ready")
 	flags.DurationVar(&cfg.accessTTL, "access-ttl", time.Hour, "life of a device's access token; it renews it by itself")
 	flags.BoolVar(&cfg.allowPlain, "allow-plain-coap", false, "let devices of other machines sign in without TLS")
