@@ -232,6 +232,7 @@ func (s *session) become(ctx context.Context, who oic.Identity, until time.Time)
 		return nil, oic.ErrOffline
 	}
 	if before.Anonymous() {
+		s.conn.Vouch()
 		s.conn.SetMaxMessage(maxSigned)
 	}
 	return func() { s.watch.add(links) }, nil

@@ -17,8 +17,9 @@ import (
 //
 //	connection ── put ──▶ queue of the session ── drain ──▶ Backend.Report
 //
-// The reports of one session stay in order. When too many wait in the process,
-// put waits, which stops the reading from the device that sends.
+// The reports of one session stay in order. When too many wait, of the session
+// or in the process, put waits, which stops the reading from the device that
+// sends.
 type reports struct {
 	backend Backend
 	log     *slog.Logger
@@ -28,6 +29,7 @@ type reports struct {
 
 const (
 	maxReports = 1024             // waiting in the process
+	maxOutbox  = 64               // of these, of one session
 	reportTime = 10 * time.Second // for the Backend to keep one
 )
 
@@ -44,6 +46,8 @@ type report struct {
 // outbox is the queue of one session. A goroutine drains it while there is
 // anything in it.
 type outbox struct {
+	room chan struct{} // one for each report that waits
+
 	mu       sync.Mutex // guards what follows
 	waiting  []report
 	draining bool
@@ -63,10 +67,12 @@ func (s *session) report(href string, m *coap.Message) {
 	}
 	rep.Body = bytes.Clone(rep.Body)
 	q := s.reports
-	select {
-	case q.room <- struct{}{}:
-	case <-s.conn.Done():
-		return
+	for _, room := range []chan struct{}{s.outbox.room, q.room} {
+		select {
+		case room <- struct{}{}:
+		case <-s.conn.Done():
+			return // what it took of room goes with the session
+		}
 	}
 	s.outbox.mu.Lock()
 	defer s.outbox.mu.Unlock()
@@ -93,6 +99,7 @@ func (q *reports) drain(box *outbox) {
 		err := q.backend.Report(ctx, r.who, r.href, r.rep)
 		cancel()
 		<-q.room
+		<-box.room
 		if err != nil {
 			q.log.Warn("event lost", "device", r.who.Device, "href", r.href, "err", err)
 		}

@@ -14,7 +14,7 @@ import (
 func (l *Link) Device(di string) oic.Observer { return behind{l.peer, "/" + di} }
 
 // Peer returns the server itself.
-func (l *Link) Peer() oic.Observer { return l.peer }
+func (l *Link) Peer() oic.Observer { return behind{l.peer, ""} }
 
 // behind is a device whose hrefs begin with prefix at a server.
 type behind struct {
@@ -40,14 +40,20 @@ func (b behind) routed(req *oic.Request) *oic.Request {
 	return &r
 }
 
-// offline turns the answer that oic.StatusOf makes of oic.ErrOffline back.
+// offline recognizes the refusal of a server whose device is not connected: it
+// is an oic.ErrOffline again, and keeps what the server said about it.
 func offline(err error) error {
 	refusal, ok := errors.AsType[*oic.StatusError](err)
-	if status, diag := oic.StatusOf(oic.ErrOffline); ok && refusal.Status == status && refusal.Diag == diag {
-		return oic.ErrOffline
+	if ok && refusal.Status == oic.Unavailable && strings.HasPrefix(refusal.Diag, "device offline") {
+		return offlineError{refusal}
 	}
 	return err
 }
+
+type offlineError struct{ refusal *oic.StatusError }
+
+func (e offlineError) Error() string   { return e.refusal.Diag }
+func (e offlineError) Unwrap() []error { return []error{oic.ErrOffline, e.refusal} }
 
 // routed is one request that came in on a session, for what lies behind the
 // server: /oic/res, and the devices at /<di>/<href>.

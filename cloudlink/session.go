@@ -56,6 +56,7 @@ func newSession(srv *Server, q *reports, remote net.Addr) *session {
 	}
 	close(s.tail)
 	s.watch.session = s
+	s.outbox.room = make(chan struct{}, maxOutbox)
 	return s
 }
 
@@ -183,6 +184,7 @@ func (s *session) prove(ctx context.Context, bearer secret.String) (oic.Identity
 	defer s.mu.Unlock()
 	if s.who.Anonymous() {
 		s.stopDeadline() // the keep-alive watches over it from now on
+		s.conn.Vouch()
 	}
 	return who, nil
 }

@@ -17,7 +17,7 @@ const (
 	Usage                  // the target makes no sense
 	NotFound               // there is no such device
 	Ambiguous              // there are several such devices
-	NotAllowed             // 4.01 or 4.03
+	NotAllowed             // 4.01 or 4.03, or a certificate that is not trusted
 	NoConnect              // the server cannot be reached
 	Timeout                // no answer in time
 	Offline                // the device is not connected
@@ -47,12 +47,13 @@ func KindOf(err error) Kind {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Kind
 	}
+	if errors.Is(err, oic.ErrOffline) {
+		return Offline
+	}
 	if refusal, ok := errors.AsType[*oic.StatusError](err); ok {
 		return kindOfStatus(refusal.Status)
 	}
 	switch {
-	case errors.Is(err, oic.ErrOffline):
-		return Offline
 	case errors.Is(err, context.DeadlineExceeded):
 		return Timeout
 	}

@@ -56,7 +56,7 @@ func connect(ctx context.Context, uri string, cfg Config) (*cloudlink.Link, erro
 	}
 	e := &Error{Kind: NoConnect, Err: err, Hint: "is the server running, and is this its address?"}
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		e.Hint = "the server's certificate is not one that this profile trusts"
+		e.Kind, e.Hint = NotAllowed, "the server's certificate is not one that this profile trusts"
 	}
 	return nil, e
 }

@@ -33,7 +33,8 @@ const DefaultHref = "/oic/res"
 //	coap+tcp://host[:port]/path   a CoAP server, straight; coaps+tcp:// over TLS
 //
 // A slash or a percent sign in a name is percent-encoded. Without a path the
-// target is DefaultHref. The error is a *Error of kind Usage.
+// target is DefaultHref; "/" alone is a path only where there is a server, which
+// may have something there. The error is a *Error of kind Usage.
 func ParseTarget(s string) (Target, error) {
 	scheme, rest, ok := strings.Cut(s, "://")
 	if !ok {
@@ -86,11 +87,16 @@ func straightTarget(s string) (Target, error) {
 	if u.Query != "" {
 		href += "?" + u.Query
 	}
-	if href == "/" {
-		href = DefaultHref
+	if u.Path == "/" && !strings.Contains(afterScheme(s), "/") {
+		href = strings.Replace(href, "/", DefaultHref, 1)
 	}
 	u.Path, u.Query = "", ""
 	return Target{URI: u.String(), Href: href}, nil
+}
+
+func afterScheme(s string) string {
+	_, rest, _ := strings.Cut(s, "://")
+	return rest
 }
 
 // checkHref returns an href as CoAP can carry it.

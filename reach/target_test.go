@@ -1,0 +1,90 @@
+package reach_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/farreach/farreach/reach"
+)
+
+const di = "0685b960-736f-46f7-bec0-9e6cbd61adc1"
+
+// CI-009 among others: the schemes and their default ports.
+func TestParseTarget(t *testing.T) {
+	for _, test := range []struct {
+		in   string
+		want reach.Target
+	}{
+		{"lamp/a/light", reach.Target{Device: "lamp", Href: "/a/light"}},
+		{"lamp/a/light?if=oic.if.baseline", reach.Target{Device: "lamp", Href: "/a/light?if=oic.if.baseline"}},
+		{"lamp", reach.Target{Device: "lamp", Href: "/oic/res"}},
+		{"lamp/", reach.Target{Device: "lamp", Href: "/oic/res"}},
+		{"lamp?rt=x.y", reach.Target{Device: "lamp", Href: "/oic/res?rt=x.y"}},
+		{"Living room/a/light", reach.Target{Device: "Living room", Href: "/a/light"}},
+		{"a%2Fb/c", reach.Target{Device: "a/b", Href: "/c"}},
+		{"Küche/oic/d", reach.Target{Device: "Küche", Href: "/oic/d"}},
+		{"0685b960/a/light", reach.Target{Device: "0685b960", Href: "/a/light"}},
+		{"ocf://" + di + "/a/light", reach.Target{Device: di, Href: "/a/light"}},
+		{"OIC://" + di, reach.Target{Device: di, Href: "/oic/res"}},
+		{"coap+tcp://host/a/light", reach.Target{URI: "coap+tcp://host/", Href: "/a/light"}},
+		{"coap+tcp://host:5683", reach.Target{URI: "coap+tcp://host/", Href: "/oic/res"}},
+		{"coap+tcp://host?rt=x", reach.Target{URI: "coap+tcp://host/", Href: "/oic/res?rt=x"}},
+		{"coap+tcp://host/", reach.Target{URI: "coap+tcp://host/", Href: "/"}},
+		{"coaps+tcp://[2001:db8::1]:7000/a?b=c", reach.Target{URI: "coaps+tcp://[2001:db8::1]:7000/", Href: "/a?b=c"}},
+	} {
+		got, err := reach.ParseTarget(test.in)
+		test.want.URI = strings.TrimSuffix(test.want.URI, "/")
+		got.URI = strings.TrimSuffix(got.URI, "/")
+		if err != nil || got != test.want {
+			t.Errorf("%s is %+v, %v; want %+v", test.in, got, err, test.want)
+			continue
+		}
+		if again, err := reach.ParseTarget(got.String()); err != nil || again.Device != got.Device || again.Href != got.Href {
+			t.Errorf("%s is written as %s, and read as %+v, %v", test.in, got, again, err)
+		}
+	}
+}
+
+func TestParseTargetRefuses(t *testing.T) {
+	for in, want := range map[string]string{
+		"":                                 "names no device",
+		"/a/light":                         "names no device",
+		"ocf:///a/light":                   "names no device",
+		"a%zz/b":                           "invalid URL escape",
+		"lamp/a b":                         "must be written as %20",
+		"lamp/a#b":                         "fragment",
+		"http://host/a":                    "http:// is not a way to a device",
+		"coap://host/a":                    "coap:// is not supported yet by this build",
+		"coaps+ws://host/a":                "coaps+ws:// is not supported yet by this build",
+		"xmpp:a@b/c?oic;href=%2Fa":         "xmpp: is not supported yet by this build",
+		"coap+tcp:///a":                    "without a host",
+		"coap+tcp://host:99999/a":          "port",
+		"coap+tcp://user@host/a":           "user information",
+		"lamp/../a":                        "..",
+		"lamp/" + strings.Repeat("a/", 40): "more than 32",
+	} {
+		_, err := reach.ParseTarget(in)
+		if err == nil || reach.KindOf(err) != reach.Usage || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: error %v (kind %d), want one with %q", in, err, reach.KindOf(err), want)
+		}
+	}
+}
+
+func FuzzParseTarget(f *testing.F) {
+	for _, s := range []string{"lamp/a/light", "ocf://x/a?b=c", "coap+tcp://[::1]:1/a?b", "a%2Fb?c", "coaps+tcp://h//"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		got, err := reach.ParseTarget(s)
+		if err != nil {
+			return
+		}
+		if (got.Device == "") == (got.URI == "") || !strings.HasPrefix(got.Href, "/") {
+			t.Fatalf("%q is %+v", s, got)
+		}
+		again, err := reach.ParseTarget(got.String())
+		if err != nil || again != got {
+			t.Fatalf("%q is %+v; written as %q that is %+v, %v", s, got, got.String(), again, err)
+		}
+	})
+}
