@@ -24,7 +24,7 @@ func Path(href string) (string, error) {
 		return "", badPath(href)
 	}
 	segments := strings.Split(strings.TrimSuffix(path[1:], "/"), "/")
-	if len(segments) > 1 && slices.Contains(segments, "") || slices.Contains(segments, ".") || slices.Contains(segments, "..") {
+	if path != "/" && slices.Contains(segments, "") || slices.Contains(segments, ".") || slices.Contains(segments, "..") {
 		return "", badPath(href)
 	}
 	return path, nil
