@@ -11,6 +11,13 @@ import (
 	"github.com/farreach/farreach/internal/vector"
 )
 
+// The numbers that the Cloud Interface proposal gave the transports (CI-022).
+func TestTransportNumbers(t *testing.T) {
+	if coap.UDP != 0 || coap.TCP != 1 {
+		t.Errorf("UDP = %d, TCP = %d; want 0, 1", coap.UDP, coap.TCP)
+	}
+}
+
 // One read may bring a message and the start of the next.
 func TestParseTakesOneMessage(t *testing.T) {
 	b := []byte("\x01\xe2\x42\x01\xe2") // a Ping, and the start of a second
