@@ -94,8 +94,7 @@ var modes = sync.OnceValue(func() codec {
 	if err != nil {
 		panic(err)
 	}
-	dec, err := cbor.DecOptions{
-		DupMapKey:         cbor.DupMapKeyEnforcedAPF,
+	dec, err := cbor.DecOptions{ // scan has looked for double keys already
 		MaxNestedLevels:   maxDepth,
 		MaxArrayElements:  maxItems,
 		MaxMapPairs:       maxItems,

@@ -29,10 +29,18 @@ func ToJSON(f ContentFormat, b []byte) ([]byte, error) {
 	if err := check(b); err != nil {
 		return nil, err
 	}
-	p := printer{s: scanner{b: b}, out: make([]byte, 0, len(b)+len(b)/2+16)}
+	p := printer{s: scanner{b: b}, out: make([]byte, 0, len(b)+len(b)/2+slack)}
 	p.item()
 	return p.out, nil
 }
+
+// No item becomes more than eight times as long, the worst being small floats
+// of 16 bits. slack is room for the longest number, and for what may stand
+// between two items: 32 brackets and a comma.
+const (
+	worstGrowth = 8
+	slack       = 64
+)
 
 // printer writes CBOR that check has let pass as JSON.
 type printer struct {
@@ -40,7 +48,16 @@ type printer struct {
 	out []byte
 }
 
+// need makes room for n bytes and slack. The room that is made will do for the
+// rest too.
+func (p *printer) need(n int) {
+	if n += len(p.out) + slack; n > cap(p.out) {
+		p.out = append(make([]byte, 0, max(n, worstGrowth*len(p.s.b)+2*slack)), p.out...)
+	}
+}
+
 func (p *printer) item() {
+	p.need(0)
 	h, _ := p.s.head()
 	switch h.major {
 	case majorUint:
@@ -50,7 +67,7 @@ func (p *printer) item() {
 	case majorBytes:
 		p.bytes(p.string(h))
 	case majorText:
-		p.out = appendQuoted(p.out, p.string(h))
+		p.text(p.string(h))
 	case majorArray:
 		p.array(h)
 	case majorMap:
@@ -73,7 +90,8 @@ func (p *printer) object(h head) {
 	for n := uint64(0); p.more(h, n); n++ {
 		k, _ := p.s.head()
 		key := p.string(k)
-		p.out = append(appendQuoted(p.out, key), ':')
+		p.text(key)
+		p.out = append(p.out, ':')
 		if string(key) != "di" || !p.legacyDevice() {
 			p.item()
 		}
@@ -105,6 +123,7 @@ func (p *printer) string(h head) []byte {
 }
 
 func (p *printer) bytes(b []byte) {
+	p.need(base64.RawURLEncoding.EncodedLen(len(b)))
 	p.out = append(p.out, '"')
 	p.out = base64.RawURLEncoding.AppendEncode(p.out, b)
 	p.out = append(p.out, '"')
@@ -191,30 +210,42 @@ func appendFloat(dst []byte, f float64) []byte {
 	return dst
 }
 
-const hexDigits = "0123456789abcdef"
-
-// appendQuoted appends s, which is UTF-8, as a JSON string.
-func appendQuoted(dst, s []byte) []byte {
-	dst = append(dst, '"')
-	from := 0
-	for i, c := range s {
-		if c >= ' ' && c != '"' && c != '\\' {
-			continue
-		}
-		dst = append(dst, s[from:i]...)
-		from = i + 1
-		switch c {
-		case '"', '\\':
-			dst = append(dst, '\\', c)
-		case '\n':
-			dst = append(dst, '\\', 'n')
-		case '\t':
-			dst = append(dst, '\\', 't')
-		default:
-			dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+// text writes a string.
+func (p *printer) text(s []byte) {
+	length := len(s)
+	for _, c := range s {
+		if c < ' ' || c == '"' || c == '\\' {
+			length += len(`\u0000`) - 1
 		}
 	}
-	return append(append(dst, s[from:]...), '"')
+	p.need(length)
+	p.out = append(p.out, '"')
+	if length == len(s) {
+		p.out = append(p.out, s...)
+	} else {
+		p.out = appendEscaped(p.out, s)
+	}
+	p.out = append(p.out, '"')
+}
+
+// appendEscaped appends s, which is UTF-8, as the inside of a JSON string.
+func appendEscaped(dst, s []byte) []byte {
+	const digits = "0123456789abcdef"
+	for _, c := range s {
+		switch {
+		case c == '"' || c == '\\':
+			dst = append(dst, '\\', c)
+		case c == '\n':
+			dst = append(dst, '\\', 'n')
+		case c == '\t':
+			dst = append(dst, '\\', 't')
+		case c < ' ':
+			dst = append(dst, '\\', 'u', '0', '0', digits[c>>4], digits[c&15])
+		default:
+			dst = append(dst, c)
+		}
+	}
+	return dst
 }
 
 // uuidText is the text form of a UUID's 16 bytes (RFC 9562, section 4).

@@ -3,8 +3,11 @@ package oic_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"reflect"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/farreach/farreach/oic"
 )
@@ -47,6 +50,8 @@ func TestFromJSON(t *testing.T) {
 		{"floats", "[42.0,4.2e1]", "82 fb4045000000000000 fb4045000000000000"},
 		{"least integer", "-18446744073709551616", "3b ffffffffffffffff"},
 		{"beyond the integers", "18446744073709551616", "fb 43f0000000000000"},
+		{"escapes", `"\"\\\/\b\f\n\r\t\u00e9\ud83d\ude00"`, "6e 225c2f080c0a0d09c3a9f09f9880"},
+		{"half of a pair", `"\ud83d\u0041\ud83dA\ude00"`, "6b efbfbd41efbfbd41efbfbd"},
 		{"others", `[null,false,"é",{},[]]`, "85 f6 f4 62 c3a9 a0 80"},
 		{"more than 23 elements", "[" + strings.Repeat("1,", 23) + "1]", "9818" + strings.Repeat("01", 24)},
 	} {
@@ -67,14 +72,32 @@ func TestFromJSONRefuses(t *testing.T) {
 		{"closed twice", `[1]]`, "behind the end"},
 		{"double key", `{"a":1,"\u0061":2}`, "twice"},
 		{"not UTF-8", "\"\xff\"", "UTF-8"},
-		{"syntax", `{a:1}`, "invalid character"},
+		{"syntax", `{a:1}`, "in the place of a key"},
 		{"depth 33", strings.Repeat("[", 33) + strings.Repeat("]", 33), "nested deeper"},
 		{"depth 100,000", strings.Repeat("[", 100_000), "nested deeper"},
 		{"items", "[" + strings.Repeat("1,", 16_384) + "1]", "more than 16384 items"},
 		{"text", `"` + strings.Repeat("a", 65_537) + `"`, "text over 65536"},
 		{"number", "1e999", "does not fit"},
-		{"key that is no text", `{1:2}`, "invalid character"},
-		{"missing value", `{"a"}`, "invalid character"},
+		{"key that is no text", `{1:2}`, "in the place of a key"},
+		{"trailing comma", `[1,]`, "in the place of a value"},
+		{"trailing comma in an object", `{"a":1,}`, "in the place of a key"},
+		{"no comma", `[1 2]`, "in the place of a comma"},
+		{"closed by the other bracket", `[1}`, "in the place of a comma"},
+		{"leading zero", `[01]`, "in the place of a comma"},
+		{"leading plus", `+1`, "in the place of a value"},
+		{"minus alone", `-`, "ends too early"},
+		{"point without digits", `1.`, "ends too early"},
+		{"exponent without digits", `1ex`, "in the place of a digit"},
+		{"line feed in a text", "\"\n\"", "in the place of a character"},
+		{"text without end", `"a`, "ends too early"},
+		{"unknown escape", `"\x"`, "in the place of an escape"},
+		{"escape without end", `"\`, "ends too early"},
+		{"half an escape", `"\u12`, "ends too early"},
+		{"escape of other digits", `"\u12g4"`, "four hexadecimal digits"},
+		{"word", `nul`, "in the place of a value"},
+		{"words", `truefalse`, "behind the end"},
+		{"byte order mark", "\ufeff1", "in the place of a value"},
+		{"missing value", `{"a"}`, "in the place of a colon"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := oic.FromJSON(oic.OCF, []byte(c.json))
@@ -103,6 +126,45 @@ func TestConvertNothing(t *testing.T) {
 			t.Errorf("FromJSON to %v: %v", f, err)
 		}
 	}
+}
+
+// FuzzFromJSON: we and encoding/json agree on what is JSON, and on its meaning.
+func FuzzFromJSON(f *testing.F) {
+	for _, text := range []string{`{"a":[1,2.5,-0,"\u00e9",null],"b":{}}`, `[1,]`, `"\ud83d\ude00\ud83d"`, `[1e3,-1.5E-7,18446744073709551616]`, ` { "x" : true } `, "01", `{"a":1,"a":2}`} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		limit := uint64(16*len(text) + 64<<10)
+		var b []byte
+		var err error
+		if used := allocated(func() { b, err = oic.FromJSON(oic.OCF, []byte(text)) }); used > limit {
+			t.Fatalf("%d bytes cost %d, over %d", len(text), used, limit)
+		}
+		valid := json.Valid([]byte(text)) && utf8.ValidString(text)
+		if err != nil {
+			for _, ours := range []string{"twice", "deeper", "more than", "over", "does not fit"} {
+				valid = valid && !strings.Contains(err.Error(), ours)
+			}
+			if valid {
+				t.Fatalf("%q refused: %v", text, err)
+			}
+			return
+		}
+		if text == "" {
+			return
+		}
+		if !valid {
+			t.Fatalf("%q taken as %x", text, b)
+		}
+		back, err := oic.ToJSON(oic.OCF, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got, want any
+		if err := errors.Join(json.Unmarshal(back, &got), json.Unmarshal([]byte(text), &want)); err != nil || !reflect.DeepEqual(got, want) {
+			t.Fatalf("%q became %q (%v)", text, back, err)
+		}
+	})
 }
 
 // FuzzJSON: what CBOR becomes is JSON, which comes back as CBOR that becomes the
