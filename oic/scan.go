@@ -251,7 +251,8 @@ func (s *scanner) key() error {
 
 func (s *scanner) keep(from, to int) {
 	if len(s.keys) == cap(s.keys) {
-		s.keys = slices.Grow(s.keys, len(s.keys)+8)
+		left := (len(s.b) - s.at + 1) / 2 // a further member takes two bytes at least
+		s.keys = slices.Grow(s.keys, 1+min(len(s.keys), left))
 	}
 	s.keys = append(s.keys, span{uint32(from), uint32(to)})
 }
