@@ -136,3 +136,16 @@ const (
 	pathRD      = "/oic/rd"
 	pathRes     = "/oic/res"
 )
+
+// today returns what a path of IoTivity classic is called today.
+func today(path string) string {
+	switch path {
+	case "/oic/account":
+		return pathAccount
+	case "/oic/account/session":
+		return pathSession
+	case "/oic/account/tokenrefresh":
+		return pathRefresh
+	}
+	return path
+}

@@ -31,7 +31,6 @@ type session struct {
 	log     *slog.Logger
 	asks    oiccoap.Server  // the peer's requests
 	client  *oiccoap.Client // our requests to the peer
-	slots   chan struct{}   // one for each request in flight to the peer
 	watch   watch           // our observations of the peer
 	outbox  outbox          // what they brought, on its way to the Backend
 	reports *reports
@@ -114,7 +113,7 @@ var errSignIn = oic.Errorf(oic.Unauthorized, "sign in first")
 
 // ordered reports whether requests for path are served one after the other.
 func ordered(path string) bool {
-	switch path {
+	switch today(path) {
 	case pathAccount, pathSession, pathRefresh, pathRD:
 		return true
 	}
@@ -149,6 +148,7 @@ type outcome struct {
 
 func (s *session) control(ctx context.Context, req *oic.Request) (outcome, error) {
 	path, query := oic.SplitHref(req.Href)
+	path = today(path)
 	switch {
 	case path == pathAccount && req.Op == oic.Update:
 		return s.signUp(ctx, req)
