@@ -88,10 +88,13 @@ type Conn struct {
 	tasks   sync.WaitGroup
 	changed event // of anything below
 
-	mu       sync.Mutex // guards what follows, and changed
-	out      *buffer    // frames not yet given to the socket; nil: none
-	queued   int        // how many frames are in out
-	writing  bool       // someone writes, or writing must not begin yet
+	mu          sync.Mutex // guards what follows, and changed
+	out         *buffer    // frames not yet given to the socket; nil: none
+	queued      int        // how many frames are in out
+	inHand      int        // how many are just being written
+	inHandBytes int        // and how long they are
+	writing     bool       // someone writes, or writing must not begin yet
+
 	peer     peer
 	waiting  map[Token]waiter // requests of ours without their last response
 	pings    []*pingCall

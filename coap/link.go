@@ -1,7 +1,6 @@
 package coap
 
 import (
-	"errors"
 	"net"
 	"time"
 )
@@ -32,16 +31,17 @@ type blocking struct{ nc net.Conn }
 
 func (l blocking) read() (*buffer, error) {
 	b := borrow()
-	n, err := l.nc.Read(b.b[:cap(b.b)])
-	if n > 0 {
-		b.b = b.b[:n]
-		return b, nil
+	for {
+		n, err := l.nc.Read(b.b[:cap(b.b)])
+		if n > 0 {
+			b.b = b.b[:n]
+			return b, nil // an error comes again
+		}
+		if err != nil {
+			b.free()
+			return nil, err
+		}
 	}
-	b.free()
-	if err == nil {
-		err = errors.New("coap: read returned nothing")
-	}
-	return nil, err
 }
 
 func (l blocking) try([]byte) (int, error) { return 0, nil }

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"encoding/hex"
 	"errors"
-	"io"
 	"net"
 	"os"
 	"strings"
@@ -21,6 +20,8 @@ type peer struct {
 	t  testing.TB
 	nc net.Conn
 	in []byte
+
+	wait time.Duration // for a message at most; 0: 40 s
 
 	conn  *coap.Conn // the end under test
 	ended chan error // what its Run returned
@@ -116,7 +117,7 @@ func (p *peer) expect(code coap.Code) *coap.Message {
 
 // read returns the next message or why there is none.
 func (p *peer) read() (*coap.Message, error) {
-	p.nc.SetReadDeadline(time.Now().Add(40 * time.Second))
+	p.nc.SetReadDeadline(time.Now().Add(max(p.wait, 40*time.Second)))
 	for {
 		var m coap.Message
 		n, err := m.Parse(coap.TCP, p.in, 1<<20)
@@ -170,5 +171,3 @@ func request(token uint64, path string) *coap.Message {
 	m.Token = coap.TokenFrom(token)
 	return m
 }
-
-var _ io.Reader

@@ -47,9 +47,13 @@ func (c *Conn) Send(ctx context.Context, m *Message) error {
 	}
 }
 
-// full reports whether others than Run's goroutine must wait. c.mu is held.
+// full reports whether no more may be queued. c.mu is held.
 func (c *Conn) full() bool {
-	return c.out != nil && (c.queued >= maxQueued || len(c.out.b) >= maxPending)
+	bytes := c.inHandBytes
+	if c.out != nil {
+		bytes += len(c.out.b)
+	}
+	return c.queued+c.inHand >= maxQueued || bytes >= maxPending
 }
 
 // answer queues m, on Run's goroutine, which writes at the end of its step. It
@@ -171,17 +175,23 @@ func (c *Conn) flushLocked() {
 		b.free()
 		c.mu.Lock()
 	}
-	c.writing = false
-	c.changed.broadcast()
+	c.written()
 	c.mu.Unlock()
 }
 
-// takeQueue takes all that is queued. c.mu is held.
+// takeQueue takes all that is queued, to be written. c.mu is held.
 func (c *Conn) takeQueue() (b *buffer, apart bool) {
 	b = c.out
+	c.inHand, c.inHandBytes = c.queued, len(b.b)
 	c.out, c.queued = nil, 0
 	c.changed.broadcast()
 	return b, !c.peer.SentCSM
+}
+
+// written notes that nothing is left to be written. c.mu is held.
+func (c *Conn) written() {
+	c.writing, c.inHand, c.inHandBytes = false, 0, 0
+	c.changed.broadcast()
 }
 
 // transmit writes as many of the frames as can be written without waiting:
@@ -235,8 +245,7 @@ func (c *Conn) drain(b *buffer, rest []byte, begun int, apart bool) {
 		}
 		c.mu.Lock()
 		if c.out == nil {
-			c.writing = false
-			c.changed.broadcast()
+			c.written()
 			c.mu.Unlock()
 			return
 		}
