@@ -193,6 +193,9 @@ func parsePathQuery(s string) (path, query string, err error) {
 		if err := budget.take(o.Number, o.Value); err != nil {
 			return "", "", errors.New("coap: URI: " + err.Why)
 		}
+		if _, most, _ := form(o.Number); len(o.Value) > most {
+			return "", "", fmt.Errorf("coap: URI: a path segment or a pair of the query has %d bytes, at most %d are allowed", len(o.Value), most)
+		}
 	}
 	return path, query, nil
 }

@@ -116,7 +116,9 @@ func TestBad41ParseURI(t *testing.T) {
 		{"coap+tcp://h/%2e%2E/a", "segment .."},
 		{"coap+tcp://h/" + strings.Repeat("/", 32), "more than 32"},
 		{"coap+tcp://h/?" + strings.Repeat("a&", 33), "more than 32"},
-		{"coap+tcp://h/" + strings.Repeat("a", 2049), "more than 2048"},
+		{"coap+tcp://h/" + strings.Repeat("a", 256), "256 bytes, at most 255"},
+		{"coap+tcp://h/?" + strings.Repeat("%61", 256), "256 bytes, at most 255"},
+		{"coap+tcp://h/" + strings.Repeat(strings.Repeat("a", 255)+"/", 9), "more than 2048"},
 	} {
 		u, err := coap.ParseURI(c.uri)
 		if err == nil || !strings.Contains(err.Error(), c.want) || u != (coap.URI{}) {
