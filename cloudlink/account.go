@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/farreach/farreach/internal/secret"
@@ -35,11 +34,6 @@ type grantAnswer struct {
 	Expires  int64  `json:"expiresin"` // seconds; -1: never
 	Account  string `json:"uid,omitempty"`
 	Redirect string `json:"redirecturi,omitempty"`
-}
-
-// signInAnswer answers a sign-in.
-type signInAnswer struct {
-	Expires int64 `json:"expiresin"` // seconds; -1: never
 }
 
 // never is an expiresin without end (rule 27).
@@ -88,34 +82,6 @@ func (l *Link) grant(ctx context.Context, path, what, device string, req account
 		Account: a.Account, Access: secret.String(a.Access), Refresh: secret.String(a.Refresh),
 		Expires: expiresAt(a.Expires), Redirect: a.Redirect,
 	}, nil
-}
-
-// SignIn proves who we are, for the life of the link or until the time it
-// returns; the zero time is for ever.
-func (l *Link) SignIn(ctx context.Context, in Login) (time.Time, error) {
-	login := true
-	a := signInAnswer{Expires: never}
-	err := l.post(ctx, pathSession, accountRequest{
-		Device: in.Device, Account: in.Account, Access: in.Access.Reveal(), Login: &login,
-	}, &a)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("sign in: %w", err)
-	}
-	l.setLogin(in)
-	return expiresAt(a.Expires), nil
-}
-
-// SignOut takes a SignIn back.
-func (l *Link) SignOut(ctx context.Context) error {
-	in, login := l.login(), false
-	err := l.post(ctx, pathSession, accountRequest{
-		Device: in.Device, Account: in.Account, Access: in.Access.Reveal(), Login: &login,
-	}, nil)
-	if err != nil {
-		return fmt.Errorf("sign out: %w", err)
-	}
-	l.setLogin(Login{})
-	return nil
 }
 
 // SignOff takes the device that is signed in out of its account. The server
@@ -180,115 +146,6 @@ func grantDoc(g Grant) grantAnswer {
 	}
 }
 
-func (s *session) signIn(ctx context.Context, req *oic.Request) (outcome, error) {
-	doc, err := s.accountRequest(req)
-	switch {
-	case err != nil:
-		return outcome{}, err
-	case doc.Login != nil && !*doc.Login:
-		return s.signOut(req, doc)
-	case doc.Access == "":
-		return outcome{}, oic.Errorf(oic.BadRequest, "accesstoken is needed")
-	}
-	start := time.Now()
-	who, until, err := s.srv.cfg.Backend.SignIn(ctx, Login{
-		Account: doc.Account, Device: doc.Device, Access: secret.String(doc.Access), Peer: s.peer,
-	})
-	if err != nil {
-		return outcome{}, err
-	}
-	if !strings.EqualFold(who.Device, doc.Device) {
-		return outcome{}, oic.Errorf(oic.Unauthorized, "the token is another's")
-	}
-	then, err := s.become(ctx, who, until)
-	if err != nil {
-		return outcome{}, err
-	}
-	s.log.Info("signed in", "account", who.Account, "device", who.Device,
-		"tls", s.conn.TLS() != nil, "took", time.Since(start))
-	out, err := answer(req, oic.Changed, signInAnswer{expiresIn(until)})
-	out.then = then
-	return out, err
-}
-
-// become makes who the one that is at the other end. then is for when the peer
-// knows it.
-func (s *session) become(ctx context.Context, who oic.Identity, until time.Time) (then func(), err error) {
-	s.mu.Lock()
-	before, attached := s.who, s.detach != nil
-	s.mu.Unlock()
-	if !before.Anonymous() && (before.Device != who.Device || before.Account != who.Account) {
-		return nil, oic.Errorf(oic.Forbidden, "this connection is signed in for another")
-	}
-	var detach func()
-	var links []oic.Link
-	if who.Device != "" && !attached {
-		if detach, links, err = s.srv.cfg.Backend.Attach(ctx, who, s); err != nil {
-			return nil, err
-		}
-	}
-	if !s.settle(who, until, detach) && detach != nil {
-		detach()
-		return nil, oic.ErrOffline
-	}
-	if before.Anonymous() {
-		s.conn.Vouch()
-		s.conn.SetMaxMessage(maxSigned)
-	}
-	return func() { s.watch.add(links) }, nil
-}
-
-// settle keeps what become found out. It reports false if the connection is
-// over by now.
-func (s *session) settle(who oic.Identity, until time.Time, detach func()) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.over {
-		return false
-	}
-	s.who, s.until = who, until
-	if detach != nil {
-		s.detach = detach
-	}
-	s.stopDeadline()
-	if !until.IsZero() {
-		// A request that comes right at the end is still answered, with 4.01.
-		s.setDeadline(time.Until(until)+expiryGrace, "session expired")
-	}
-	return true
-}
-
-// expiryGrace is how long a connection outlives its session.
-const expiryGrace = 500 * time.Millisecond
-
-func (s *session) signOut(req *oic.Request, doc accountRequest) (outcome, error) {
-	who := s.identity()
-	if who.Anonymous() {
-		return outcome{}, errSignIn
-	}
-	if err := same(who, doc.Account, doc.Device); err != nil {
-		return outcome{}, err
-	}
-	s.leave(s.srv.cfg.SignIn)
-	return answer(req, oic.Changed, struct{}{})
-}
-
-// leave makes the connection one that is not signed in, for at most d.
-func (s *session) leave(d time.Duration) {
-	s.mu.Lock()
-	detach := s.detach
-	s.who, s.detach = oic.Identity{}, nil
-	if !s.over {
-		s.setDeadline(d, "not signed in in time")
-	}
-	s.mu.Unlock()
-	s.watch.drop(nil)
-	s.asks.EndObservations(errSignIn)
-	if detach != nil {
-		detach()
-	}
-}
-
 func (s *session) signOff(ctx context.Context, req *oic.Request, query string) (outcome, error) {
 	device, account := oic.QueryValue(query, "di"), oic.QueryValue(query, "uid")
 	who := s.identity()
@@ -321,14 +178,6 @@ func (s *session) signOff(ctx context.Context, req *oic.Request, query string) (
 	return outcome{resp: &oic.Response{Status: oic.Deleted}, then: s.goodbye}, nil
 }
 
-// same refuses an account or a device that is named but is not who's.
-func same(who oic.Identity, account, device string) error {
-	if account != "" && account != who.Account || device != "" && !strings.EqualFold(device, who.Device) {
-		return oic.Errorf(oic.Forbidden, "this connection is signed in for another")
-	}
-	return nil
-}
-
 // accountRequest reads the body of req, and refuses it where nothing may be
 // proved.
 func (s *session) accountRequest(req *oic.Request) (doc accountRequest, err error) {
@@ -339,23 +188,6 @@ func (s *session) accountRequest(req *oic.Request) (doc accountRequest, err erro
 		return doc, err
 	}
 	return doc, s.mayProve(doc.Device)
-}
-
-// mayProve refuses secrets that others could read, and a device other than the
-// one that the peer's certificate names (rule 22).
-func (s *session) mayProve(device string) error {
-	if s.plain() && !s.srv.cfg.AllowPlain {
-		return oic.Errorf(oic.Forbidden, "connect by TLS: coaps+tcp")
-	}
-	state := s.conn.TLS()
-	if state == nil || len(state.PeerCertificates) == 0 {
-		return nil
-	}
-	id, ok := strings.CutPrefix(state.PeerCertificates[0].Subject.CommonName, "uuid:")
-	if ok && !strings.EqualFold(id, device) {
-		return oic.Errorf(oic.Forbidden, "the certificate is another device's")
-	}
-	return nil
 }
 
 // format is the content format of an answer: that of the request's body, for

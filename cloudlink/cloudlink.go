@@ -9,8 +9,8 @@
 //	                  │ ◀── requests ──────────    │ Session.Handle
 //	reach ── Link ── coap/TCP ──▶ Server ── /<di>/<href> ──▶ Backend.Device ──▶ Session
 //
-// The two halves are files of the same name where the idea is the same:
-// account.go, directory.go and route.go have first what is said on the wire,
+// The two halves share a file where the idea is the same: account.go,
+// signin.go, directory.go and route.go have first what is said on the wire,
 // then who asks, then who answers.
 //
 // What real devices need to hear goes beyond the standards; it is marked
@@ -25,6 +25,10 @@ import (
 	"github.com/farreach/farreach/internal/secret"
 	"github.com/farreach/farreach/oic"
 )
+
+// Secret is a credential: a pairing code or a token. Every way of printing it
+// prints stars.
+type Secret = secret.String
 
 // SignUp asks for a device to be taken into an account.
 type SignUp struct {
