@@ -18,7 +18,6 @@ import (
 
 	"github.com/farreach/farreach/cloudlink"
 	"github.com/farreach/farreach/device"
-	"github.com/farreach/farreach/internal/secret"
 	"github.com/farreach/farreach/oic"
 )
 
@@ -64,7 +63,7 @@ func main() {
 	host.Add(&lamp{})
 	client, err := cloudlink.New(cloudlink.Config{Servers: []string{*server}, TLS: &tls.Config{RootCAs: roots},
 		Handler: host, Device: host.ID(), Name: host.Name(), Links: host.Links,
-		Code: secret.String(*code), State: state})
+		Code: cloudlink.Secret(*code), State: state})
 	if err != nil {
 		log.Fatal(err)
 	}
