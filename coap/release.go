@@ -187,12 +187,13 @@ func (c *Conn) gotRelease(m *Message) error {
 }
 
 // gotAbort ends the connection.
-func gotAbort(m *Message) error {
+func (c *Conn) gotAbort(m *Message) error {
 	e := &AbortError{Diagnostic: string(m.Payload)}
 	if o, ok := m.Options.Get(AbortBadCSMOption); ok {
 		n, _ := o.Uint(2)
 		e.BadCSMOption = Number(n)
 	}
+	c.conclude(e)
 	return e
 }
 

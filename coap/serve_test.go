@@ -5,8 +5,10 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/farreach/farreach/coap"
@@ -73,51 +75,128 @@ func TestServeRefuses(t *testing.T) {
 	p.closed()
 }
 
+// memory is a listener in memory.
+type memory struct {
+	conns chan net.Conn
+	ended chan struct{}
+}
+
+func (m memory) Addr() net.Addr { return &net.TCPAddr{} }
+func (m memory) Close() error   { close(m.ended); return nil }
+
+func (m memory) Accept() (net.Conn, error) {
+	select {
+	case nc := <-m.conns:
+		return nc, nil
+	case <-m.ended:
+		return nil, net.ErrClosed
+	}
+}
+
+// located is a net.Conn from a certain address.
+type located struct {
+	net.Conn
+	ip net.IP
+}
+
+func (l located) RemoteAddr() net.Addr { return &net.TCPAddr{IP: l.ip} }
+
+// strangers runs f within a bubble in which connect connects from an address.
+func strangers(t *testing.T, f func(t *testing.T, connect func(ip net.IP) *peer, conns <-chan *coap.Conn)) {
+	synctest.Test(t, func(t *testing.T) {
+		ln := memory{conns: make(chan net.Conn), ended: make(chan struct{})}
+		ctx, cancel := context.WithCancel(t.Context())
+		conns, served := make(chan *coap.Conn, 10000), make(chan error, 1)
+		go func() {
+			served <- coap.Serve(ctx, once{ln, new(sync.Once)}, func(nc net.Conn) *coap.Conn {
+				c := coap.Server(nc, coap.Config{Handler: echo, KeepAlive: -1})
+				conns <- c
+				return c
+			})
+		}()
+		var ps []*peer
+		f(t, func(ip net.IP) *peer {
+			far, near := net.Pipe()
+			ln.conns <- located{near, ip}
+			p := &peer{t: t, nc: far, wait: time.Hour}
+			ps = append(ps, p)
+			return p
+		}, conns)
+		for _, p := range ps {
+			p.nc.Close()
+		}
+		cancel()
+		if err := <-served; err != context.Canceled {
+			t.Errorf("Serve = %v", err)
+		}
+	})
+}
+
+// once is a listener that may be closed several times.
+type once struct {
+	memory
+	once *sync.Once
+}
+
+func (o once) Close() error {
+	o.once.Do(func() { o.memory.Close() })
+	return nil
+}
+
 // Of strangers there are at most 512 from one address. The one that was silent
 // longest has to go for a newcomer, unless it came less than 2 s ago; who is
 // known stays.
-func TestStrangers(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes seconds")
-	}
-	conns := make(chan *coap.Conn, 2000)
-	addr, _ := serving(t, func(nc net.Conn) *coap.Conn {
-		c := coap.Server(nc, coap.Config{Handler: echo})
-		conns <- c
-		return c
-	})
-	known := dial(t, addr)
-	known.expect(coap.CSM)
-	(<-conns).Vouch()
-	var all []*peer
-	for range 512 {
-		p := dial(t, addr)
-		p.expect(coap.CSM)
-		all = append(all, p)
-	}
-	dial(t, addr).closed() // all the others came just now
-	time.Sleep(2100 * time.Millisecond)
-	for _, p := range all[1:] { // all but one give a sign of life
-		p.send("0000")
-	}
-	time.Sleep(100 * time.Millisecond)
-	newcomer := dial(t, addr)
-	newcomer.expect(coap.CSM)
-	all[0].closed()
-	dial(t, addr).closed()
-	for _, p := range []*peer{known, all[1], newcomer} {
-		p.tell(request(1, "/alive"))
-		p.expect(coap.Content)
-	}
-	all[1].nc.Close() // makes room
-	for range 50 {
-		time.Sleep(10 * time.Millisecond)
-		p := dial(t, addr)
-		if m, err := p.read(); err == nil && m.Code == coap.CSM {
-			return
+func TestStrangersOfOneAddress(t *testing.T) {
+	strangers(t, func(t *testing.T, connect func(net.IP) *peer, conns <-chan *coap.Conn) {
+		here, elsewhere := net.ParseIP("2001:db8:1:2::1"), net.ParseIP("2001:db8:1:3::1")
+		known := connect(here)
+		known.expect(coap.CSM)
+		(<-conns).Vouch()
+		var all []*peer
+		for i := range 512 {
+			here[15] = byte(i) // all of one /64
+			p := connect(here)
+			p.expect(coap.CSM)
+			all = append(all, p)
 		}
-	}
-	t.Error("no room although one has gone")
+		connect(here).closed() // the others came just now
+		connect(elsewhere).expect(coap.CSM)
+		time.Sleep(2 * time.Second)
+		for _, p := range all[1:] { // all but one give a sign of life
+			p.send("0000")
+		}
+		synctest.Wait()
+		newcomer := connect(here)
+		newcomer.expect(coap.CSM)
+		all[0].closed()
+		connect(here).closed()
+		for _, p := range []*peer{known, all[1], newcomer} {
+			p.tell(request(1, "/alive"))
+			p.expect(coap.Content)
+		}
+		all[1].nc.Close() // makes room
+		synctest.Wait()
+		connect(here).expect(coap.CSM)
+	})
+}
+
+// And there are at most 4,096 in all.
+func TestStrangersInAll(t *testing.T) {
+	strangers(t, func(t *testing.T, connect func(net.IP) *peer, conns <-chan *coap.Conn) {
+		for i := range 4096 {
+			connect(net.IPv4(10, 0, byte(i>>8), byte(i))).expect(coap.CSM)
+		}
+		connect(net.IPv4(10, 1, 0, 0)).closed()
+		for range 100 {
+			(<-conns).Vouch()
+		}
+		for i := range 100 {
+			connect(net.IPv4(10, 1, 0, byte(i))).expect(coap.CSM)
+		}
+		connect(net.IPv4(10, 1, 0, 0)).closed()
+		time.Sleep(2 * time.Second)
+		connect(net.IPv4(10, 1, 0, 0)).expect(coap.CSM)
+	})
 }
 
 // flaky is a listener whose Accept fails a few times, and then for good.
@@ -138,7 +217,7 @@ func (f *flaky) Accept() (net.Conn, error) {
 	return nil, io.ErrUnexpectedEOF
 }
 
-type passingError struct{ error }
+type passingError struct{}
 
 func (passingError) Error() string   { return "too many open files" }
 func (passingError) Timeout() bool   { return false }
@@ -190,7 +269,7 @@ func TestUnfinishedTogether(t *testing.T) {
 	if aborted == 0 || aborted > 4 {
 		t.Errorf("%d of 10 connections were aborted, want about 2", aborted)
 	}
-	for range 100 { // what they held is given back
+	for range 20 { // what they held is given back
 		p := dial(t, addr)
 		p.expect(coap.CSM)
 		p.write(unhex("f0 007e0000 02 ff"))

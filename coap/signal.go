@@ -70,7 +70,7 @@ func (c *Conn) SetMaxMessage(n int) {
 // (see minFrame). c.mu is held.
 func (c *Conn) csm() *Message {
 	m := &Message{Code: CSM, Token: c.newToken()}
-	m.AddUint(CSMMaxMessageSize, uint32(c.limit.Load()))
+	m.AddUint(CSMMaxMessageSize, uint32(min(c.limit.Load(), math.MaxUint32)))
 	return m
 }
 
@@ -87,7 +87,7 @@ func (c *Conn) signal(m *Message) error {
 	case Release:
 		return c.gotRelease(m)
 	case Abort:
-		return gotAbort(m)
+		return c.gotAbort(m)
 	}
 	return nil // unassigned
 }
@@ -102,7 +102,7 @@ func (c *Conn) gotCSM(m *Message) error {
 		switch {
 		case o.Number == CSMMaxMessageSize && len(o.Value) <= 4:
 			size, _ := o.Uint(4)
-			next.MaxMessage, next.announced = int(size), true
+			next.MaxMessage, next.announced = int(min(uint64(size), math.MaxInt)), true
 		case o.Number == CSMBlockWiseTransfer && len(o.Value) == 0:
 			next.BlockWise = true
 		case o.Number.Critical():

@@ -3,6 +3,7 @@ package coap_test
 import (
 	"context"
 	"errors"
+	"math"
 	"net"
 	"slices"
 	"testing"
@@ -55,6 +56,7 @@ func TestRequestsNeedNoCSM(t *testing.T) {
 func TestCSMsAddUp(t *testing.T) {
 	p := servePeer(t, "tcp", coap.Config{})
 	p.expect(coap.CSM)
+	most := int(min(uint64(math.MaxUint32), math.MaxInt)) // on 32 bits too
 	steps := []struct {
 		name, send string
 		want       coap.PeerSettings
@@ -63,9 +65,9 @@ func TestCSMsAddUp(t *testing.T) {
 		{"empty, as go-coap's", "08e1 0000000000000001", coap.PeerSettings{MaxMessage: 6144, SentCSM: true}},
 		{"Max-Message-Size 1152", "30e1 22 0480", coap.PeerSettings{MaxMessage: 1152, SentCSM: true}},
 		{"Block-Wise-Transfer", "10e1 40", coap.PeerSettings{MaxMessage: 1152, BlockWise: true, SentCSM: true}},
-		{"Max-Message-Size 4294967295", "50e1 24 ffffffff", coap.PeerSettings{MaxMessage: 1<<32 - 1, BlockWise: true, SentCSM: true}},
-		{"unknown elective option", "20e1 61 07", coap.PeerSettings{MaxMessage: 1<<32 - 1, BlockWise: true, SentCSM: true}},
-		{"Max-Message-Size of five bytes is ignored", "60e1 25 0000000001", coap.PeerSettings{MaxMessage: 1<<32 - 1, BlockWise: true, SentCSM: true}},
+		{"Max-Message-Size 4294967295", "50e1 24 ffffffff", coap.PeerSettings{MaxMessage: most, BlockWise: true, SentCSM: true}},
+		{"unknown elective option", "20e1 61 07", coap.PeerSettings{MaxMessage: most, BlockWise: true, SentCSM: true}},
+		{"Max-Message-Size of five bytes is ignored", "60e1 25 0000000001", coap.PeerSettings{MaxMessage: most, BlockWise: true, SentCSM: true}},
 	}
 	for _, s := range steps {
 		p.send(s.send)
@@ -136,6 +138,11 @@ func TestPingPong(t *testing.T) {
 		p.send("18e2 1122334455667788 20")
 		if m := p.expect(coap.Pong); !m.Options.Has(coap.PingCustody) {
 			t.Errorf("Pong to a Ping with Custody has none: %v", m)
+		}
+		p.send("01e2 42")
+		m := p.expect(coap.Pong)
+		if b, _ := m.Append(coap.TCP, nil); m.Token.String() != "42" || len(b) < 6 {
+			t.Errorf("Pong %v, % x", m, b)
 		}
 		p.sendCSM()
 		p.send("01e2 42")

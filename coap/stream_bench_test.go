@@ -105,10 +105,11 @@ func benchServer(b *testing.B, kind string, inflight int) rate {
 
 // child is a server process.
 type child struct {
-	cmd  *exec.Cmd
-	in   io.WriteCloser
-	out  *bufio.Scanner
-	addr string
+	cmd     *exec.Cmd
+	in      io.WriteCloser
+	out     *bufio.Scanner
+	addr    string
+	dialled int
 }
 
 const childEnv = "FARREACH_COAP_BENCH"
@@ -142,12 +143,19 @@ func (c *child) line(b *testing.B) string {
 
 // cpu is the processor time that the server has used.
 func (c *child) cpu(b *testing.B) time.Duration {
-	fmt.Fprintln(c.in)
-	ns, err := strconv.ParseInt(c.line(b), 10, 64)
+	return time.Duration(c.ask(b, "cpu"))
+}
+
+// memory is what the server's heap and stacks take after a collection.
+func (c *child) memory(b *testing.B) int64 { return c.ask(b, "memory") }
+
+func (c *child) ask(b *testing.B, what string) int64 {
+	fmt.Fprintln(c.in, what)
+	n, err := strconv.ParseInt(c.line(b), 10, 64)
 	if err != nil {
 		b.Fatal(err)
 	}
-	return time.Duration(ns)
+	return n
 }
 
 func (c *child) stop(b *testing.B) {
@@ -159,7 +167,9 @@ func (c *child) stop(b *testing.B) {
 
 // dial connects; a CoAP client then exchanges CSMs.
 func (c *child) dial(b *testing.B, secure, speaksCoAP bool) net.Conn {
-	nc, err := net.Dial("tcp", c.addr)
+	c.dialled++
+	from := &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(1+c.dialled/500))} // Serve bounds the strangers from one address
+	nc, err := (&net.Dialer{LocalAddr: from}).Dial("tcp", c.addr)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -176,7 +186,7 @@ func (c *child) dial(b *testing.B, secure, speaksCoAP bool) net.Conn {
 }
 
 // benchChild is the server process: the kind of server is in the environment.
-// It prints its address, and its processor time for every line it reads.
+// It prints its address, and then what it is asked for.
 func benchChild(kind string) {
 	runtime.GOMAXPROCS(1)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -194,9 +204,64 @@ func benchChild(kind string) {
 	}
 	fmt.Println(ln.Addr())
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
-		var u syscall.Rusage
-		syscall.Getrusage(syscall.RUSAGE_SELF, &u)
-		fmt.Println(u.Utime.Nano() + u.Stime.Nano())
+		switch in.Text() {
+		case "cpu":
+			var u syscall.Rusage
+			syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+			fmt.Println(u.Utime.Nano() + u.Stime.Nano())
+		case "memory":
+			for range 4 { // pools and stacks shrink with each collection
+				runtime.GC()
+			}
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			fmt.Println(m.HeapAlloc + m.StackInuse)
+		}
+	}
+}
+
+// BenchmarkIdle opens 1,000 connections, lets each ask once, and reports what
+// an idle one costs the server, in bytes.
+func BenchmarkIdle(b *testing.B) {
+	const conns = 1000
+	for _, kind := range []string{"plain", "tls"} {
+		b.Run(kind, func(b *testing.B) {
+			s := startChild(b, kind)
+			defer s.stop(b)
+			once := s.dial(b, kind == "tls", true)
+			defer once.Close()
+			before := s.memory(b)
+			for range conns {
+				nc := s.dial(b, kind == "tls", true)
+				defer nc.Close()
+				nc.Write(lightGET)
+				if _, err := io.ReadFull(nc, make([]byte, len(lightGET))); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(s.memory(b)-before)/conns, "B/conn")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// A request that is answered at once allocates nothing, nor does the reading
+// and writing of it.
+func TestServingDoesNotAllocate(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector makes pools forget")
+	}
+	p := servePeer(t, "tcp", coap.Config{Handler: lamp()})
+	p.expect(coap.CSM)
+	p.sendCSM()
+	batch := bytes.Repeat(lightGET, 16)
+	in := make([]byte, len(batch))
+	n := testing.AllocsPerRun(2000, func() {
+		p.nc.Write(batch)
+		io.ReadFull(p.nc, in)
+	})
+	if n > 0.5 { // a collection empties the pools now and then
+		t.Errorf("%v allocations for 16 requests", n)
 	}
 }
 

@@ -111,23 +111,29 @@ func (c *Conn) enqueue(m *Message) error {
 // place in the stream if two frames are among them.
 const minFrame = 6
 
-// lengthen appends m, a message too short for minFrame, with a Max-Age of 60 s
-// in two bytes: that is what Max-Age is without the option (RFC 7252, section
-// 5.10.5), and a leading zero is allowed (section 3.2).
+// lengthen appends m, a message too short for minFrame, with something in it
+// that changes nothing. A response gets a Max-Age of 60 s in two bytes: that is
+// what Max-Age is without the option (RFC 7252, section 5.10.5), and a leading
+// zero is allowed (section 3.2). A Pong, whose token is the peer's, gets a
+// diagnostic payload (RFC 8323, section 5.1).
 func lengthen(m *Message, dst []byte) ([]byte, error) {
-	if !m.Code.IsResponse() {
+	long := Message{Code: m.Code, Token: m.Token, Payload: m.Payload}
+	switch {
+	case m.Code == Pong:
+		long.Options, long.Payload = m.Options, []byte("pong")
+	case m.Code.IsResponse():
+		age := []byte{0, 60}
+		for _, o := range m.Options {
+			if o.Number != MaxAge {
+				long.Add(o.Number, o.Value)
+			} else if len(o.Value) < 4 {
+				age = append(make([]byte, 4-len(o.Value)), o.Value...)
+			}
+		}
+		long.Add(MaxAge, age)
+	default:
 		return dst, fmt.Errorf("coap: %v with a token of %d bytes is too short for this peer", m.Code, m.Token.Len())
 	}
-	long := Message{Code: m.Code, Token: m.Token, Payload: m.Payload}
-	age := []byte{0, 60}
-	for _, o := range m.Options {
-		if o.Number != MaxAge {
-			long.Add(o.Number, o.Value)
-		} else if len(o.Value) < 4 {
-			age = append(make([]byte, 4-len(o.Value)), o.Value...)
-		}
-	}
-	long.Add(MaxAge, age)
 	return long.Append(TCP, dst)
 }
 
