@@ -61,8 +61,8 @@ type row [kinds]bool
 
 // matrix is who may do what. What is not here is denied.
 //
-// It has the rows of docs/access.md for what exists. An admin manages
-// accounts and may see and remove devices, but gets at nobody's data.
+// An admin manages accounts and may see and remove devices, but gets at
+// nobody's data.
 var matrix = [operations]row{
 	opHealth:       {anonymous: true, self: true, device: true, other: true, owner: true, admin: true},
 	opSignUp:       {anonymous: true},
