@@ -120,6 +120,24 @@ func TestSignOff(t *testing.T) {
 	}
 }
 
+// TestRemovedDeviceNeedsANewCode: the minute in which a device may repeat its
+// code does not outlive its place in the account.
+func TestRemovedDeviceNeedsANewCode(t *testing.T) {
+	w := newWorld(t)
+	for what, remove := range map[string]func(oic.Identity) error{
+		"deleted":    func(oic.Identity) error { return w.DeleteDevice(t.Context(), w.who("home"), fresh) },
+		"signed off": func(who oic.Identity) error { return w.SignOff(t.Context(), who) },
+	} {
+		code := w.code("home")
+		g, err := w.SignUp(t.Context(), cloudlink.SignUp{Device: fresh, Code: code})
+		w.must(err)
+		w.must(remove(w.signIn(g, fresh)))
+		_, err = w.SignUp(t.Context(), cloudlink.SignUp{Device: fresh, Code: code})
+		w.status(what, err, oic.Unauthorized)
+		w.join("home", fresh)
+	}
+}
+
 // closed tells when a session was closed.
 func closed(s *thing) <-chan error {
 	done := make(chan error, 1)

@@ -148,7 +148,8 @@ func (w *world) report(href string, body ...byte) {
 // thing is a device at the end of its session, without the wire.
 type thing struct {
 	detach func()
-	closed chan string // reasons
+	closed chan string   // reasons
+	answer *oic.Response // if not nil: to everything, without a trace
 
 	mu       sync.Mutex // guards what follows
 	body     []byte
@@ -160,6 +161,9 @@ func (s *thing) LastSeen() time.Time { return time.Now() }
 func (s *thing) Close(reason string) { s.closed <- reason; s.detach() }
 
 func (s *thing) Handle(ctx context.Context, req *oic.Request) (*oic.Response, error) {
+	if s.answer != nil {
+		return s.answer, nil
+	}
 	s.mu.Lock()
 	s.requests = append(s.requests, *req)
 	handle, resp := s.handle, &oic.Response{Status: oic.Content, Format: oic.OCF, Body: s.body}

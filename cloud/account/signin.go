@@ -65,8 +65,16 @@ func (a *Accounts) Refresh(ctx context.Context, peer netip.Addr, name, di string
 
 var errKept = errors.New("nothing to change")
 
-// Revoke ends the grant of a device, and what it opened.
+// Revoke ends the grant of a device, and what it opened. The pairing code that
+// the device came with, which it might still repeat, is spent for good.
 func (a *Accounts) Revoke(ctx context.Context, di string) error {
+	for key, c := range a.codes.All() {
+		if c.Device == di {
+			if err := a.codes.Delete(ctx, key); err != nil {
+				return failed("revoke", err)
+			}
+		}
+	}
 	if a.grants.Get(di) == nil {
 		return nil
 	}
