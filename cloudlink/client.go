@@ -86,8 +86,8 @@ func New(cfg Config) (*Client, error) {
 
 // Run keeps the device registered until ctx ends, through any number of lost
 // connections. It returns ctx.Err() after saying goodbye to the server, or an
-// *oic.StatusError as soon as the cloud refuses the device, because trying
-// again would not help. Run is called once.
+// error with an *oic.StatusError in its chain as soon as the cloud refuses the
+// device, because trying again would not help. Run is called once.
 func (c *Client) Run(ctx context.Context) error {
 	wait := c.cfg.Backoff
 	for {
@@ -176,18 +176,8 @@ func (c *Client) registerAt(ctx context.Context, uri string, st State) (*Link, *
 func (c *Client) stay(ctx context.Context, link *Link, r *Registration, until time.Time) error {
 	wait := c.cfg.Backoff
 	for {
-		var due <-chan time.Time
-		if !until.IsZero() {
-			t := time.NewTimer(refreshIn(time.Until(until)))
-			defer t.Stop()
-			due = t.C
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-link.Done():
-			return link.Err()
-		case <-due:
+		if err := untilRefresh(ctx, link, until); err != nil {
+			return err
 		}
 		renewed, err := link.renew(ctx, r)
 		switch {
@@ -201,6 +191,25 @@ func (c *Client) stay(ctx context.Context, link *Link, r *Registration, until ti
 				return err
 			}
 		}
+	}
+}
+
+// untilRefresh returns nil when the token that is good until then is to be
+// refreshed, and an error if the link or ctx ended before.
+func untilRefresh(ctx context.Context, link *Link, until time.Time) error {
+	var due <-chan time.Time // never, for a token without end
+	if !until.IsZero() {
+		t := time.NewTimer(refreshIn(time.Until(until)))
+		defer t.Stop()
+		due = t.C
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-link.Done():
+		return link.Err()
+	case <-due:
+		return nil
 	}
 }
 

@@ -3,6 +3,7 @@ package cloudlink
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -67,7 +68,11 @@ func (s *session) signIn(ctx context.Context, req *oic.Request) (outcome, error)
 	if err != nil {
 		return outcome{}, err
 	}
-	s.log.Info("signed in", "account", who.Account, "device", who.Device,
+	level := slog.LevelInfo
+	if !req.From.Anonymous() {
+		level = slog.LevelDebug // again, with a new token
+	}
+	s.log.Log(ctx, level, "signed in", "account", who.Account, "device", who.Device,
 		"tls", s.conn.TLS() != nil, "took", time.Since(start))
 	out, err := answer(req, oic.Changed, signInAnswer{expiresIn(until)})
 	out.then = then

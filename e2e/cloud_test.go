@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -511,5 +512,32 @@ func TestExpiredToken(t *testing.T) {
 	}
 	if err := refresh(t.Context(), p.link(t), mine, p.grant.Refresh); err != nil {
 		t.Errorf("refresh: %v", err)
+	}
+}
+
+// BenchmarkRead is a question from a person through the whole cloud, with
+// authorization, to a simulated lamp and back. (A command would make an event
+// each time, and of these a device may make 50 a second.)
+func BenchmarkRead(b *testing.B) {
+	h := newHome(b, 0)
+	for name, w := range h.ways() {
+		b.Run(name, func(b *testing.B) {
+			h.join("lamp", "lamp "+name, w).registered(b)
+			o, _, err := h.phone(w).Device(b.Context(), "lamp "+name)
+			if err != nil {
+				b.Fatal(err)
+			}
+			var took []time.Duration
+			for b.Loop() {
+				start := time.Now()
+				if _, err := get(b.Context(), o, "/a/light"); err != nil {
+					b.Fatal(err)
+				}
+				took = append(took, time.Since(start))
+			}
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Nanoseconds()), "ns/median")
+			b.ReportMetric(float64(took[len(took)*99/100].Nanoseconds()), "ns/p99")
+		})
 	}
 }
