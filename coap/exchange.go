@@ -153,10 +153,11 @@ func (c *Conn) serve(x *Exchange) error {
 	if err := c.awaitRoom(); err != nil {
 		return err
 	}
-	if c.cfg.Handler == nil {
-		return x.Reply(&Message{Code: NotFound})
+	if c.cfg.Handler != nil {
+		c.cfg.Handler.Serve(x)
+	} else {
+		x.Reply(&Message{Code: NotFound})
 	}
-	c.cfg.Handler.Serve(x)
 	return nil
 }
 

@@ -107,7 +107,7 @@ func (c *Conn) refuse(x *Exchange, err error) error {
 	}
 	switch code := x.req.Code; {
 	case code.IsRequest():
-		return x.Reply(&Message{Code: bad.Answer, Payload: []byte(bad.Why)})
+		x.Reply(&Message{Code: bad.Answer, Payload: []byte(bad.Why)})
 	case code.IsResponse():
 		c.respond(&x.req, err)
 	}

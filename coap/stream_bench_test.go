@@ -289,3 +289,33 @@ func serveEcho(ln net.Listener, cfg *tls.Config) {
 		}()
 	}
 }
+
+// BenchmarkDo is the whole way there and back between two Conns of one process.
+func BenchmarkDo(b *testing.B) {
+	for _, wire := range []string{"tcp", "tls"} {
+		b.Run(wire, func(b *testing.B) {
+			client, _ := ends(b, wire, coap.Config{Handler: lamp()})
+			req := get("/a/light")
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := client.Do(b.Context(), req); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(wire+"/parallel", func(b *testing.B) {
+			client, _ := ends(b, wire, coap.Config{Handler: lamp()})
+			b.ReportAllocs()
+			b.SetParallelism(16)
+			b.RunParallel(func(pb *testing.PB) {
+				req := get("/a/light")
+				for pb.Next() {
+					if _, err := client.Do(b.Context(), req); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
+		})
+	}
+}

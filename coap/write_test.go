@@ -352,3 +352,69 @@ func TestAnswerBeforeClose(t *testing.T) {
 		}
 	}
 }
+
+// A peer that asks much and reads late gets every answer, whole and in order,
+// and so do those who send beside it.
+func TestSlowReader(t *testing.T) {
+	const requests = 1000
+	body := bytes.Repeat([]byte("0123456789"), 2000)
+	h := coap.HandlerFunc(func(x *coap.Exchange) { x.Reply(&coap.Message{Code: coap.Content, Payload: body}) })
+	overEachWire(t, coap.Config{Handler: h}, func(t *testing.T, p *peer) {
+		p.expect(coap.CSM)
+		p.sendCSM()
+		p.send("08e2 0000000000000001") // so that the CSM has arrived
+		p.expect(coap.Pong)
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		wg.Go(func() {
+			for i := range requests {
+				b, _ := request(uint64(i), "/a/light").Append(coap.TCP, nil)
+				if _, err := p.nc.Write(b); err != nil {
+					t.Errorf("request %d: %v", i, err)
+					return
+				}
+			}
+		})
+		const notifications = 100
+		wg.Go(func() {
+			for i := range notifications {
+				m := &coap.Message{Code: coap.Valid, Token: coap.TokenFrom(uint64(i)), Payload: body}
+				if err := p.conn.Send(t.Context(), m); err != nil {
+					t.Errorf("notification %d: %v", i, err)
+					return
+				}
+			}
+		})
+		var answers, notes uint64
+		for range requests + notifications {
+			m := p.next()
+			next := &answers
+			if m.Code == coap.Valid {
+				next = &notes
+			}
+			if m.Token != coap.TokenFrom(*next) || !bytes.Equal(m.Payload, body) {
+				t.Fatalf("got %v, want number %d", m, *next)
+			}
+			*next++
+		}
+	})
+}
+
+// The same when the peer reads nothing for ever over TLS.
+func TestBad25OverTLS(t *testing.T) {
+	p := servePeer(t, "tls", coap.Config{})
+	p.sendCSM()
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	body := make([]byte, 6000)
+	n := 0
+	for p.conn.Send(ctx, &coap.Message{Code: coap.Content, Token: coap.TokenFrom(1), Payload: body}) == nil {
+		if n++; n > 10000 {
+			t.Fatal("60 MB were queued")
+		}
+	}
+	p.conn.Close()
+	if err := p.reason(); err != coap.ErrClosed {
+		t.Errorf("Run = %v", err)
+	}
+}
