@@ -44,8 +44,13 @@ func (b behind) routed(req *oic.Request) *oic.Request {
 // is an oic.ErrOffline again, and keeps what the server said about it.
 func offline(err error) error {
 	refusal, ok := errors.AsType[*oic.StatusError](err)
-	if ok && refusal.Status == oic.Unavailable && strings.HasPrefix(refusal.Diag, "device offline") {
-		return offlineError{refusal}
+	if !ok || refusal.Status != oic.Unavailable {
+		return err
+	}
+	for _, said := range []string{"device offline", "device not seen"} { // what a cloud of ours says
+		if strings.HasPrefix(refusal.Diag, said) {
+			return offlineError{refusal}
+		}
 	}
 	return err
 }
