@@ -15,6 +15,7 @@ import (
 
 const (
 	defaultSync  = 10 * time.Millisecond
+	serverSync   = 2 * time.Minute  // its own default: what else there is to tidy up
 	startTimeout = 30 * time.Second // a log of many gigabytes is read at the start
 )
 
@@ -26,9 +27,8 @@ type embedded struct {
 	log  *slog.Logger
 	lock *os.File
 
-	mu     sync.Mutex // guards srv
-	srv    *server.Server
-	closed bool
+	mu  sync.Mutex // guards srv
+	srv *server.Server
 }
 
 func startEmbedded(dir string, sync time.Duration, log *slog.Logger) (*embedded, error) {
@@ -50,14 +50,9 @@ func startEmbedded(dir string, sync time.Duration, log *slog.Logger) (*embedded,
 		StoreDir:               dir,
 		JetStreamMaxStore:      1 << 60, // the disk is the limit, see watch
 		JetStreamMaxMemory:     1 << 30, // readers' positions only
-		SyncInterval:           sync,
+		SyncAlways:             sync < 0,
+		SyncInterval:           serverSync,
 		MaxPayload:             1 << 20,
-	}
-	switch {
-	case sync == 0:
-		e.opts.SyncInterval = defaultSync
-	case sync < 0:
-		e.opts.SyncInterval, e.opts.SyncAlways = defaultSync, true
 	}
 	if err := e.start(); err != nil {
 		lock.Close()
@@ -98,13 +93,16 @@ func (e *embedded) InProcessConn() (net.Conn, error) {
 	return srv.InProcessConn()
 }
 
-// sick says what is wrong with the server; nil is healthy.
+// sick says what keeps the server from writing; nil is healthy. While a table
+// or log is being made, it may say so once.
 func (e *embedded) sick() error {
 	if !e.srv.JetStreamEnabled() {
 		return errors.New("the embedded server has given up writing")
 	}
-	if h := e.srv.Healthz(nil); h.Error != "" {
-		return errors.New(h.Error)
+	for _, h := range e.srv.Healthz(&server.HealthzOptions{Details: true}).Errors {
+		if h.Type == server.HealthzErrorStream {
+			return errors.New(h.Error)
+		}
 	}
 	return nil
 }

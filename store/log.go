@@ -68,8 +68,11 @@ func OpenLog(ctx context.Context, s *Store, name string, cfg LogConfig) (*Log, e
 		return nil, failure(ctx, "open log "+name, err)
 	}
 	l.stream = stream
+	s.syncer.wrote(l.streamName())
 	return l, nil
 }
+
+func (l *Log) streamName() string { return "farreach-" + l.name }
 
 // Append adds a record and returns its sequence when the store has it. Data is
 // at most MaxValue bytes and not retained.
@@ -90,6 +93,7 @@ func (l *Log) Append(ctx context.Context, key []string, data []byte) (seq uint64
 	if err != nil {
 		return 0, failure(ctx, "append to "+l.name, err)
 	}
+	l.s.syncer.wrote(l.streamName())
 	return ack.Sequence, nil
 }
 
@@ -126,7 +130,7 @@ func (l *Log) scan(ctx context.Context, r reader, prefix []string, each func(Rec
 	if r.filter, err = l.filter(prefix); err != nil {
 		return err
 	}
-	r.s, r.stream = l.s, "farreach-"+l.name
+	r.s, r.stream = l.s, l.streamName()
 	var broken error
 	err = r.scan(ctx, func(m message) bool {
 		var rec Record
@@ -151,7 +155,7 @@ func (l *Log) Newest(ctx context.Context, n uint64, prefix []string, each func(R
 	}
 	// Look back in steps that grow until there are enough: the records of one
 	// device may be rare among those of all.
-	r := reader{s: l.s, stream: "farreach-" + l.name, filter: filter, last: n}
+	r := reader{s: l.s, stream: l.streamName(), filter: filter, last: n}
 	for back := 2 * n; ; back *= 8 {
 		r.seq = first
 		if back < last-first {
@@ -197,7 +201,7 @@ func (l *Log) Follow(ctx context.Context, from uint64, prefix []string, begun fu
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(l.s.life, func() { cancel(fmt.Errorf("%w: closed", ErrUnavailable)) })()
-	r := reader{s: l.s, stream: "farreach-" + l.name, filter: filter}
+	r := reader{s: l.s, stream: l.streamName(), filter: filter}
 	if begun == nil {
 		begun = func() {}
 	}
@@ -249,7 +253,11 @@ func (l *Log) Purge(ctx context.Context, prefix []string) error {
 	}
 	op, cancel := l.s.op(ctx)
 	defer cancel()
-	return failure(ctx, "purge "+l.name, l.stream.Purge(op, jetstream.WithPurgeSubject(filter)))
+	if err := l.stream.Purge(op, jetstream.WithPurgeSubject(filter)); err != nil {
+		return failure(ctx, "purge "+l.name, err)
+	}
+	l.s.syncer.wrote(l.streamName())
+	return nil
 }
 
 func (l *Log) record(m message) (Record, error) {

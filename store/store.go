@@ -68,6 +68,7 @@ type Store struct {
 	nc       *nats.Conn
 	js       jetstream.JetStream
 	server   *embedded // nil: Config.URL
+	syncer   *syncer   // nil: the server syncs
 
 	full  atomic.Bool     // no space left, or nearly
 	sick  atomic.Bool     // the embedded server met an error in writing
@@ -111,8 +112,21 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if s.server != nil {
 		s.checkSpace()
 		s.tasks.Go(s.watch)
+		s.startSync(cfg.Sync)
 	}
 	return s, nil
+}
+
+// startSync starts the syncer, unless the server syncs before each answer.
+func (s *Store) startSync(after time.Duration) {
+	if after < 0 {
+		return
+	}
+	if after == 0 {
+		after = defaultSync
+	}
+	s.syncer = newSyncer(s.server.dir, after, s.log)
+	s.tasks.Go(func() { s.syncer.run(s.life.Done()) })
 }
 
 func (s *Store) options() []nats.Option {
@@ -203,6 +217,9 @@ func (s *Store) writable() error {
 	}
 	if s.sick.Load() {
 		return fmt.Errorf("%w: an error in writing", ErrUnavailable)
+	}
+	if s.syncer != nil && s.syncer.bad.Load() {
+		return fmt.Errorf("%w: the disk does not sync", ErrUnavailable)
 	}
 	return nil
 }

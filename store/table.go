@@ -60,8 +60,12 @@ func OpenTable[T any](ctx context.Context, s *Store, name string, maxAge time.Du
 		return nil, failure(ctx, "open table "+name, err)
 	}
 	t.kv = kv
+	s.syncer.wrote(t.stream())
 	return t, nil
 }
+
+// stream is the name of the stream that the bucket is made of.
+func (t *Table[T]) stream() string { return "KV_" + t.kv.Bucket() }
 
 // Get returns the value of key and its revision, or ErrNotFound.
 func (t *Table[T]) Get(ctx context.Context, key string) (v T, rev uint64, err error) {
@@ -125,7 +129,11 @@ func (t *Table[T]) write(ctx context.Context, key string, v T, do func(context.C
 	op, cancel := t.s.op(ctx)
 	defer cancel()
 	rev, err := do(op, k, b)
-	return rev, failure(ctx, t.name, err)
+	if err != nil {
+		return 0, failure(ctx, t.name, err)
+	}
+	t.s.syncer.wrote(t.stream())
+	return rev, nil
 }
 
 // Delete removes key; it is no error if there is none.
@@ -152,6 +160,7 @@ func (t *Table[T]) purge(ctx context.Context, key string) (rev uint64, err error
 	if err != nil {
 		return 0, failure(ctx, t.name, err)
 	}
+	t.s.syncer.wrote(t.stream())
 	return ack.Sequence, nil
 }
 
@@ -159,7 +168,7 @@ func (t *Table[T]) purge(ctx context.Context, key string) (rev uint64, err error
 func (t *Table[T]) last(ctx context.Context) (uint64, error) {
 	op, cancel := t.s.op(ctx)
 	defer cancel()
-	stream, err := t.s.js.Stream(op, "KV_"+t.kv.Bucket())
+	stream, err := t.s.js.Stream(op, t.stream())
 	if err != nil {
 		return 0, failure(ctx, t.name, err)
 	}
@@ -223,7 +232,7 @@ func (t *Table[T]) All(ctx context.Context, prefix string) iter.Seq2[Entry[T], e
 				return
 			}
 		}
-		r := reader{s: t.s, stream: "KV_" + t.kv.Bucket(), filter: string(filter) + ".>", newest: true}
+		r := reader{s: t.s, stream: t.stream(), filter: string(filter) + ".>", newest: true}
 		err := r.scan(ctx, func(m message) bool {
 			if m.marker() {
 				return true

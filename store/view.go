@@ -148,7 +148,7 @@ func (v *View[T]) apply(key string, value *T, rev uint64) {
 // itself when the store was away.
 func (v *View[T]) follow(ctx context.Context, seq uint64) {
 	root := "$KV." + v.t.kv.Bucket()
-	r := reader{s: v.t.s, stream: "KV_" + v.t.kv.Bucket(), filter: root + ".>", seq: seq}
+	r := reader{s: v.t.s, stream: v.t.stream(), filter: root + ".>", seq: seq}
 	for wait := time.Duration(0); ctx.Err() == nil; wait = min(2*wait+10*time.Millisecond, time.Second) {
 		before := r.seq
 		_, err := r.follow(ctx, func(m message) error {

@@ -16,7 +16,7 @@ const (
 func (s *Store) watch() {
 	tick := time.NewTicker(spaceInterval)
 	defer tick.Stop()
-	looked, wait := time.Now(), healthInterval
+	looked, wait, suspect := time.Now(), healthInterval, false
 	for {
 		select {
 		case <-s.life.Done():
@@ -27,33 +27,31 @@ func (s *Store) watch() {
 		if time.Since(looked) < wait {
 			continue
 		}
-		if s.healthy() {
-			wait = healthInterval
-		} else {
-			wait = min(2*wait, maxHealthWait)
+		reason := s.server.sick()
+		switch {
+		case reason == nil:
+			suspect, wait = false, healthInterval
+			s.sick.Store(false)
+		case !suspect: // it may be about to make a table
+			suspect = true
+		case !s.full.Load():
+			s.sick.Store(!s.restart(reason))
+			wait = min(2*wait, maxHealthWait) // a restart that does not help is not repeated at once
+		default:
+			s.sick.Store(true)
 		}
 		looked = time.Now()
 	}
 }
 
-// healthy reports whether the server was well. A sick one it restarts, if
-// there is space.
-func (s *Store) healthy() bool {
-	reason := s.server.sick()
-	s.sick.Store(reason != nil)
-	if reason == nil {
-		return true
-	}
-	if s.full.Load() {
-		return false
-	}
+// restart replaces the embedded server and reports whether it runs.
+func (s *Store) restart(reason error) bool {
 	if err := s.server.restart(); err != nil {
 		s.log.Error("store cannot write", "reason", reason, "restart", err)
 		return false
 	}
 	s.log.Error("store restarted", "reason", reason)
-	s.sick.Store(false)
-	return false // a restart that does not help is not repeated at once
+	return true
 }
 
 // checkSpace sets full from the free space of the file system.
