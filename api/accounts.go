@@ -1,0 +1,119 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/farreach/farreach/cloud/account"
+	"github.com/farreach/farreach/internal/secret"
+)
+
+// PairingCode lets one device join the account.
+type PairingCode struct {
+	Schema  string    `json:"schema" enum:"farreach.pairing-code/v1"`
+	Code    string    `json:"code" example:"7K3P-9QXM-4TBH"`
+	Account string    `json:"account"`
+	Expires time.Time `json:"expires"`
+}
+
+// Accounts is all accounts.
+type Accounts struct {
+	Schema   string    `json:"schema" enum:"farreach.accounts/v1"`
+	Accounts []Account `json:"accounts"`
+}
+
+// Account is a user's account.
+type Account struct {
+	Schema  string    `json:"schema" enum:"farreach.account/v1"`
+	Name    string    `json:"name"`
+	Admin   bool      `json:"admin" doc:"may manage accounts"`
+	Created time.Time `json:"created"`
+}
+
+// newAccount is the body that makes an account. The limits are the cloud's to
+// tell.
+type newAccount struct {
+	Body struct {
+		Name     string `json:"name"`
+		Password string `json:"password" format:"password"`
+		Admin    bool   `json:"admin,omitempty" doc:"may manage accounts"`
+	}
+}
+
+// created is an answer that names what was made.
+type created[T any] struct {
+	Location string `header:"Location"`
+	Body     T
+}
+
+// accountInput is a path with an account in it.
+type accountInput struct {
+	Name string `path:"name" maxLength:"1024"`
+}
+
+// newPassword is the body that changes a password.
+type newPassword struct {
+	Name string `path:"name" maxLength:"1024"`
+	Body struct {
+		Password string `json:"password" format:"password"`
+	}
+}
+
+func (h *Handler) accountRoutes() {
+	const path = "/api/v1/accounts"
+	huma.Register(h.huma, operation(http.MethodPost, "/api/v1/pairing-codes", "new-pairing-code",
+		"Make a code with which one device joins the account", "devices", 201, 403, 503), h.newPairingCode)
+	huma.Register(h.huma, operation(http.MethodGet, path, "list-accounts",
+		"List all accounts", "accounts", 200, 403), h.listAccounts)
+	huma.Register(h.huma, operation(http.MethodPost, path, "new-account",
+		"Make an account", "accounts", 201, 403, 503), h.newAccount)
+	huma.Register(h.huma, operation(http.MethodPut, path+"/{name}/password", "set-password",
+		"Replace an account's password", "accounts", 204, 403, 404, 503),
+		func(ctx context.Context, in *newPassword) (*struct{}, error) {
+			return nil, h.problem(h.cloud.SetPassword(ctx, asker(ctx), in.Name, secret.String(in.Body.Password)))
+		})
+	huma.Register(h.huma, operation(http.MethodDelete, path+"/{name}", "delete-account",
+		"Delete an account with its devices and events", "accounts", 204, 403, 404, 503),
+		func(ctx context.Context, in *accountInput) (*struct{}, error) {
+			return nil, h.problem(h.cloud.DeleteAccount(ctx, asker(ctx), in.Name))
+		})
+}
+
+func (h *Handler) newPairingCode(ctx context.Context, _ *struct{}) (*body[PairingCode], error) {
+	who := asker(ctx)
+	code, expires, err := h.cloud.NewPairingCode(ctx, who)
+	if err != nil {
+		return nil, h.problem(err)
+	}
+	return &body[PairingCode]{PairingCode{
+		Schema: "farreach.pairing-code/v1", Code: code.Reveal(), Account: who.Account, Expires: expires.UTC(),
+	}}, nil
+}
+
+func (h *Handler) listAccounts(ctx context.Context, _ *struct{}) (*body[Accounts], error) {
+	list, err := h.cloud.Accounts(ctx, asker(ctx))
+	if err != nil {
+		return nil, h.problem(err)
+	}
+	out := Accounts{Schema: "farreach.accounts/v1", Accounts: make([]Account, len(list))}
+	for i, info := range list {
+		out.Accounts[i] = accountOf(info)
+	}
+	return &body[Accounts]{out}, nil
+}
+
+func (h *Handler) newAccount(ctx context.Context, in *newAccount) (*created[Account], error) {
+	info, err := h.cloud.CreateAccount(ctx, asker(ctx), in.Body.Name, secret.String(in.Body.Password), in.Body.Admin)
+	if err != nil {
+		return nil, h.problem(err)
+	}
+	return &created[Account]{Location: "/api/v1/accounts/" + url.PathEscape(info.Name), Body: accountOf(info)}, nil
+}
+
+func accountOf(info account.Info) Account {
+	return Account{Schema: "farreach.account/v1", Name: info.Name, Admin: info.Admin, Created: info.Created.UTC()}
+}

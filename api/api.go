@@ -1,0 +1,158 @@
+// Package api is the HTTP API: what a program that is not written in Go needs
+// in order to use a cloud. It is thin; what may be done, and by whom, is
+// decided in package cloud.
+//
+//	HTTP ──▶ guard ──▶ bearer ──▶ one function per route ──▶ cloud.Cloud
+//	  Host, origin,     token,      JSON in, JSON out,
+//	  limits, headers   identity    problems of RFC 9457
+//
+// Every document says what it is: "schema": "farreach.<thing>/v1". Within v1,
+// fields are only added. /openapi.json describes it all, as OpenAPI 3.1.
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/farreach/farreach/cloud"
+)
+
+// The limits of threats.md, sections 3.5 and 4.
+const (
+	headerBytes    = 32 << 10
+	headerTime     = 10 * time.Second
+	bodyBytes      = 1 << 20
+	bodyTime       = 30 * time.Second
+	answerTime     = 60 * time.Second // for the client to take an answer
+	idleTime       = 60 * time.Second
+	requestsPerSec = 500 // of an account
+	requestsBurst  = 1000
+	maxStreams     = 200 // of an account
+)
+
+// Config says how the API behaves. Zero values work.
+type Config struct {
+	Hosts   []string     // names by which it may be asked, beside localhost and the addresses it listens on
+	Version string       // of the program, for /openapi.json
+	Log     *slog.Logger // nil: slog.Default()
+}
+
+// Handler is the API as an http.Handler.
+type Handler struct {
+	cloud   *cloud.Cloud
+	log     *slog.Logger
+	huma    huma.API
+	mux     *http.ServeMux
+	guarded http.Handler
+	load    load
+	health  health
+
+	ending chan struct{} // closed when streams shall end
+	end    func()
+}
+
+// New returns the API of c.
+func New(c *cloud.Cloud, cfg Config) *Handler {
+	h := &Handler{cloud: c, log: cfg.Log, mux: http.NewServeMux(), ending: make(chan struct{})}
+	h.end = sync.OnceFunc(func() { close(h.ending) })
+	if h.log == nil {
+		h.log = slog.Default()
+	}
+	h.huma = humago.New(h.mux, description(cfg.Version))
+	h.huma.UseMiddleware(h.bearer)
+	h.healthRoutes()
+	h.deviceRoutes()
+	h.eventRoutes()
+	h.accountRoutes()
+	h.documentRoute()
+	h.mux.HandleFunc("/", h.unknown)
+	h.guarded = h.guard(cfg.Hosts, h.mux)
+	return h
+}
+
+// ServeHTTP answers one request.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.guarded.ServeHTTP(w, r) }
+
+// Server returns an HTTP server for h with the time limits of the API. Its
+// Shutdown ends the streams of events, too.
+func (h *Handler) Server() *http.Server {
+	s := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: headerTime,
+		IdleTimeout:       idleTime,
+		MaxHeaderBytes:    headerBytes,
+		ErrorLog:          slog.NewLogLogger(h.log.Handler(), slog.LevelDebug),
+	}
+	s.RegisterOnShutdown(h.EndStreams)
+	return s
+}
+
+// EndStreams ends the streams of events that are open, and those to come: the
+// server is about to stop.
+func (h *Handler) EndStreams() { h.end() }
+
+// description is the head of the OpenAPI document, and how huma is to behave.
+func description(version string) huma.Config {
+	cfg := huma.DefaultConfig("Farreach", version)
+	cfg.Info.Description = "Reach and automate OIC/OCF devices from anywhere."
+	cfg.OpenAPIPath, cfg.DocsPath, cfg.SchemasPath = "", "", "" // nothing is loaded from elsewhere
+	cfg.CreateHooks = nil                                       // no "$schema" beside "schema"
+	cfg.RejectUnknownQueryParameters = true
+	cfg.Transformers = []huma.Transformer{discreet}
+	cfg.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		"token": {Type: "http", Scheme: "bearer", Description: "An API token: fut_…"},
+	}
+	return cfg
+}
+
+// operation describes a route that needs a token. The statuses are errors it
+// may answer beside 400, 401, 422 and 429.
+func operation(method, path, id, summary, tag string, status int, errors ...int) huma.Operation {
+	return huma.Operation{
+		Method: method, Path: path, OperationID: id, Summary: summary, Tags: []string{tag},
+		DefaultStatus: status, Errors: append(errors, 401, 429),
+		Security:     []map[string][]string{{"token": {}}},
+		MaxBodyBytes: bodyBytes, BodyReadTimeout: bodyTime,
+	}
+}
+
+// documentRoute serves the OpenAPI document.
+func (h *Handler) documentRoute() {
+	document := sync.OnceValues(func() ([]byte, error) { return json.Marshal(h.huma.OpenAPI()) })
+	h.mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+		b, err := document()
+		if err != nil {
+			h.log.Error("openapi document", "err", err)
+			writeProblem(w, http.StatusInternalServerError, "internal error")
+			return
+		}
+		w.Header().Set("Content-Type", "application/vnd.oai.openapi+json;version=3.1")
+		_, _ = w.Write(b) // the client's loss
+	})
+}
+
+// unknown answers what no route does: 405 if another method would.
+func (h *Handler) unknown(w http.ResponseWriter, r *http.Request) {
+	var allow string
+	for _, method := range []string{"GET", "POST", "PUT", "DELETE"} {
+		other := r.Clone(context.Background())
+		other.Method = method
+		if _, pattern := h.mux.Handler(other); pattern != "/" {
+			allow += ", " + method
+		}
+	}
+	if allow == "" {
+		writeProblem(w, http.StatusNotFound, "there is nothing at this path; see /openapi.json")
+		return
+	}
+	w.Header().Set("Allow", allow[2:])
+	writeProblem(w, http.StatusMethodNotAllowed, fmt.Sprintf("%s is not for this path, but %s", r.Method, allow[2:]))
+}

@@ -1,0 +1,311 @@
+package api_test
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/farreach/farreach/api"
+	"github.com/farreach/farreach/cloud"
+	"github.com/farreach/farreach/cloudlink"
+	"github.com/farreach/farreach/internal/secret"
+	"github.com/farreach/farreach/oic"
+	"github.com/farreach/farreach/store"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	lamp = "11111111-1111-4111-8111-111111111111"
+	peer = "192.0.2.1"
+)
+
+// home is a cloud with a real listener: the account home has a lamp that has
+// reported, the account other has nothing, root is an admin.
+type home struct {
+	t      testing.TB
+	cloud  *cloud.Cloud
+	api    *api.Handler
+	base   string
+	tokens map[string]secret.String // by account
+	access secret.String            // of the lamp
+	lamp   oic.Identity
+	client *http.Client
+}
+
+func newHome(t testing.TB) *home {
+	t.Helper()
+	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	s, err := store.Open(t.Context(), store.Config{Dir: filepath.Join(t.TempDir(), "data"), Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	c, err := cloud.Open(t.Context(), cloud.Config{Store: s, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	h := &home{t: t, cloud: c, tokens: map[string]secret.String{}, client: &http.Client{Transport: &http.Transport{}}}
+	t.Cleanup(h.client.CloseIdleConnections)
+	for name, admin := range map[string]bool{"home": false, "other": false, "root": true} {
+		h.account(name, admin)
+	}
+	h.join()
+	h.api = api.New(c, api.Config{Hosts: []string{"hub.example.org"}, Version: "test", Log: log})
+	h.listen()
+	return h
+}
+
+func (h *home) account(name string, admin bool) {
+	h.t.Helper()
+	if _, err := h.cloud.CreateAccount(h.t.Context(), oic.Identity{Admin: true}, name, "correct horse", admin); err != nil {
+		h.t.Fatal(err)
+	}
+	token, _, err := h.cloud.NewToken(h.t.Context(), oic.Identity{Account: name, Admin: admin}, "test", 0)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.tokens[name] = token
+}
+
+// join makes the lamp a device of the account home.
+func (h *home) join() {
+	h.t.Helper()
+	ctx := h.t.Context()
+	code, _, err := h.cloud.NewPairingCode(ctx, oic.Identity{Account: "home"})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	from := h.lampPeer()
+	g, err := h.cloud.SignUp(ctx, cloudlink.SignUp{Device: lamp, Code: code, Peer: from})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.access = g.Access
+	h.lamp, _, err = h.cloud.SignIn(ctx, cloudlink.Login{Account: g.Account, Device: lamp, Access: g.Access, Peer: from})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	links := []oic.Link{{Href: "/a/light", Types: []string{"oic.r.switch.binary"}, Interfaces: []string{oic.IfActuator}, Policy: oic.Policy{Mask: oic.Discoverable | oic.Observable}}}
+	if _, err := h.cloud.Publish(ctx, h.lamp, cloudlink.Publication{Device: lamp, Name: "lamp", Links: links}); err != nil {
+		h.t.Fatal(err)
+	}
+	h.report("\xa1\x65value\xf5")
+}
+
+func (h *home) report(body string) {
+	h.t.Helper()
+	err := h.cloud.Report(h.t.Context(), h.lamp, "/a/light", &oic.Response{Status: oic.Content, Format: oic.OCF, Body: []byte(body)})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// listen serves the API on a loopback port.
+func (h *home) listen() {
+	h.t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.base = "http://" + ln.Addr().String()
+	server := h.api.Server()
+	served := make(chan error)
+	go func() { served <- server.Serve(ln) }()
+	h.t.Cleanup(func() {
+		if err := server.Shutdown(context.Background()); err != nil {
+			h.t.Error(err)
+		}
+		<-served
+	})
+}
+
+// lampPeer is where the lamp connects from.
+func (h *home) lampPeer() netip.Addr { return netip.MustParseAddr(peer) }
+
+// ask sends a request; change may alter it. The body of the answer is closed
+// at the end of the test.
+func (h *home) ask(method, path, token, body string, change ...func(*http.Request)) *http.Response {
+	h.t.Helper()
+	r, err := http.NewRequestWithContext(h.t.Context(), method, h.base+path, strings.NewReader(body))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	for _, f := range change {
+		f(r)
+	}
+	resp, err := h.client.Do(r)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() { resp.Body.Close() })
+	return resp
+}
+
+// as is the token of an account.
+func (h *home) as(account string) string { return h.tokens[account].Reveal() }
+
+// document reads an answer and checks its status.
+func document(t testing.TB, resp *http.Response, status int) map[string]any {
+	t.Helper()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp.StatusCode != status {
+		t.Fatalf("%s %s: %d, want %d: %s", resp.Request.Method, resp.Request.URL.Path, resp.StatusCode, status, b)
+	}
+	var doc map[string]any
+	if len(b) > 0 {
+		if err := json.Unmarshal(b, &doc); err != nil {
+			t.Fatalf("%v in %s", err, b)
+		}
+	}
+	return doc
+}
+
+func TestDevices(t *testing.T) {
+	h := newHome(t)
+	list := document(t, h.ask("GET", "/api/v1/devices", h.as("home"), ""), 200)
+	devices, _ := list["devices"].([]any)
+	if list["schema"] != "farreach.devices/v1" || len(devices) != 1 {
+		t.Fatalf("devices: %v", list)
+	}
+	one := document(t, h.ask("GET", "/api/v1/devices/"+strings.ToUpper(lamp), h.as("home"), ""), 200)
+	for key, want := range map[string]any{
+		"schema": "farreach.device/v1", "di": lamp, "name": "lamp", "account": "home", "state": "unknown",
+	} {
+		if one[key] != want {
+			t.Errorf("device has %s %v, want %v", key, one[key], want)
+		}
+	}
+	link := one["links"].([]any)[0].(map[string]any)
+	if link["href"] != "/a/light" || link["observable"] != true {
+		t.Errorf("link: %v", link)
+	}
+	if p := document(t, h.ask("GET", "/api/v1/devices/"+lamp, h.as("other"), ""), 404); p["detail"] != "no such device" {
+		t.Errorf("another's device: %v", p)
+	}
+	document(t, h.ask("DELETE", "/api/v1/devices/"+lamp, h.as("home"), ""), 204)
+	document(t, h.ask("GET", "/api/v1/devices/"+lamp, h.as("home"), ""), 404)
+	if events := document(t, h.ask("GET", "/api/v1/events", h.as("home"), ""), 200); len(events["events"].([]any)) != 0 {
+		t.Errorf("a deleted device has left %v", events)
+	}
+}
+
+func TestAccounts(t *testing.T) {
+	h := newHome(t)
+	const body = `{"name":"guest","password":"some password"}`
+	resp := h.ask("POST", "/api/v1/accounts", h.as("root"), body)
+	if doc := document(t, resp, 201); doc["schema"] != "farreach.account/v1" || doc["name"] != "guest" || doc["admin"] != false {
+		t.Errorf("new account: %v", doc)
+	}
+	if got := resp.Header.Get("Location"); got != "/api/v1/accounts/guest" {
+		t.Errorf("Location %q", got)
+	}
+	document(t, h.ask("POST", "/api/v1/accounts", h.as("root"), body), 400)
+	if list := document(t, h.ask("GET", "/api/v1/accounts", h.as("root"), ""), 200); len(list["accounts"].([]any)) != 4 {
+		t.Errorf("accounts: %v", list)
+	}
+	document(t, h.ask("PUT", "/api/v1/accounts/guest/password", h.as("root"), `{"password":"another password"}`), 204)
+	if _, err := h.cloud.Login(t.Context(), h.lampPeer(), "guest", "another password"); err != nil {
+		t.Errorf("the new password: %v", err)
+	}
+	document(t, h.ask("DELETE", "/api/v1/accounts/guest", h.as("root"), ""), 204)
+	document(t, h.ask("DELETE", "/api/v1/accounts/guest", h.as("root"), ""), 404)
+}
+
+func TestPairingCode(t *testing.T) {
+	h := newHome(t)
+	doc := document(t, h.ask("POST", "/api/v1/pairing-codes", h.as("home"), "{}"), 201)
+	if doc["schema"] != "farreach.pairing-code/v1" || doc["account"] != "home" || doc["expires"] == nil {
+		t.Errorf("pairing code: %v", doc)
+	}
+	code, _ := doc["code"].(string)
+	if _, err := secret.ParseCode(secret.String(code)); err != nil {
+		t.Errorf("code %q: %v", code, err)
+	}
+}
+
+// TestProblems: every refusal is a problem with a detail that helps, and none
+// repeats a secret (rule 13).
+func TestProblems(t *testing.T) {
+	h := newHome(t)
+	for _, c := range []struct {
+		method, path, token, body string
+		status                    int
+		detail                    string
+	}{
+		{"GET", "/nothing", "", "", 404, "openapi.json"},
+		{"GET", "/api/v1/", h.as("home"), "", 404, "openapi.json"},
+		{"PATCH", "/api/v1/devices", h.as("home"), "", 405, "GET"},
+		{"POST", "/api/v1/devices/" + lamp, h.as("home"), "", 405, "GET, DELETE"},
+		{"GET", "/api/v1/devices", "", "", 401, "token required"},
+		{"GET", "/api/v1/devices", "fut_wrong", "", 401, "wrong or expired token"},
+		{"GET", "/api/v1/events?devcie=x", h.as("home"), "", 422, "devcie"},
+		{"GET", "/api/v1/events?limit=0", h.as("home"), "", 422, "query.limit"},
+		{"GET", "/api/v1/events?limit=1001", h.as("home"), "", 422, "query.limit"},
+		{"GET", "/api/v1/events?since=yesterday", h.as("home"), "", 422, "query.since"},
+		{"GET", "/api/v1/events?device=%00x", h.as("home"), "", 400, "NUL"},
+		{"POST", "/api/v1/accounts", h.as("root"), `{"name":"x"`, 400, ""},
+		{"POST", "/api/v1/accounts", h.as("root"), `{"name":"x","password":"hunter2"}`, 400, "password"},
+		{"POST", "/api/v1/accounts", h.as("root"), `{"name":"x","pasword":"hunter2"}`, 422, "pasword"},
+		{"POST", "/api/v1/accounts", h.as("root"), `{"name":"x","password":["hunter2"]}`, 422, "body.password"},
+		{"POST", "/api/v1/accounts", h.as("root"), `["hunter2"]`, 422, "body"},
+		{"POST", "/api/v1/accounts", h.as("home"), `{"name":"x","password":"long enough"}`, 403, "not allowed"},
+		{"PUT", "/api/v1/accounts/nobody/password", h.as("root"), `{"password":"long enough"}`, 404, "no such account"},
+		{"POST", "/api/v1/accounts", h.as("root"), `{"name":"` + strings.Repeat("x", 1<<20) + `"}`, 413, ""},
+	} {
+		resp := h.ask(c.method, c.path, c.token, c.body)
+		p := document(t, resp, c.status)
+		if got := resp.Header.Get("Content-Type"); got != "application/problem+json" {
+			t.Errorf("%s %s: content type %q", c.method, c.path, got)
+		}
+		detail, _ := p["detail"].(string)
+		if detail == "" || !strings.Contains(detail, c.detail) || p["status"] != float64(c.status) || p["title"] == "" {
+			t.Errorf("%s %s: problem %v, want %q", c.method, c.path, p, c.detail)
+		}
+		if b, _ := json.Marshal(p); strings.Contains(string(b), "hunter2") {
+			t.Errorf("%s %s: the problem repeats the password: %s", c.method, c.path, b)
+		}
+		if c.status == 401 && !strings.HasPrefix(resp.Header.Get("WWW-Authenticate"), "Bearer") {
+			t.Errorf("%s %s: no challenge", c.method, c.path)
+		}
+	}
+}
+
+func TestHealth(t *testing.T) {
+	h := newHome(t)
+	for _, path := range []string{"/healthz", "/readyz"} {
+		doc := document(t, h.ask("GET", path, "", ""), 200)
+		if doc["schema"] != "farreach.health/v1" || len(doc) != 2 {
+			t.Errorf("%s: %v", path, doc)
+		}
+	}
+}
+
+func TestOpenAPI(t *testing.T) {
+	h := newHome(t)
+	doc := document(t, h.ask("GET", "/openapi.json", "", ""), 200)
+	if doc["openapi"] != "3.1.0" {
+		t.Errorf("openapi %v", doc["openapi"])
+	}
+	if b, _ := json.Marshal(doc); strings.Contains(string(b), "$schema") {
+		t.Error("the document speaks of $schema")
+	}
+}

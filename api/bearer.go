@@ -1,0 +1,116 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+
+	"github.com/danielgtaylor/huma/v2"
+	"golang.org/x/time/rate"
+
+	"github.com/farreach/farreach/internal/secret"
+	"github.com/farreach/farreach/oic"
+)
+
+// identityKey is where a request's context has its oic.Identity.
+type identityKey struct{}
+
+// asker is who sent the request: what its token proved.
+func asker(ctx context.Context) oic.Identity {
+	who, _ := ctx.Value(identityKey{}).(oic.Identity)
+	return who
+}
+
+// bearer lets a request through to a route that needs a token only with a
+// valid one, and not too often.
+func (h *Handler) bearer(ctx huma.Context, next func(huma.Context)) {
+	if len(ctx.Operation().Security) == 0 {
+		next(ctx)
+		return
+	}
+	token, ok := bearerToken(ctx.Header("Authorization"))
+	if !ok {
+		h.refuse(ctx, oic.Errorf(oic.Unauthorized, "token required: Authorization: Bearer fut_…"))
+		return
+	}
+	who, err := h.cloud.Authenticate(ctx.Context(), peer(ctx.RemoteAddr()), token)
+	if err == nil && !h.load.admit(who.Account) {
+		err = oic.Errorf(oic.TooMany, "more than %d requests/s of one account", requestsPerSec)
+	}
+	if err != nil {
+		h.refuse(ctx, err)
+		return
+	}
+	next(huma.WithValue(ctx, identityKey{}, who))
+}
+
+// refuse answers with what err means.
+func (h *Handler) refuse(ctx huma.Context, err error) {
+	err = h.problem(err)
+	if head, ok := errors.AsType[huma.HeadersError](err); ok {
+		for name, values := range head.GetHeaders() {
+			ctx.SetHeader(name, values[0])
+		}
+	}
+	p := newProblem(http.StatusInternalServerError, "internal error")
+	if known, ok := errors.AsType[*huma.ErrorModel](err); ok {
+		p = known
+	}
+	if err := huma.WriteErr(h.huma, ctx, p.Status, p.Detail); err != nil {
+		h.log.Debug("problem not sent", "err", err)
+	}
+}
+
+// bearerToken takes the token out of a header (RFC 6750, section 2.1).
+func bearerToken(header string) (secret.String, bool) {
+	scheme, token, _ := strings.Cut(header, " ")
+	token = strings.TrimSpace(token)
+	return secret.String(token), strings.EqualFold(scheme, "Bearer") && token != ""
+}
+
+// load counts what each account does at the moment.
+type load struct {
+	mu       sync.Mutex // guards what follows
+	requests map[string]*rate.Limiter
+	streams  map[string]int
+}
+
+// admit takes note of a request, unless there are too many.
+func (l *load) admit(account string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	limit := l.requests[account]
+	if limit == nil {
+		if len(l.requests) >= 10_000 {
+			l.requests = nil // start anew rather than grow
+		}
+		if l.requests == nil {
+			l.requests = map[string]*rate.Limiter{}
+		}
+		limit = rate.NewLimiter(requestsPerSec, requestsBurst)
+		l.requests[account] = limit
+	}
+	return limit.Allow()
+}
+
+// openStream takes note of a stream until close, unless there are too many.
+func (l *load) openStream(account string) (closeStream func(), ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.streams[account] >= maxStreams {
+		return nil, false
+	}
+	if l.streams == nil {
+		l.streams = map[string]int{}
+	}
+	l.streams[account]++
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.streams[account]--; l.streams[account] == 0 {
+			delete(l.streams, account)
+		}
+	}, true
+}

@@ -1,0 +1,86 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/farreach/farreach/cloud"
+)
+
+// Devices is a list of devices.
+type Devices struct {
+	Schema  string   `json:"schema" enum:"farreach.devices/v1"`
+	Devices []Device `json:"devices"`
+}
+
+// Device is a device, and whether it can be reached now.
+type Device struct {
+	Schema  string    `json:"schema" enum:"farreach.device/v1"`
+	ID      string    `json:"di" doc:"the device's id, a UUID"`
+	Name    string    `json:"name" doc:"may be empty"`
+	Type    string    `json:"type" example:"oic.d.light" doc:"may be empty"`
+	Account string    `json:"account" doc:"the owner"`
+	State   string    `json:"state" enum:"reachable,offline,unknown"`
+	Since   time.Time `json:"since,omitzero" required:"false" doc:"when the state began"`
+	Proven  time.Time `json:"proven,omitzero" required:"false" doc:"the last sign of life"`
+	Links   []Link    `json:"links"`
+}
+
+// Link is one resource that a device has published.
+type Link struct {
+	Href       string   `json:"href" example:"/a/light"`
+	Types      []string `json:"rt"`
+	Interfaces []string `json:"if"`
+	Title      string   `json:"title,omitempty"`
+	Observable bool     `json:"observable"`
+}
+
+// deviceInput is a path with a device in it.
+type deviceInput struct {
+	Device string `path:"di" maxLength:"64" doc:"the device's id"`
+}
+
+func (h *Handler) deviceRoutes() {
+	const path = "/api/v1/devices"
+	huma.Register(h.huma, operation(http.MethodGet, path, "list-devices", "List the account's devices", "devices", 200),
+		func(ctx context.Context, _ *struct{}) (*body[Devices], error) {
+			list, err := h.cloud.Inventory(ctx, asker(ctx))
+			if err != nil {
+				return nil, h.problem(err)
+			}
+			out := Devices{Schema: "farreach.devices/v1", Devices: make([]Device, len(list))}
+			for i, dev := range list {
+				out.Devices[i] = device(dev)
+			}
+			return &body[Devices]{out}, nil
+		})
+	huma.Register(h.huma, operation(http.MethodGet, path+"/{di}", "get-device", "Get one device", "devices", 200, 403, 404),
+		func(ctx context.Context, in *deviceInput) (*body[Device], error) {
+			dev, err := h.cloud.DeviceInfo(ctx, asker(ctx), strings.ToLower(in.Device))
+			if err != nil {
+				return nil, h.problem(err)
+			}
+			return &body[Device]{device(dev)}, nil
+		})
+	huma.Register(h.huma, operation(http.MethodDelete, path+"/{di}", "delete-device",
+		"Take a device out of its account; its events are removed", "devices", 204, 403, 404),
+		func(ctx context.Context, in *deviceInput) (*struct{}, error) {
+			return nil, h.problem(h.cloud.DeleteDevice(ctx, asker(ctx), strings.ToLower(in.Device)))
+		})
+}
+
+func device(d cloud.DeviceInfo) Device {
+	out := Device{
+		Schema: "farreach.device/v1", ID: d.ID, Name: d.Name, Type: d.Type, Account: d.Account,
+		State: string(d.Presence.State), Since: d.Presence.Since.UTC(), Proven: d.Presence.Proven.UTC(),
+		Links: make([]Link, len(d.Links)),
+	}
+	for i, l := range d.Links {
+		out.Links[i] = Link{Href: l.Href, Types: l.Types, Interfaces: l.Interfaces, Title: l.Title, Observable: l.Observable()}
+	}
+	return out
+}
