@@ -79,7 +79,8 @@ func (c *Conn) answer(m *Message) error {
 	return err
 }
 
-// enqueue appends the frame of m to the queue, full or not. c.mu is held.
+// enqueue appends the frame of m to the queue, full or not. If it fails the
+// queue is as it was. c.mu is held.
 func (c *Conn) enqueue(m *Message) error {
 	if c.err != nil {
 		return c.closed()
@@ -87,23 +88,33 @@ func (c *Conn) enqueue(m *Message) error {
 	if c.out == nil {
 		c.out = borrow()
 	}
-	start := len(c.out.b)
-	b, err := m.Append(TCP, c.out.b)
+	b, err := c.appendFrame(c.out.b, m)
 	if err != nil {
-		return err
-	}
-	size := len(b) - start
-	if limit := c.peer.limit(m.Code); size > limit {
-		return fmt.Errorf("%w: %d bytes, it takes %d", ErrTooLarge, size, limit)
-	}
-	if size < minFrame && !c.peer.SentCSM {
-		if b, err = lengthen(m, b[:start]); err != nil {
-			return err
+		if len(c.out.b) == 0 { // nothing to write, which whoever writes relies on
+			c.out.free()
+			c.out = nil
 		}
+		return err
 	}
 	c.out.b = b
 	c.queued++
 	return nil
+}
+
+// appendFrame appends the frame of m as the peer takes it. c.mu is held.
+func (c *Conn) appendFrame(dst []byte, m *Message) ([]byte, error) {
+	b, err := m.Append(TCP, dst)
+	if err != nil {
+		return dst, err
+	}
+	size := len(b) - len(dst)
+	if limit := c.peer.limit(m.Code); size > limit {
+		return dst, fmt.Errorf("%w: %d bytes, it takes %d", ErrTooLarge, size, limit)
+	}
+	if size < minFrame && !c.peer.SentCSM {
+		return lengthen(m, dst)
+	}
+	return b, nil
 }
 
 // minFrame is the shortest frame that a peer without a CSM may get, bytes:

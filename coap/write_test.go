@@ -301,6 +301,27 @@ func TestSendIsBounded(t *testing.T) {
 	})
 }
 
+// A message that the peer does not take leaves nothing behind, not even while
+// the peer reads nothing and another goroutine waits for the socket.
+func TestTooLargeLeavesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		far, near := net.Pipe()
+		c := run(t, coap.Server(near, coap.Config{}))
+		<-c.Ready() // the CSM waits for the socket
+		large := &coap.Message{Code: coap.Content, Token: coap.TokenFrom(1), Payload: make([]byte, 1<<20)}
+		if err := c.Send(t.Context(), large); !errors.Is(err, coap.ErrTooLarge) {
+			t.Errorf("Send: %v, want ErrTooLarge", err)
+		}
+		p := &peer{t: t, nc: far}
+		p.expect(coap.CSM)
+		synctest.Wait()
+		if err := c.Send(t.Context(), &coap.Message{Code: coap.Content, Token: coap.TokenFrom(2)}); err != nil {
+			t.Errorf("Send: %v", err)
+		}
+		p.expect(coap.Content)
+	})
+}
+
 // Many goroutines send at once, and every message arrives whole.
 func TestSendFromMany(t *testing.T) {
 	overEachWire(t, coap.Config{}, func(t *testing.T, p *peer) {
