@@ -150,7 +150,7 @@ func (l *Log) Newest(ctx context.Context, n uint64, prefix []string, each func(R
 		return err
 	}
 	first, last, err := l.bounds(ctx)
-	if err != nil {
+	if err != nil || first > last {
 		return err
 	}
 	// Look back in steps that grow until there are enough: the records of one

@@ -124,7 +124,12 @@ func TestLog(t *testing.T) {
 func TestEmptyLog(t *testing.T) {
 	l := openLog(t, open(t, newDir(t)), 1)
 	none := func(r store.Record) bool { t.Errorf("an empty log has %v", r); return true }
+	mustAppend(t, l, "", "k")
+	if err := l.Purge(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
 	for _, err := range []error{
+		l.Newest(t.Context(), 1<<40, nil, none),
 		l.Read(t.Context(), store.Start{}, nil, none),
 		l.Newest(t.Context(), 5, nil, none),
 		l.LastAll(t.Context(), nil, none),

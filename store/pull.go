@@ -82,6 +82,9 @@ func (p *puller) close(ctx context.Context) {
 func (p *puller) next(ctx context.Context, wait bool) (message, error) {
 	for {
 		if p.open == 0 {
+			if ctx.Err() != nil { // receive prefers what is there
+				return message{}, ctx.Err()
+			}
 			if err := p.ask(wait); err != nil {
 				return message{}, err
 			}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/farreach/farreach/store"
 )
@@ -215,5 +216,25 @@ func TestBadNames(t *testing.T) {
 		if _, err := store.OpenLog(t.Context(), s, name, store.LogConfig{}); err == nil {
 			t.Errorf("a log may be called %q", name)
 		}
+	}
+}
+
+// TestTableMaxAge: values vanish by themselves, and the key is free again.
+func TestTableMaxAge(t *testing.T) {
+	table, err := store.OpenTable[int](t.Context(), open(t, newDir(t)), "codes", 200*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := table.Create(t.Context(), "code", 1); err != nil {
+		t.Fatal(err)
+	}
+	for err == nil {
+		_, _, err = table.Get(t.Context(), "code")
+	}
+	if !errors.Is(err, store.ErrNotFound) {
+		t.Fatal(err)
+	}
+	if _, err := table.Create(t.Context(), "code", 2); err != nil {
+		t.Error(err)
 	}
 }
