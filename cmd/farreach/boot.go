@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/farreach/farreach/cloud"
 	"github.com/farreach/farreach/cmd/farreach/internal/listen"
@@ -149,6 +150,9 @@ func (b *booted) openCA() (err error) {
 
 func (b *booted) openStore(ctx context.Context) (err error) {
 	cfg := store.Config{URL: b.cfg.nats, Log: b.log}
+	if cfg.Sync, err = parseSync(b.cfg.storeSync); err != nil {
+		return err
+	}
 	if cfg.URL == "" {
 		cfg.Dir = b.file("store")
 	}
@@ -160,6 +164,18 @@ func (b *booted) openStore(ctx context.Context) (err error) {
 	}
 	b.cloud, err = cloud.Open(ctx, cloud.Config{Store: b.store, AccessTTL: b.cfg.accessTTL, Log: b.log})
 	return err
+}
+
+// parseSync reads --store-sync as store.Config has it.
+func parseSync(s string) (time.Duration, error) {
+	if s == "always" {
+		return -1, nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d <= 0 {
+		return 0, fail(exitConfig, "--store-sync 10ms, or always", "store-sync %q: neither a duration nor always", s)
+	}
+	return d, nil
 }
 
 // openAccount sees to it that there is an account to begin with, and a token by

@@ -3,11 +3,13 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/farreach/farreach/cmd/farreach/internal/apiclient"
+	"github.com/farreach/farreach/cmd/farreach/internal/screen"
 )
 
 type devicesDoc struct {
@@ -27,7 +29,45 @@ func (a *app) devicesCmd() *cobra.Command {
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.devices(cmd.Context(), x) },
 	}
 	x.flags(cmd)
+	cmd.AddCommand(a.devicesRmCmd())
 	return cmd
+}
+
+func (a *app) devicesRmCmd() *cobra.Command {
+	var yes bool
+	cmd := &cobra.Command{
+		Use:               "rm DEVICE",
+		Short:             "Take a device out of your account; its events are removed",
+		Example:           "  farreach devices rm attic-lamp --yes",
+		Args:              takes("a device: its name or the beginning of its id"),
+		ValidArgsFunction: a.completeDevice,
+	}
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	return a.overAPI(cmd, func(ctx context.Context, api *apiclient.Client, args []string) error {
+		devices, err := api.Devices(ctx)
+		if err != nil {
+			return err
+		}
+		d, err := find(devices, args[0])
+		if err != nil {
+			return err
+		}
+		if !yes && !a.confirm(screen.Printable("take "+d.Name+" ("+d.ID+") out of the account, with its events?")) {
+			return misuse("farreach devices rm "+shellWord(args[0])+" --yes", "nobody said yes")
+		}
+		return api.Forget(ctx, d.ID)
+	})
+}
+
+// find is apiclient.Find with the exit status of its errors.
+func find(devices []apiclient.Device, name string) (apiclient.Device, error) {
+	d, err := apiclient.Find(devices, name)
+	if bad, ok := errors.AsType[*apiclient.FindError](err); ok && bad.Match > 1 {
+		return d, misuse("more letters, or the whole di", "%w", err)
+	} else if err != nil {
+		return d, fail(exitNotFound, "farreach devices", "%w", err)
+	}
+	return d, nil
 }
 
 func (a *app) devices(ctx context.Context, x access) error {

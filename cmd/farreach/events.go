@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -21,11 +22,6 @@ type events struct {
 	since  string
 	filter apiclient.Filter
 	names  map[string]string // of devices, by di
-}
-
-type eventDoc struct {
-	Schema string `json:"schema"`
-	apiclient.Event
 }
 
 type eventsDoc struct {
@@ -111,11 +107,9 @@ func (e *events) resolve(ctx context.Context, api *apiclient.Client) error {
 	if e.device == "" {
 		return nil
 	}
-	d, err := apiclient.Find(devices, e.device)
-	if bad, ok := errors.AsType[*apiclient.FindError](err); ok && bad.Match > 1 {
-		return misuse("more letters, or the whole di", "%w", err)
-	} else if err != nil {
-		return fail(exitNotFound, "farreach devices", "%w", err)
+	d, err := find(devices, e.device)
+	if err != nil {
+		return err
 	}
 	e.filter.Device = d.ID
 	return nil
@@ -183,7 +177,7 @@ func lost(err error) bool {
 
 func (a *app) eventLine(ev apiclient.Event) error {
 	if a.json {
-		return a.screen().Doc(eventDoc{"farreach.event/v1", ev})
+		return a.screen().Doc(ev)
 	}
 	name := ev.Name
 	if name == "" {
@@ -195,6 +189,7 @@ func (a *app) eventLine(ev apiclient.Event) error {
 		if time.Since(ev.Time) > 12*time.Hour {
 			when = ev.Time.Local().Format(time.DateTime)
 		}
+		return a.screen().Line(when, fmt.Sprintf("%-12s", name), fmt.Sprintf("%-14s", ev.Href), string(ev.Rep))
 	}
 	return a.screen().Line(when, name, ev.Href, string(ev.Rep))
 }

@@ -123,7 +123,7 @@ func errorLine(cmd *cobra.Command, code exitCode, err error) string {
 	if cmd.HasParent() {
 		what += strings.TrimPrefix(cmd.CommandPath(), "farreach ") + ": "
 	}
-	return what + oneLine(err) + tryOf(code, err)
+	return what + oneLine(err) + tryOf(cmd, code, err)
 }
 
 // oneLine is an error in a form that no terminal obeys.
@@ -131,7 +131,7 @@ func oneLine(err error) string {
 	return screen.Printable(strings.Join(strings.Fields(err.Error()), " "))
 }
 
-func tryOf(code exitCode, err error) string {
+func tryOf(cmd *cobra.Command, code exitCode, err error) string {
 	if hint := reach.HintOf(err); hint != "" {
 		return "; " + screen.Printable(hint)
 	}
@@ -142,6 +142,8 @@ func tryOf(code exitCode, err error) string {
 		try = "--port-offset auto"
 	} else if errors.Is(err, settings.ErrNoProfile) {
 		try = "farreach up, which writes one"
+	} else if code == exitNotFound && cmd.HasParent() && cmd.Parent().Name() == "account" {
+		try = "farreach account ls"
 	}
 	if try == "" {
 		return ""

@@ -13,7 +13,7 @@ import (
 // each, until ctx ends.
 func (a *app) showEvents(ctx context.Context, b *booted) error {
 	err := b.cloud.FollowEvents(ctx, owner, event.Filter{}, func(ev event.Event) error {
-		line := apiclient.Event{Seq: ev.Seq, Time: ev.Time, Account: ev.Account, Device: ev.Device, Href: ev.Href,
+		line := apiclient.Event{Schema: apiclient.EventSchema, Seq: ev.Seq, Time: ev.Time, Account: ev.Account, Device: ev.Device, Href: ev.Href,
 			Rep: jsonOf(ev), Name: b.nameOf(ctx, ev.Device)}
 		return a.eventLine(line)
 	})

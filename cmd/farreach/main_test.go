@@ -61,6 +61,7 @@ func TestMisuse(t *testing.T) {
 		"put lamp/a/light":                  `farreach: put: missing a body such as value=true; try: farreach put lamp/a/light value=true dimming=40`,
 		"get http://x/y":                    `farreach: get: "http://x/y": http:// is not a way to a device`,
 		"get coap://x/y":                    `coap:// is not supported yet by this build`,
+		"help frobnicate":                   `farreach: help: no command "frobnicate"; try: farreach --help`,
 		"account":                           `farreach: account: missing subcommand; try: farreach account ls`,
 		"account lst":                       `farreach: account: unknown command "lst"; try: farreach account ls`,
 		"account add":                       `farreach: account add: missing the name of the account; try: farreach account add ada --password-file ada.txt`,
@@ -101,6 +102,7 @@ func TestOtherFailures(t *testing.T) {
 		{"up --config " + config, exitConfig, `farreach: up: farreach.yaml:2:1: unknown key "port_ofset"; did you mean port_offset?`, ""},
 		{"up --config " + dir + "/none.yaml", exitConfig, "no such file", ""},
 		{"up --port-offset much", exitConfig, `port-offset "much"`, ""},
+		{"up --store-sync never --port-offset auto --data " + dir + "/data", exitConfig, `store-sync "never": neither a duration nor always; try: --store-sync 10ms, or always`, ""},
 		{"devices --timeout 1s", exitConfig, `FARREACH_JSON: "maybe" cannot be used for json`, "FARREACH_JSON=maybe"},
 		{"devices", exitNotFound, "no such profile", ""},
 		{"get lamp/a/light", exitNotFound, "no such profile", ""},
@@ -233,6 +235,7 @@ func TestStopAt(t *testing.T) {
 		{"count reached", stopAt{count: 2}, 5, exitDone, 3 * time.Second},
 		{"time over, something seen", stopAt{after: 2500 * time.Millisecond}, 9, exitDone, 3 * time.Second},
 		{"time over, nothing seen", stopAt{after: 30 * time.Second}, 0, exitTimeout, 30 * time.Second},
+		{"time over, some of the count seen", stopAt{count: 3, after: 2500 * time.Millisecond}, 9, exitTimeout, 3 * time.Second},
 		{"count before time", stopAt{count: 1, after: time.Minute}, 5, exitDone, 2 * time.Second},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

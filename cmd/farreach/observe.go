@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,7 +18,7 @@ type stopAt struct {
 
 func (s *stopAt) flags(cmd *cobra.Command) {
 	cmd.Flags().IntVar(&s.count, "count", 0, "stop after `N` lines")
-	cmd.Flags().DurationVar(&s.after, "for", 0, "stop after a `time` such as 30s; exit status 7 if nothing was seen")
+	cmd.Flags().DurationVar(&s.after, "for", 0, "stop after a `time` such as 30s; exit status 7 if nothing was seen, or less than --count")
 }
 
 // errEnough ends a stream that has brought as much as was asked for.
@@ -41,10 +40,12 @@ func (s stopAt) run(ctx context.Context, each func(ctx context.Context, line fun
 		}
 	})
 	switch cause := context.Cause(ctx); {
-	case cause == errEnough, cause == context.DeadlineExceeded && seen > 0:
+	case cause == errEnough, cause == context.DeadlineExceeded && seen > 0 && s.count == 0:
 		return nil
+	case cause == context.DeadlineExceeded && seen > 0:
+		return fail(exitTimeout, "a longer --for", "%d of %d seen in %v", seen, s.count, s.after)
 	case cause == context.DeadlineExceeded:
-		return fail(exitTimeout, "a longer --for", "nothing seen for %v", s.after)
+		return fail(exitTimeout, "a longer --for", "nothing seen in %v", s.after)
 	}
 	return err
 }
@@ -94,7 +95,7 @@ func (a *app) observe(ctx context.Context, r request, stop stopAt, target string
 		if failed != nil {
 			return failed
 		}
-		return fmt.Errorf("%s: %w", target, err)
+		return p.failed(ctx, target, err)
 	})
 }
 

@@ -48,9 +48,8 @@ func (a *app) pair(ctx context.Context, x access) error {
 	case !a.terminal:
 		return a.screen().Line(doc.Code, doc.Expires.Format(time.RFC3339), doc.Command)
 	}
-	left := time.Until(doc.Expires).Round(time.Second)
-	_, err = fmt.Fprintf(a.out, "code      %s\ngood for  %v, once\n\nA device of this program joins with it so; others take it as their authorization code:\n\n  %s\n",
-		doc.Code, left, doc.Command)
+	_, err = fmt.Fprintf(a.out, "code      %s\ngood for  %.0f min, once\n\nA device of this program joins with it so; others take it as their authorization code:\n\n  %s\n",
+		doc.Code, time.Until(doc.Expires).Minutes(), doc.Command)
 	return err
 }
 

@@ -61,7 +61,7 @@ func (a *app) request(ctx context.Context, r request, op oic.Op, args []string) 
 	defer cancel()
 	resp, err := p.device.Handle(ctx, req)
 	if err != nil {
-		return fmt.Errorf("%s: %w", args[0], err)
+		return p.failed(ctx, args[0], err)
 	}
 	return a.show(p, resp)
 }
@@ -85,7 +85,21 @@ type path struct {
 	href   string
 	via    string            // the URI of what the request goes through
 	format oic.ContentFormat // that a body may be sent in
+	done   <-chan struct{}   // closed when the way has ended
 	close  func()
+}
+
+// failed says what went wrong on the way to target: a device that cannot be
+// asked because the server has gone is not what is offline.
+func (p *path) failed(ctx context.Context, target string, err error) error {
+	select {
+	case <-p.done:
+		if _, refused := errors.AsType[*oic.StatusError](err); !refused && ctx.Err() == nil {
+			return fail(exitNoConnect, "again, when the server is back", "%s: connection to %s lost", target, p.via)
+		}
+	default:
+	}
+	return fmt.Errorf("%s: %w", target, err)
 }
 
 // path finds the way to target. Its errors say what was asked for.
@@ -141,7 +155,7 @@ func (p *path) throughCloud(ctx context.Context, t reach.Target, cfg reach.Confi
 	if p.device, p.di, err = way.Device(ctx, t.Device); err != nil {
 		return errors.Join(err, way.Close())
 	}
-	p.via, p.format = cfg.Cloud, oic.OCF
+	p.via, p.format, p.done = cfg.Cloud, oic.OCF, way.Done()
 	p.close = func() { _ = way.Close() } // the answer is there; nothing depends on the farewell
 	return nil
 }
@@ -153,7 +167,7 @@ func (p *path) straight(ctx context.Context, t reach.Target, cfg reach.Config) e
 	if err != nil {
 		return err
 	}
-	p.device, p.via, p.format = server.Observer(), t.URI, oic.CBOR
+	p.device, p.via, p.format, p.done = server.Observer(), t.URI, oic.CBOR, server.Done()
 	p.close = func() { _ = server.Close() } // as above
 	return nil
 }

@@ -52,7 +52,7 @@ Start a server and a simulated home on this machine, and command a lamp:
 		&cobra.Group{ID: groupReach, Title: "Reach:"},
 		&cobra.Group{ID: groupFleet, Title: "Fleet:"},
 		&cobra.Group{ID: groupOperate, Title: "Operate:"})
-	root.SetHelpCommandGroupID(groupOperate)
+	root.SetHelpCommand(helpCmd())
 	flags := root.PersistentFlags()
 	flags.BoolVar(&a.json, "json", false, "write JSON documents")
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "log more")
@@ -64,6 +64,23 @@ Start a server and a simulated home on this machine, and command a lamp:
 		a.devicesCmd(), a.eventsCmd(),
 		a.accountCmd(), a.completionCmd(), a.versionCmd())
 	return root
+}
+
+// helpCmd is the help of a command, and an error for what is none.
+func helpCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:     "help [COMMAND]",
+		Short:   "Explain a command",
+		GroupID: groupOperate,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return misuse("farreach --help", "no command %q", strings.Join(args, " "))
+			}
+			about.InitDefaultHelpFlag()
+			return about.Help()
+		},
+	}
 }
 
 // applySettings gives the flags that were left out their values from the environment and,

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -24,6 +23,7 @@ type serverConfig struct {
 	portOffset string
 	addrFile   string
 	nats       string
+	storeSync  string
 	demo       bool
 	accessTTL  time.Duration
 	allowPlain bool
@@ -37,17 +37,9 @@ func (a *app) serverFlags(cmd *cobra.Command, cfg *serverConfig) {
 	flags.StringVar(&cfg.portOffset, "port-offset", "", "shift all ports by `N`; auto finds free ones, and the same at the next start")
 	flags.StringVar(&cfg.addrFile, "addr-file", "", "`file` to write all addresses to once everything is ready")
 	flags.DurationVar(&cfg.accessTTL, "access-ttl", time.Hour, "life of a device's access token; it renews it by itself")
+	flags.StringVar(&cfg.storeSync, "store-sync", "10ms", "most `time` that an acknowledged write may be lost by a power cut; always: none, and slower")
 	flags.BoolVar(&cfg.allowPlain, "allow-plain-coap", false, "let devices of other machines sign in without TLS")
 }
-
-// The limits of an HTTP client that is slow on purpose (docs/threats.md,
-// section 3.5).
-const (
-	httpHeadTime = 10 * time.Second
-	httpBodyTime = 30 * time.Second
-	httpIdleTime = 60 * time.Second
-	httpHeadSize = 32 << 10 // bytes
-)
 
 // farewell is the longest that HTTP requests are waited for at the end.
 const farewell = 2 * time.Second
@@ -86,12 +78,8 @@ func (b *booted) serve(ctx context.Context) *running {
 	if b.ports.CoAP != nil {
 		r.group.Go(func() error { return link.Serve(ctx, b.ports.CoAP, nil) })
 	}
-	r.http = &http.Server{
-		Handler:           b.api(),
-		ReadHeaderTimeout: httpHeadTime, ReadTimeout: httpBodyTime, IdleTimeout: httpIdleTime, MaxHeaderBytes: httpHeadSize,
-		BaseContext: func(net.Listener) context.Context { return ctx },
-		ErrorLog:    slog.NewLogLogger(b.log.Handler(), slog.LevelDebug), // foreign handshakes that failed
-	}
+	r.http = b.apiServer()
+	r.http.BaseContext = func(net.Listener) context.Context { return ctx }
 	r.group.Go(func() error {
 		serve := r.http.Serve
 		if b.ports.Secure {

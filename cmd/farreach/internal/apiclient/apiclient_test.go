@@ -46,7 +46,7 @@ func TestRequests(t *testing.T) {
 			_, err := c.Events(ctx, Filter{"1", "/a/light", since, 3})
 			return err
 		}},
-		{"POST /api/v1/pairing-codes Bearer fut_x {}", func() error { _, err := c.NewCode(ctx); return err }},
+		{"POST /api/v1/pairing-codes Bearer fut_x", func() error { _, err := c.NewCode(ctx); return err }},
 		{"GET /api/v1/accounts Bearer fut_x", func() error { _, err := c.Accounts(ctx); return err }},
 		{`POST /api/v1/accounts Bearer fut_x {"name":"ada","password":"pw","admin":true}`, func() error { return c.AddAccount(ctx, "ada", "pw", true) }},
 		{`PUT /api/v1/accounts/a%20b/password Bearer fut_x {"password":"pw"}`, func() error { return c.SetPassword(ctx, "a b", "pw") }},

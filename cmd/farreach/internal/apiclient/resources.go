@@ -13,39 +13,49 @@ import (
 
 // Device is one device as the directory knows it.
 type Device struct {
+	Schema  string    `json:"schema"` // farreach.device/v1
 	ID      string    `json:"di"`
 	Name    string    `json:"name"`
 	Type    string    `json:"type"`
 	Account string    `json:"account"`
 	State   string    `json:"state"` // reachable, offline, unknown
-	Since   time.Time `json:"since"`
-	Proven  time.Time `json:"proven"`
+	Since   time.Time `json:"since,omitzero"`
+	Proven  time.Time `json:"proven,omitzero"`
 	Links   []Link    `json:"links"`
 }
 
 // Link is one resource of a device.
 type Link struct {
-	Href  string   `json:"href"`
-	Types []string `json:"rt"`
+	Href       string   `json:"href"`
+	Types      []string `json:"rt"`
+	Interfaces []string `json:"if"`
+	Title      string   `json:"title,omitempty"`
+	Observable bool     `json:"observable"`
 }
 
 // Event is one report of a device.
 type Event struct {
+	Schema  string          `json:"schema"` // EventSchema
 	Seq     uint64          `json:"seq"`
 	Time    time.Time       `json:"time"`
 	Account string          `json:"account,omitempty"`
 	Device  string          `json:"di"`
 	Name    string          `json:"name,omitempty"`
 	Href    string          `json:"href"`
-	Rep     json.RawMessage `json:"rep"`
+	Rep     json.RawMessage `json:"rep"`              // null if JSON cannot show it
+	Format  string          `json:"format,omitempty"` // of Raw: a media type
+	Raw     []byte          `json:"raw,omitempty"`
 }
+
+// EventSchema is what an Event says it is.
+const EventSchema = "farreach.event/v1"
 
 // Filter chooses among events. The zero Filter chooses all.
 type Filter struct {
 	Device string    // di
 	Href   string    // path
-	Since  time.Time // zero: from the first one kept
-	Limit  int       // 0: as many as the server gives at once
+	Since  time.Time // zero: from the first one kept; not for Follow
+	Limit  int       // the newest ones; 0: as many as the server gives at once; not for Follow
 }
 
 func (f Filter) query() url.Values {
@@ -104,7 +114,7 @@ func (c *Client) Events(ctx context.Context, f Filter) ([]Event, error) {
 // NewCode makes a pairing code.
 func (c *Client) NewCode(ctx context.Context) (Code, error) {
 	var code Code
-	err := c.call(ctx, http.MethodPost, "/pairing-codes", nil, struct{}{}, &code)
+	err := c.call(ctx, http.MethodPost, "/pairing-codes", nil, nil, &code)
 	return code, err
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // maxLine is the longest line of a stream, in bytes: a representation of a
@@ -24,14 +25,15 @@ func (c *Client) Follow(ctx context.Context, f Filter, from uint64, each func(Ev
 	if from > 0 {
 		head.Set("Last-Event-ID", strconv.FormatUint(from, 10))
 	}
+	f.Since, f.Limit = time.Time{}, 0
 	resp, err := c.send(ctx, http.MethodGet, "/events/stream", f.query(), nil, head)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
 	err = readStream(resp.Body, func(kind, data string) error {
-		if kind != "" && kind != "message" && kind != "event" {
-			return nil // a comment of the server's on the stream itself
+		if kind != "" && kind != "message" {
+			return nil // about the stream itself
 		}
 		var e Event
 		if err := json.Unmarshal([]byte(data), &e); err != nil {
