@@ -4,6 +4,7 @@
 //	Table[T] ── JSON ────▶ KV bucket ─┐                 ┌─▶ nats-server in this process, no listener,
 //	  Get Put Create       $KV.…      ├─▶ one NATS ─────┤     files under Config.Dir
 //	  Update Modify All               │   connection    └─▶ a NATS cluster at Config.URL
+//	View[T]: a Table in memory        │
 //	Log ── bytes ────────▶ stream ────┘
 //	  Append Last Read     farreach.<log>.<token>.<token>…
 //	  Follow Purge
