@@ -55,8 +55,27 @@ func (x *Exchange) free() {
 // taken from it before Go was called are not.
 func (x *Exchange) Request() *Message { return &x.req }
 
-// Conn is the connection of the peer.
+// Conn is the connection of the peer; nil if the request came as a datagram.
 func (x *Exchange) Conn() *Conn { return x.conn }
+
+// Peer is who sent the request as a datagram; nil if it came on a connection.
+func (x *Exchange) Peer() *Peer { return nil }
+
+// Caller is whom to ask back, whatever the request came on.
+func (x *Exchange) Caller() Caller { return x.conn }
+
+// Send sends a response with the token of the request, of which more may
+// follow: an answer with the Observe option, and then notifications. It waits
+// while too much is to be sent to the peer. m is not changed.
+//
+// On datagrams the error is ErrNotObserved as soon as the peer has said, by a
+// Reset or by silence, that it wants no notifications; the ctx of Go has ended
+// then too.
+func (x *Exchange) Send(ctx context.Context, m *Message) error {
+	n := *m
+	n.Token = x.req.Token
+	return x.conn.Send(ctx, &n)
+}
 
 // Reply answers the request, with resp and the token of the request. resp is
 // not changed and may be used again afterwards. Reply is called once, or not
