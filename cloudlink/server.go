@@ -95,12 +95,9 @@ func (s *Server) accept(nc net.Conn, tlsConfig *tls.Config, q *reports) *coap.Co
 		MaxMessage: maxUnsigned,
 		KeepAlive:  s.cfg.KeepAlive,
 		Log:        ss.log,
+		Ended:      ss.ended,
 	})
 	ss.begin()
-	q.tasks.Go(func() {
-		<-ss.conn.Done()
-		ss.ended(ss.conn.Err())
-	})
 	return ss.conn
 }
 

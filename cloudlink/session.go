@@ -200,7 +200,7 @@ func (s *session) identity() oic.Identity {
 }
 
 // ended is called once, when the connection is over.
-func (s *session) ended(err error) {
+func (s *session) ended(_ *coap.Conn, err error) {
 	s.mu.Lock()
 	s.over = true
 	s.stopDeadline()

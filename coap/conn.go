@@ -20,6 +20,10 @@ type Config struct {
 	KeepAlive  time.Duration // silence from the peer before a Ping; 0: 20 s; negative: never
 	Patience   time.Duration // further silence before the connection counts as lost; 0: 10 s
 	Log        *slog.Logger  // nil: slog.Default()
+
+	// Ended is called once, on Run's goroutine, as soon as the connection is
+	// over because of err; handlers may still be under way. nil: nobody is told.
+	Ended func(c *Conn, err error)
 }
 
 // What the zero values of Config stand for.
@@ -178,8 +182,12 @@ func (c *Conn) Run(ctx context.Context) error {
 	} else {
 		c.loop()
 	}
+	err := c.Err()
+	if c.cfg.Ended != nil {
+		c.cfg.Ended(c, err)
+	}
 	c.finish()
-	return c.Err()
+	return err
 }
 
 // start makes the connection usable: the handshake, then the CSM in front of
