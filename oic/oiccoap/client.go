@@ -19,20 +19,20 @@ const (
 	maxAsked       = 32               // requests without an answer
 )
 
-// Client asks the peer of a connection. It is an oic.Observer, and may be used
+// Client asks a peer, over a connection or by datagrams. It is an oic.Observer, and may be used
 // by several goroutines.
 //
 // It speaks the way that iotivity-lite needs: content format 10000, in place of
 // 60 too, no blocks, and no critical option beyond OCF's own. A peer that
 // refuses these is asked again without them, and from then on spared.
 type Client struct {
-	conn  *coap.Conn
+	conn  coap.Caller
 	asked atomic.Int32
 	plain atomic.Bool // the peer does not know OCF's options
 }
 
-// NewClient returns a Client for the peer of conn.
-func NewClient(conn *coap.Conn) *Client { return &Client{conn: conn} }
+// NewClient returns a Client for a peer: a *coap.Conn or a *coap.Peer.
+func NewClient(conn coap.Caller) *Client { return &Client{conn: conn} }
 
 // Handle sends req to the peer and returns its answer. It waits 10 s if ctx has
 // no deadline, and at most 60 s. With 32 requests waiting, it refuses at once

@@ -58,14 +58,16 @@ func (o *observation) send(resp *oic.Response, err error, more bool) {
 		o.sequence++
 		o.m.AddUint(coap.Observe, o.sequence&0xffffff)
 	}
-	o.m.Token = o.token
 	ctx := o.ctx
 	if err != nil {
 		ctx = context.Background() // the last word; Send ends with the connection
 	}
 	o.answered = true
-	if err := o.x.Conn().Send(ctx, &o.m); errors.Is(err, coap.ErrTooLarge) {
+	switch err := o.x.Send(ctx, &o.m); {
+	case errors.Is(err, coap.ErrTooLarge):
 		o.cancel(tooLarge(err))
+	case errors.Is(err, coap.ErrNotObserved):
+		o.cancel(errUnwatched)
 	}
 }
 
