@@ -19,7 +19,8 @@ func (t Target) String() string {
 	if t.URI != "" {
 		return t.URI + t.Href
 	}
-	return url.PathEscape(t.Device) + t.Href
+	// A colon could be taken for the end of a scheme.
+	return strings.ReplaceAll(url.PathEscape(t.Device), ":", "%3A") + t.Href
 }
 
 // DefaultHref is what a target without a path means: what there is.
