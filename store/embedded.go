@@ -15,7 +15,7 @@ import (
 
 const (
 	defaultSync  = 10 * time.Millisecond
-	serverSync   = 2 * time.Minute  // its own default: what else there is to tidy up
+	serverSync   = 2 * time.Minute  // its own default: what syncer leaves to it
 	startTimeout = 30 * time.Second // a log of many gigabytes is read at the start
 )
 
@@ -31,7 +31,7 @@ type embedded struct {
 	srv *server.Server
 }
 
-func startEmbedded(dir string, sync time.Duration, log *slog.Logger) (*embedded, error) {
+func startEmbedded(dir string, log *slog.Logger) (*embedded, error) {
 	if err := privateDir(dir); err != nil {
 		return nil, err
 	}
@@ -50,7 +50,6 @@ func startEmbedded(dir string, sync time.Duration, log *slog.Logger) (*embedded,
 		StoreDir:               dir,
 		JetStreamMaxStore:      1 << 60, // the disk is the limit, see watch
 		JetStreamMaxMemory:     1 << 30, // readers' positions only
-		SyncAlways:             sync < 0,
 		SyncInterval:           serverSync,
 		MaxPayload:             1 << 20,
 	}

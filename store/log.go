@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -68,8 +67,7 @@ func OpenLog(ctx context.Context, s *Store, name string, cfg LogConfig) (*Log, e
 		return nil, failure(ctx, "open log "+name, err)
 	}
 	l.stream = stream
-	s.syncer.wrote(l.streamName())
-	return l, nil
+	return l, failure(ctx, "open log "+name, s.syncer.wrote(ctx, s, l.streamName()))
 }
 
 func (l *Log) streamName() string { return "farreach-" + l.name }
@@ -87,14 +85,11 @@ func (l *Log) Append(ctx context.Context, key []string, data []byte) (seq uint64
 	if err := l.s.writable(); err != nil {
 		return 0, fmt.Errorf("append to %s: %w", l.name, err)
 	}
-	op, cancel := l.s.op(ctx)
-	defer cancel()
-	ack, err := l.s.js.PublishMsg(op, &nats.Msg{Subject: subject, Data: data})
-	if err != nil {
+	if seq, err = l.s.acks.publish(ctx, subject, data); err != nil {
 		return 0, failure(ctx, "append to "+l.name, err)
 	}
-	l.s.syncer.wrote(l.streamName())
-	return ack.Sequence, nil
+	err = l.s.syncer.wrote(ctx, l.s, l.streamName())
+	return seq, failure(ctx, "append to "+l.name, err)
 }
 
 // Last returns the newest record with exactly that key, or ErrNotFound.
@@ -256,8 +251,7 @@ func (l *Log) Purge(ctx context.Context, prefix []string) error {
 	if err := l.stream.Purge(op, jetstream.WithPurgeSubject(filter)); err != nil {
 		return failure(ctx, "purge "+l.name, err)
 	}
-	l.s.syncer.wrote(l.streamName())
-	return nil
+	return failure(ctx, "purge "+l.name, l.s.syncer.wrote(ctx, l.s, l.streamName()))
 }
 
 func (l *Log) record(m message) (Record, error) {

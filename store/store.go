@@ -68,6 +68,7 @@ type Store struct {
 	log      *slog.Logger
 	nc       *nats.Conn
 	js       jetstream.JetStream
+	acks     *acks
 	server   *embedded // nil: Config.URL
 	syncer   *syncer   // nil: the server syncs
 
@@ -79,7 +80,7 @@ type Store struct {
 	once  sync.Once
 
 	mu        sync.Mutex      // guards the connection of this moment
-	connected context.Context // ends when it is lost
+	connected context.Context // ends when it is lost; acks is told
 	lost      context.CancelFunc
 }
 
@@ -99,7 +100,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	case cfg.URL == "" && cfg.Dir == "":
 		return nil, errors.New("open store: neither a directory nor a URL is given")
 	case cfg.URL == "":
-		e, err := startEmbedded(cfg.Dir, cfg.Sync, s.log)
+		e, err := startEmbedded(cfg.Dir, s.log)
 		if err != nil {
 			return nil, fmt.Errorf("open store: %w", err)
 		}
@@ -118,16 +119,14 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	return s, nil
 }
 
-// startSync starts the syncer, unless the server syncs before each answer.
+// startSync starts the syncer.
 func (s *Store) startSync(after time.Duration) {
-	if after < 0 {
-		return
-	}
 	if after == 0 {
 		after = defaultSync
 	}
-	s.syncer = newSyncer(s.server.dir, after, s.log)
-	s.tasks.Go(func() { s.syncer.run(s.life.Done()) })
+	y := newSyncer(s.server.dir, max(after, 0), s.log)
+	s.syncer = y
+	s.tasks.Go(func() { y.run(s.life.Done()) })
 }
 
 func (s *Store) options() []nats.Option {
@@ -155,6 +154,13 @@ func (s *Store) connect(ctx context.Context, url string, opts []nats.Option) (er
 	if s.js, err = jetstream.New(s.nc, jetstream.WithDefaultTimeout(opTimeout)); err != nil {
 		return err
 	}
+	acks, err := newAcks(s.nc)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.acks = acks
+	s.mu.Unlock()
 	return s.Ready(ctx)
 }
 
@@ -194,6 +200,9 @@ func (s *Store) disconnected() {
 	defer s.mu.Unlock()
 	s.lost()
 	s.connected, s.lost = context.WithCancel(s.life)
+	if s.acks != nil {
+		s.acks.fail(errLost)
+	}
 }
 
 // epoch ends when the connection of this moment is lost, and with the store.

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -18,23 +19,32 @@ const syncRetry = time.Second
 
 // syncer brings what the embedded server has written onto the disk.
 //
-//	write acknowledged ── wrote ──▶ dirty ── at most Config.Sync later ──▶ fsync of the stream's newest block
+//	server has it ── wrote ──▶ dirty ── at most Config.Sync later ──▶ fsync of the stream's newest block
+//	                   ▲                                                  │
+//	                   └───── if before every acknowledgement: waits ◀────┘
 //
-// The server can do this too, but it does so all the time: with an interval of
-// 10 ms it flushes the disk's cache a hundred times a second for each stream,
-// written or not. The syncer sleeps while nothing is written.
+// The server can do this too, but not well: with an interval of 10 ms it
+// flushes the disk's cache a hundred times a second for each stream, written or
+// not, and if it is to sync always, once for each record. The syncer sleeps
+// while nothing is written, and all writes that wait have one fsync in common.
 type syncer struct {
-	dir   string // with one directory for each stream
-	after time.Duration
+	dir   string        // with one directory for each stream
+	after time.Duration // 0: at once, and wrote waits for it
 	log   *slog.Logger
 	bad   atomic.Bool   // the last attempt failed
 	wake  chan struct{} // holds one if dirty is not empty
 
 	mu    sync.Mutex // guards dirty
-	dirty map[string]bool
+	dirty map[string]*round
 
 	blocks map[string]int // the newest block of each stream that was synced; run's alone
 	synced func(file string)
+}
+
+// round is one sync of a stream: it has what was written before it began.
+type round struct {
+	done chan struct{} // closed afterwards; then
+	err  error         // is how it went
 }
 
 func newSyncer(dir string, after time.Duration, log *slog.Logger) *syncer {
@@ -42,27 +52,46 @@ func newSyncer(dir string, after time.Duration, log *slog.Logger) *syncer {
 		dir:   filepath.Join(dir, "jetstream", "$G", "streams"),
 		after: after, log: log,
 		wake:   make(chan struct{}, 1),
-		dirty:  map[string]bool{},
+		dirty:  map[string]*round{},
 		blocks: map[string]int{},
 		synced: func(string) {},
 	}
 }
 
-// wrote takes note that the server has written to stream. y may be nil.
-func (y *syncer) wrote(stream string) {
+// wrote takes note that the server has written to stream, of s, and returns
+// when that is as safe as Config.Sync says. y may be nil.
+func (y *syncer) wrote(ctx context.Context, s *Store, stream string) error {
 	if y == nil {
-		return
+		return nil
 	}
+	r := y.mark(stream)
+	if y.after > 0 {
+		return nil
+	}
+	ctx, cancel := s.op(ctx)
+	defer cancel()
+	select {
+	case <-r.done:
+		return r.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// mark returns the next round of stream.
+func (y *syncer) mark(stream string) *round {
 	y.mu.Lock()
 	defer y.mu.Unlock()
-	if y.dirty[stream] {
-		return
+	if r := y.dirty[stream]; r != nil {
+		return r
 	}
-	y.dirty[stream] = true
+	r := &round{done: make(chan struct{})}
+	y.dirty[stream] = r
 	select {
 	case y.wake <- struct{}{}:
 	default:
 	}
+	return r
 }
 
 // run syncs until done is closed, and then what is left.
@@ -91,14 +120,15 @@ func (y *syncer) run(done <-chan struct{}) {
 func (y *syncer) sync() bool {
 	y.mu.Lock()
 	dirty := y.dirty
-	y.dirty = map[string]bool{}
+	y.dirty = map[string]*round{}
 	y.mu.Unlock()
 	var failed error
-	for stream := range dirty {
-		if err := y.stream(stream); err != nil {
-			failed = errors.Join(failed, err)
-			y.wrote(stream)
+	for stream, r := range dirty {
+		if r.err = y.stream(stream); r.err != nil {
+			failed = errors.Join(failed, r.err)
+			y.mark(stream)
 		}
+		close(r.done)
 	}
 	if failed != nil {
 		y.log.Error("what was stored is not on the disk", "err", failed)

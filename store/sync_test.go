@@ -2,9 +2,11 @@ package store
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -12,7 +14,7 @@ import (
 // syncing opens a store whose syncer reports what it syncs: file and content.
 func syncing(t *testing.T) (s *Store, y *syncer, files map[string][]byte) {
 	t.Helper()
-	s, err := Open(t.Context(), Config{Dir: filepath.Join(t.TempDir(), "data"), Sync: -1})
+	s, err := Open(t.Context(), Config{Dir: filepath.Join(t.TempDir(), "data"), Sync: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +107,7 @@ func TestSyncManyBlocks(t *testing.T) {
 		}
 	}
 	clear(files)
-	y.wrote("farreach-lines")
+	y.mark("farreach-lines")
 	if y.sync(); len(files) != 1 {
 		t.Errorf("%d files are synced for the newest block", len(files))
 	}
@@ -126,6 +128,54 @@ func TestSyncRuns(t *testing.T) {
 	<-ended
 }
 
+// TestSyncAlways: what is acknowledged is synced already, and those that wait
+// at the same time share a sync.
+func TestSyncAlways(t *testing.T) {
+	s, y, files := syncing(t)
+	y.after = 0
+	syncs := 0
+	y.synced = func(file string) {
+		syncs++
+		files[file], _ = os.ReadFile(file)
+	}
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() { y.run(done); close(ended) }()
+	defer func() { close(done); <-ended }()
+	table, err := OpenTable[string](t.Context(), s, "words", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := OpenLog(t.Context(), s, "lines", LogConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, word := range []string{"first word", "second word"} {
+		if _, err := table.Put(t.Context(), "k", word); err != nil || !holds(files, word) {
+			t.Fatalf("%q, error %v, is in no file that was synced", word, err)
+		}
+	}
+	if _, err := l.Append(t.Context(), []string{"k"}, []byte("a line")); err != nil || !holds(files, "a line") {
+		t.Fatalf("a record, error %v, is in no file that was synced", err)
+	}
+	syncs = 0
+	const writers, each = 32, 10
+	var wg sync.WaitGroup
+	for range writers {
+		wg.Go(func() {
+			for range each {
+				if _, err := l.Append(t.Context(), []string{"k"}, []byte("one of many")); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if syncs < each || syncs > writers*each/2 {
+		t.Errorf("%d syncs for %d records of %d writers", syncs, writers*each, writers)
+	}
+	t.Logf("%d syncs for %d records of %d writers", syncs, writers*each, writers)
+}
+
 // TestSyncFails: while the disk does not sync, writes are refused.
 func TestSyncFails(t *testing.T) {
 	s, y, _ := syncing(t)
@@ -138,8 +188,12 @@ func TestSyncFails(t *testing.T) {
 	if y.sync() || s.Ready(t.Context()) == nil {
 		t.Error("a stream that is not there was synced")
 	}
-	if _, err := l.Append(t.Context(), []string{"k"}, nil); err == nil {
-		t.Error("a write is acknowledged")
+	if _, err := l.Append(t.Context(), []string{"k"}, nil); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("a write is acknowledged: %v", err)
+	}
+	r := y.mark("farreach-lines")
+	if y.sync(); r.err == nil {
+		t.Error("one that waits for the sync is told that it went well")
 	}
 	y.dir = dir
 	if !y.sync() || s.Ready(t.Context()) != nil {

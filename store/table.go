@@ -60,8 +60,7 @@ func OpenTable[T any](ctx context.Context, s *Store, name string, maxAge time.Du
 		return nil, failure(ctx, "open table "+name, err)
 	}
 	t.kv = kv
-	s.syncer.wrote(t.stream())
-	return t, nil
+	return t, failure(ctx, "open table "+name, s.syncer.wrote(ctx, s, t.stream()))
 }
 
 // stream is the name of the stream that the bucket is made of.
@@ -132,8 +131,7 @@ func (t *Table[T]) write(ctx context.Context, key string, v T, do func(context.C
 	if err != nil {
 		return 0, failure(ctx, t.name, err)
 	}
-	t.s.syncer.wrote(t.stream())
-	return rev, nil
+	return rev, failure(ctx, t.name, t.s.syncer.wrote(ctx, t.s, t.stream()))
 }
 
 // Delete removes key; it is no error if there is none.
@@ -160,8 +158,7 @@ func (t *Table[T]) purge(ctx context.Context, key string) (rev uint64, err error
 	if err != nil {
 		return 0, failure(ctx, t.name, err)
 	}
-	t.s.syncer.wrote(t.stream())
-	return ack.Sequence, nil
+	return ack.Sequence, failure(ctx, t.name, t.s.syncer.wrote(ctx, t.s, t.stream()))
 }
 
 // last returns the newest revision of any key.
