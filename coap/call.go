@@ -41,7 +41,19 @@ func (c call) fail(err error) { c <- result{nil, err} }
 // The error is ctx.Err(); a *ReleaseError if the peer wants no new requests;
 // ErrTooLarge if the peer does not take so long a request; a *FormatError if
 // the response was malformed; or has ErrClosed and the reason in its chain.
+//
+// With Config.BlockWise and a peer that takes blocks, req and its response may
+// be up to MaxBlockBody long: Do exchanges as many messages as that needs. Then
+// the error may also be ErrChanged.
 func (c *Conn) Do(ctx context.Context, req *Message) (*Message, error) {
+	if c.cfg.BlockWise {
+		return c.doBlocks(ctx, req)
+	}
+	return c.do(ctx, req)
+}
+
+// do is Do with one request and one response.
+func (c *Conn) do(ctx context.Context, req *Message) (*Message, error) {
 	m := *req
 	answer := make(call, 1)
 	token, err := c.expect(answer)

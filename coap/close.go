@@ -90,6 +90,7 @@ func (c *Conn) finish() {
 	c.mu.Lock()
 	c.finished = true
 	c.mu.Unlock()
+	c.endTransfers()
 	c.tasks.Wait()
 	c.mu.Lock()
 	c.out.free()

@@ -17,6 +17,7 @@ type Config struct {
 	Handler    Handler       // answers the peer's requests; nil: 4.04 to all
 	TLS        *tls.Config   // nil: plain. No NextProtos means {ALPN}, at the cost of a copy for each connection
 	MaxMessage int           // options and payload taken, bytes, announced in the CSM; 0: 262,144
+	BlockWise  bool          // longer bodies go in blocks if the peer's CSM allows it too, up to MaxBlockBody; from one that is not Vouched for, up to MaxMessage
 	KeepAlive  time.Duration // silence from the peer before a Ping; 0: 20 s; negative: never
 	Patience   time.Duration // further silence before the connection counts as lost; 0: 10 s
 	Log        *slog.Logger  // nil: slog.Default()
@@ -98,6 +99,7 @@ type Conn struct {
 	writing     bool       // someone writes, or writing must not begin yet
 
 	peer     peer
+	blocks   *blocks          // nil: there were none
 	waiting  map[Token]waiter // requests of ours without their last response
 	pings    []*pingCall
 	open     []openItem // the peer's requests under way in x.Go, and Pings with Custody behind them

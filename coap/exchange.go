@@ -28,8 +28,9 @@ const maxOpen = 64
 type Exchange struct {
 	conn     *Conn
 	req      Message
-	detached bool // in the hands of Go
-	tasks    int  // how many of Go's functions run; conn.mu guards it
+	part     *part // what it said of blocks; nil: nothing
+	detached bool  // in the hands of Go
+	tasks    int   // how many of Go's functions run; conn.mu guards it
 }
 
 var exchanges = sync.Pool{New: func() any { return new(Exchange) }}
@@ -45,7 +46,7 @@ func (x *Exchange) free() {
 	if x.detached {
 		return
 	}
-	x.conn = nil
+	x.conn, x.part = nil, nil
 	x.req.Reset()
 	exchanges.Put(x)
 }
@@ -74,7 +75,16 @@ func (x *Exchange) Caller() Caller { return x.conn }
 func (x *Exchange) Send(ctx context.Context, m *Message) error {
 	n := *m
 	n.Token = x.req.Token
-	return x.conn.Send(ctx, &n)
+	if x.part == nil {
+		if err := x.conn.Send(ctx, &n); !x.conn.tooLarge(err) {
+			return err
+		}
+	}
+	first, err := x.inBlocks(n, ErrTooLarge)
+	if err != nil {
+		return err
+	}
+	return x.conn.Send(ctx, first)
 }
 
 // Reply answers the request, with resp and the token of the request. resp is
@@ -87,10 +97,24 @@ func (x *Exchange) Send(ctx context.Context, m *Message) error {
 func (x *Exchange) Reply(resp *Message) error {
 	m := *resp
 	m.Token = x.req.Token
-	if x.detached {
-		return x.conn.Send(context.Background(), &m)
+	if x.part == nil {
+		if err := x.reply(&m); !x.conn.tooLarge(err) {
+			return err
+		}
 	}
-	return x.conn.answer(&m)
+	first, err := x.inBlocks(m, ErrTooLarge)
+	if err != nil {
+		return err
+	}
+	return x.reply(first)
+}
+
+// reply sends the answer.
+func (x *Exchange) reply(m *Message) error {
+	if x.detached {
+		return x.conn.Send(context.Background(), m)
+	}
+	return x.conn.answer(m)
 }
 
 // Go runs f on another goroutine, for work that takes time. ctx ends with the
@@ -171,6 +195,9 @@ func (c *Conn) closeItem(x *Exchange) {
 func (c *Conn) serve(x *Exchange) error {
 	if err := c.awaitRoom(); err != nil {
 		return err
+	}
+	if c.cfg.BlockWise && !c.accept(x) {
+		return nil
 	}
 	if c.cfg.Handler != nil {
 		c.cfg.Handler.Serve(x)

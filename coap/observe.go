@@ -15,6 +15,8 @@ type Observation struct {
 	token Token
 	req   *Message
 	each  func(*Message, error)
+
+	gathering *gathering // of notifications in blocks; nil: none
 }
 
 // Observe sends req, with a token of its own and the Observe option, and does
@@ -25,6 +27,9 @@ type Observation struct {
 // *FormatError for a malformed notification; or has ErrClosed in its chain.
 func (c *Conn) Observe(req *Message, each func(resp *Message, err error)) (*Observation, error) {
 	o := &Observation{conn: c, req: observing(req, 0), each: each}
+	if c.cfg.BlockWise {
+		o.gather(req, each)
+	}
 	token, err := c.expect(o)
 	if err != nil {
 		return nil, err
@@ -63,6 +68,9 @@ func observing(req *Message, value uint32) *Message {
 // except that a call may be under way.
 func (o *Observation) Cancel() {
 	c := o.conn
+	if o.gathering != nil {
+		o.gathering.stop()
+	}
 	c.mu.Lock()
 	defer c.flushLocked()
 	if c.waiting[o.token] != waiter(o) {

@@ -71,6 +71,9 @@ func (c *Conn) SetMaxMessage(n int) {
 func (c *Conn) csm() *Message {
 	m := &Message{Code: CSM, Token: c.newToken()}
 	m.AddUint(CSMMaxMessageSize, uint32(min(c.limit.Load(), math.MaxUint32)))
+	if c.cfg.BlockWise {
+		m.Add(CSMBlockWiseTransfer, nil)
+	}
 	return m
 }
 
@@ -110,6 +113,7 @@ func (c *Conn) gotCSM(m *Message) error {
 		}
 	}
 	c.peer = next
+	c.changed.broadcast()
 	return nil
 }
 

@@ -1,0 +1,178 @@
+package coap
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+)
+
+// ErrChanged says that a representation changed each time while its blocks were
+// fetched.
+var ErrChanged = errors.New("coap: representation changed while it was fetched")
+
+// maxRestarts is how often a fetch begins again because the representation
+// changed.
+const maxRestarts = 3
+
+// exchange sends a request and returns its response, which is the caller's.
+type exchange func(ctx context.Context, req *Message) (*Message, error)
+
+// blockDo does req with as many exchanges as bodies in both directions need. A
+// request that has a Block option already is left to the caller.
+func blockDo(ctx context.Context, req *Message, terms blockTerms, do exchange) (*Message, error) {
+	if blockwise(req) {
+		return do(ctx, req)
+	}
+	resp, err := upload(ctx, &req, terms, do)
+	if err != nil {
+		return nil, err
+	}
+	return fetch(ctx, req, resp, terms, do)
+}
+
+// upload sends req, in blocks if it is too long, and returns the response to
+// all of it. *req becomes what names the transfer.
+func upload(ctx context.Context, req **Message, terms blockTerms, do exchange) (*Message, error) {
+	if terms.fits(*req) {
+		return do(ctx, *req)
+	}
+	m := (*req).derive(func(n Number) bool { return n == RequestTag })
+	m.AddUint(RequestTag, rand.Uint32())
+	*req = m
+	szx := terms.szx
+	for {
+		resp, smaller, err := uploadBlocks(ctx, m, terms, szx, do)
+		if err != nil || smaller == szx {
+			return resp, err
+		}
+		szx = smaller
+	}
+}
+
+// uploadBlocks sends the blocks of m, none larger than szx, and follows the
+// peer to smaller ones. If the peer refuses the first for its size, it returns
+// the one to begin again with (RFC 7959, section 2.9.3); szx otherwise.
+func uploadBlocks(ctx context.Context, m *Message, terms blockTerms, szx uint8, do exchange) (_ *Message, smaller uint8, _ error) {
+	limit := szx
+	for offset := 0; ; {
+		used, size, err := terms.piece(m, limit)
+		if err != nil {
+			return nil, szx, err
+		}
+		limit = used
+		end := min(offset+size, len(m.Payload))
+		block := Block{SZX: used}.at(offset, end < len(m.Payload))
+		if offset/block.Size() > maxBlockNum {
+			return nil, szx, fmt.Errorf("%w: %d bytes in blocks of %d", ErrTooLarge, len(m.Payload), block.Size())
+		}
+		part := m.derive(func(Number) bool { return false })
+		part.Payload = m.Payload[offset:end]
+		part.AddBlock(Block1, block)
+		if offset == 0 {
+			part.AddUint(Size1, uint32(len(m.Payload)))
+		}
+		resp, err := do(ctx, part)
+		if err != nil {
+			return nil, szx, err
+		}
+		theirs, has, err := resp.Options.Block(Block1)
+		switch {
+		case err != nil:
+			return nil, szx, err
+		case resp.Code == RequestEntityTooLarge && offset == 0 && has && theirs.SZX < used:
+			return resp, theirs.SZX, nil
+		case resp.Code.Class() != 2 || !block.More:
+			return resp, szx, nil
+		case !has || theirs.Offset() != block.Offset() || theirs.SZX > used:
+			return nil, szx, &FormatError{Spec: "RFC 7959, section 2.3", Why: fmt.Sprintf("block %v confirmed as %v", block, theirs)}
+		}
+		offset, limit = end, theirs.SZX
+	}
+}
+
+// fetch returns the whole response to req, of which first is the first block or
+// already all.
+func fetch(ctx context.Context, req, first *Message, terms blockTerms, do exchange) (*Message, error) {
+	for range maxRestarts {
+		m, err := fetchBlocks(ctx, req, first, terms, do)
+		if err != ErrChanged || req.Code != GET {
+			return m, err
+		}
+		again := req.derive(func(n Number) bool { return n == Observe })
+		if first, err = do(ctx, again); err != nil {
+			return nil, err
+		}
+	}
+	return nil, ErrChanged
+}
+
+// fetchBlocks gets what follows first. The error is ErrChanged if that belongs
+// to another representation.
+func fetchBlocks(ctx context.Context, req, first *Message, terms blockTerms, do exchange) (*Message, error) {
+	block, has, err := first.Options.Block(Block2)
+	if err != nil || !has && !first.Options.Has(Block1) {
+		return first, err
+	}
+	whole := first.derive(ofBlocks)
+	if !has || !block.More && block.Num == 0 {
+		return whole, nil
+	}
+	if size, ok := first.Options.Uint(Size2); ok && int64(size) > int64(terms.body) {
+		return nil, fmt.Errorf("%w: a response of %d bytes, at most %d are taken", ErrTooLarge, size, terms.body)
+	}
+	next := req.derive(func(n Number) bool { return ofBlocks(n) || n == Observe })
+	if req.Code != FETCH {
+		next.Payload = nil
+	}
+	body, resp, want := bytes.Clone(first.Payload), first, block
+	for want.Num = 0; ; {
+		if err := follows(resp, first, block, want, terms); err != nil {
+			return nil, err
+		}
+		if len(body) > terms.body {
+			return nil, fmt.Errorf("%w: a response of more than %d bytes", ErrTooLarge, terms.body)
+		}
+		if !block.More {
+			whole.Payload = body
+			return whole, nil
+		}
+		want = block.at(len(body), false)
+		ask := next.derive(func(Number) bool { return false })
+		ask.AddBlock(Block2, want)
+		if resp, err = do(ctx, ask); err != nil {
+			return nil, err
+		}
+		if resp.Code != first.Code {
+			return nil, changed(resp)
+		}
+		if block, _, err = resp.Options.Block(Block2); err != nil {
+			return nil, err
+		}
+		body = append(body, resp.Payload...)
+	}
+}
+
+// changed is the error of a fetch that got another answer than it began with.
+func changed(resp *Message) error {
+	if resp.Code.Class() == 2 || resp.Code == RequestEntityIncomplete {
+		return ErrChanged
+	}
+	return fmt.Errorf("coap: fetching the next block: %v %.100q", resp.Code, resp.Payload)
+}
+
+// follows checks that resp carries the block that was wanted, of the
+// representation that first begins.
+func follows(resp, first *Message, block, want Block, terms blockTerms) error {
+	if block.Offset() != want.Offset() || block.SZX > want.SZX {
+		return &FormatError{Spec: "RFC 7959, section 2.4", Why: fmt.Sprintf("block %v for %v", block, want)}
+	}
+	if err := block.check(len(resp.Payload), terms.szx); err != nil {
+		return err
+	}
+	if !sameETag(resp, first) {
+		return ErrChanged
+	}
+	return nil
+}
