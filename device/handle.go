@@ -2,6 +2,7 @@ package device
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/farreach/farreach/oic"
@@ -13,7 +14,12 @@ import (
 // an interface that the resource does not have, 4.05 a method that the resource
 // or the interface does not have, 4.15 and 4.06 formats other than OCF and CBOR.
 func (h *Host) Handle(ctx context.Context, req *oic.Request) (*oic.Response, error) {
-	resp, err := h.handle(ctx, req)
+	return h.handle(ctx, req, false)
+}
+
+// handle answers req, which came through a cloud if far.
+func (h *Host) handle(ctx context.Context, req *oic.Request, far bool) (*oic.Response, error) {
+	resp, err := h.answer(ctx, req, far)
 	if err != nil {
 		status, diag := oic.StatusOf(err)
 		h.log.Debug("request", "op", req.Op, "href", req.Href, "status", status, "diag", diag)
@@ -26,11 +32,32 @@ func (h *Host) Handle(ctx context.Context, req *oic.Request) (*oic.Response, err
 	return resp, nil
 }
 
-func (h *Host) handle(ctx context.Context, req *oic.Request) (*oic.Response, error) {
+func (h *Host) answer(ctx context.Context, req *oic.Request, far bool) (*oic.Response, error) {
+	c, err := h.prepare(req, far)
+	if err != nil {
+		return nil, err
+	}
+	if req.Op == oic.Retrieve {
+		return c.retrieve(ctx)
+	}
+	if req.Op != oic.Delete && !cborOrNone(req.Format) {
+		return nil, oic.Errorf(oic.BadFormat, "no bodies in %v", req.Format)
+	}
+	if k, ok := c.e.resource.(*collection); ok && c.iface == oic.IfBatch && req.Op != oic.Delete {
+		return c.updateBatch(ctx, k)
+	}
+	return c.change(ctx)
+}
+
+// prepare finds the resource and the interface that req means.
+func (h *Host) prepare(req *oic.Request, far bool) (*call, error) {
 	path, query := oic.SplitHref(req.Href)
 	e, err := h.find(path)
 	if err != nil {
 		return nil, err
+	}
+	if far && e.near {
+		return nil, oic.Errorf(oic.Forbidden, "%s is not for who comes through a cloud", path)
 	}
 	iface, err := e.view(query)
 	if err != nil {
@@ -45,14 +72,7 @@ func (h *Host) handle(ctx context.Context, req *oic.Request) (*oic.Response, err
 	if !cborOrNone(req.Accept) {
 		return nil, oic.Errorf(oic.NotAcceptable, "no answers in %v", req.Accept)
 	}
-	c := call{h: h, e: e, iface: iface, query: query, req: req}
-	if req.Op == oic.Retrieve {
-		return c.retrieve(ctx)
-	}
-	if req.Op != oic.Delete && !cborOrNone(req.Format) {
-		return nil, oic.Errorf(oic.BadFormat, "no bodies in %v", req.Format)
-	}
-	return c.change(ctx)
+	return &call{h: h, e: e, iface: iface, query: query, req: req, far: far}, nil
 }
 
 func cborOrNone(f oic.ContentFormat) bool { return f.IsCBOR() || f == oic.NoFormat }
@@ -64,7 +84,17 @@ type call struct {
 	iface string
 	query string
 	req   *oic.Request
+	far   bool // it came through a cloud
 }
+
+// representer is a resource of this package whose representation depends on
+// more than the interface. It needs no turn: it locks for itself.
+type representer interface {
+	represent(ctx context.Context, c *call) ([]byte, error)
+}
+
+// errElsewhere is the error of a Retrieve that represent stands for.
+var errElsewhere = errors.New("device: represent stands for this Retrieve")
 
 // format is what the answer is written in: what was asked for, or else what the
 // question is written in.
@@ -77,10 +107,12 @@ func (c *call) format() oic.ContentFormat {
 
 func (c *call) retrieve(ctx context.Context) (*oic.Response, error) {
 	resp := &oic.Response{Status: oic.Content, Format: c.format()}
-	if d, ok := c.e.resource.(directory); ok {
+	if r, ok := c.e.resource.(representer); ok {
 		var err error
-		resp.Body, err = d.list(ctx, c)
-		return resp, err
+		if resp.Body, err = r.represent(ctx, c); err != nil {
+			return nil, err
+		}
+		return resp, nil
 	}
 	err := c.e.call(ctx, func() (err error) {
 		rep, err := c.e.resource.Retrieve(ctx, c.iface)
@@ -90,7 +122,10 @@ func (c *call) retrieve(ctx context.Context) (*oic.Response, error) {
 		resp.Body, err = c.encode(rep)
 		return err
 	})
-	return resp, err
+	if err != nil {
+		return nil, err
+	}
+	return resp, nil
 }
 
 // encode writes a representation as the interface shows it.

@@ -84,7 +84,7 @@ func (s shelf) Create(context.Context, []byte) (string, any, error) {
 }
 
 func newHost() (*device.Host, *light) {
-	h := device.NewHost(device.Config{ID: di, Name: "Desk", Type: "oic.d.light", Model: "One"})
+	h := device.NewHost(device.Config{ID: di, Name: "Desk", Type: "oic.d.light", Platform: device.Platform{Model: "One"}})
 	l := newLight("/a/light")
 	h.Add(l)
 	h.Add(sensor{})
@@ -228,7 +228,7 @@ func TestLinks(t *testing.T) {
 	for _, l := range h.Links() {
 		hrefs = append(hrefs, l.Href)
 	}
-	if got, want := strings.Join(hrefs, " "), "/oic/d /oic/p /a/light /a/sensor"; got != want {
+	if got, want := strings.Join(hrefs, " "), "/oic/d /oic/p /oic/con /a/light /a/sensor"; got != want {
 		t.Errorf("Links = %s, want %s", got, want) // neither /oic/res nor what cannot be discovered
 	}
 	if h.ID() != di || h.Name() != "Desk" || h.Type() != "oic.d.light" {

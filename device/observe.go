@@ -16,13 +16,15 @@ type watcher struct{ wake chan struct{} } // has one after a change
 // representation. It does not wait for them.
 func (h *Host) Changed(href string) {
 	h.mu.RLock()
-	e, all := h.byHref[href], h.byHref[hrefDirectory]
+	e, batches := h.byHref[href], h.batches
 	h.mu.RUnlock()
 	if e != nil {
 		e.wakeAll()
 	}
-	if all != nil && all != e {
-		all.wakeAll() // whoever observes everything as a batch
+	for _, b := range batches { // whoever observes it there
+		if b != e {
+			b.wakeAll()
+		}
 	}
 }
 
@@ -52,18 +54,22 @@ func (e *entry) unwatch(w *watcher) {
 }
 
 // Observe calls each with the representation as it is now and after every
-// change of it. A change that leaves the representation as it was is none.
+// change of it. A change that leaves the representation as it was is none. With
+// oic.if.b, what follows the first has only the items that have changed.
 func (h *Host) Observe(ctx context.Context, req *oic.Request, each func(*oic.Response)) error {
+	return h.observe(ctx, req, false, each)
+}
+
+func (h *Host) observe(ctx context.Context, req *oic.Request, far bool, each func(*oic.Response)) error {
 	if req.Op != oic.Retrieve {
 		return oic.Errorf(oic.MethodNotAllowed, "%v cannot be observed", req.Op)
 	}
-	path, _ := oic.SplitHref(req.Href)
-	e, err := h.find(path)
+	c, err := h.prepare(req, far)
 	if err != nil {
 		return err
 	}
-	if !e.link.Observable() {
-		resp, err := h.Handle(ctx, req)
+	if !c.e.link.Observable() {
+		resp, err := c.retrieve(ctx)
 		if err != nil {
 			return err
 		}
@@ -71,24 +77,70 @@ func (h *Host) Observe(ctx context.Context, req *oic.Request, each func(*oic.Res
 		each(resp)
 		return oic.ErrNotObservable
 	}
-	w := e.watch()
-	defer e.unwatch(w)
-	var last []byte
+	w := c.e.watch()
+	defer c.e.unwatch(w)
+	next := c.differing()
 	for {
-		resp, err := h.handle(ctx, req)
+		resp, err := next(ctx)
 		if err != nil {
 			return err
 		}
-		if last == nil || !bytes.Equal(last, resp.Body) {
-			last = resp.Body
+		if resp != nil {
 			each(resp)
 		}
 		select {
 		case <-w.wake:
-		case <-e.gone:
-			return oic.Errorf(oic.NotFound, "%s was deleted", path)
+		case <-c.e.gone:
+			return oic.Errorf(oic.NotFound, "%s was deleted", c.e.link.Href)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+	}
+}
+
+// differing returns what reads a resource again and again: nil if it is as it
+// was.
+func (c *call) differing() func(context.Context) (*oic.Response, error) {
+	if c.iface == oic.IfBatch {
+		if b, ok := c.e.resource.(batched); ok {
+			return c.differingItems(b)
+		}
+	}
+	var last []byte
+	return func(ctx context.Context) (*oic.Response, error) {
+		resp, err := c.retrieve(ctx)
+		if err != nil || last != nil && bytes.Equal(last, resp.Body) {
+			return nil, err
+		}
+		last = resp.Body
+		return resp, nil
+	}
+}
+
+// differingItems is differing for a batch. An item that cannot be read is left
+// out until it can be.
+func (c *call) differingItems(b batched) func(context.Context) (*oic.Response, error) {
+	var seen map[string][]byte // by href; nil at first
+	return func(ctx context.Context) (*oic.Response, error) {
+		now, items := make(map[string][]byte), []item{}
+		for _, m := range b.members(c) {
+			body, err := c.readMember(ctx, m)
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			if err != nil {
+				continue
+			}
+			now[m.href] = body
+			if last, ok := seen[m.href]; !ok || !bytes.Equal(last, body) {
+				items = append(items, item{Href: m.href, Rep: encoded(body)})
+			}
+		}
+		first := seen == nil
+		if seen = now; len(items) == 0 && !first {
+			return nil, nil
+		}
+		body, err := oic.Encode(c.format(), items)
+		return &oic.Response{Status: oic.Content, Format: c.format(), Body: body}, err
 	}
 }

@@ -1,6 +1,7 @@
 package oic
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"reflect"
@@ -54,8 +55,9 @@ func Decode(f ContentFormat, b []byte, v any) error {
 		return unsupported(f)
 	}
 	if err := modes().dec.Unmarshal(b, v); err != nil {
-		if wrong, ok := errors.AsType[*cbor.UnmarshalTypeError](err); ok && wrong.StructFieldName != "" {
-			return Errorf(BadRequest, "%s cannot be %s", fieldName(wrong.StructFieldName), kindName(wrong.CBORType))
+		if wrong, ok := errors.AsType[*cbor.UnmarshalTypeError](err); ok {
+			name := cmp.Or(fieldName(wrong.StructFieldName), "this")
+			return Errorf(BadRequest, "%s cannot be %s", name, kindName(wrong.CBORType))
 		}
 		return Errorf(BadRequest, "%v", err)
 	}

@@ -75,7 +75,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"map with a break after a key", "bf 61 61 ff", "reserved"},
 		{"300 tags", strings.Repeat("c1", 300) + "01", "tags"},
 		{"wrong type", "a1 65 76616c7565 01", "value cannot be an integer"},
-		{"not a map", "01", "cannot unmarshal"},
+		{"not a map", "01", "cannot be an integer"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var v lamp

@@ -38,24 +38,21 @@ const maxLinks = 2048
 // Where generations differ, all are understood: rt, if and rel as text or as
 // an array of texts, di as text or as 16 bytes, ttl as lt, hrefs of the form
 // "ocf://<di>/<path>". What is missing or has another type is left out, and so
-// is a link without a path. p.sec and p.port are not looked at.
+// is a link without a path. What p says of ports is not looked at: see
+// ParseDiscovery.
 //
 // f must be OCF, CBOR, JSON, or NoFormat for CBOR. The error is a *StatusError
 // as for Decode, with 4.13 for 2,048 links and devices or more together.
 func ParseLinks(f ContentFormat, b []byte) ([]LinkSet, error) {
-	switch {
-	case f == JSON:
-		var err error
-		if b, err = FromJSON(CBOR, b); err != nil {
-			return nil, err
-		}
-	case !f.IsCBOR() && f != NoFormat:
-		return nil, unsupported(f)
-	}
-	if err := check(b); err != nil {
+	b, err := cborOf(f, b)
+	if err != nil {
 		return nil, err
 	}
 	p := linkParser{s: scanner{b: b}}
+	return p.document()
+}
+
+func (p *linkParser) document() ([]LinkSet, error) {
 	switch h := p.peek(); h.major {
 	case majorArray:
 		p.each(func() { p.entry("", true) })
@@ -70,12 +67,28 @@ func ParseLinks(f ContentFormat, b []byte) ([]LinkSet, error) {
 	return p.sets, nil
 }
 
+// cborOf returns a body in CBOR, which check has let pass.
+func cborOf(f ContentFormat, b []byte) ([]byte, error) {
+	switch {
+	case f == JSON:
+		var err error
+		if b, err = FromJSON(CBOR, b); err != nil {
+			return nil, err
+		}
+	case !f.IsCBOR() && f != NoFormat:
+		return nil, unsupported(f)
+	}
+	return b, check(b)
+}
+
 // linkParser walks CBOR that check has let pass. Each of its methods takes one
 // item, whatever it turns out to be.
 type linkParser struct {
 	s     scanner
 	sets  []LinkSet
 	links int
+	from  *origin // of the answer; nil: it does not matter
+	ports ports   // of the link that is being read
 }
 
 func (p *linkParser) peek() head {
@@ -179,13 +192,37 @@ func (p *linkParser) number() int64 {
 	return 0
 }
 
+// truth returns whether the item is true.
+func (p *linkParser) truth() bool {
+	h := p.peek()
+	p.skip()
+	return h.major == majorSimple && h.info == simpleTrue
+}
+
+// port returns a port number, and 0 for anything else.
+func (p *linkParser) port() uint16 {
+	if n := p.number(); n > 0 && n <= math.MaxUint16 {
+		return uint16(n)
+	}
+	return 0
+}
+
 func (p *linkParser) policy() (policy Policy) {
 	p.members(func(key string) {
-		if key != "bm" {
+		switch key {
+		case "bm":
+			policy.Mask = uint8(p.number() & math.MaxUint8)
+		case "sec":
+			p.ports.secure = p.truth()
+		case "port":
+			p.ports.dtls = p.port()
+		case "x.org.iotivity.tcp":
+			p.ports.tcp = p.port()
+		case "x.org.iotivity.tls":
+			p.ports.tls = p.port()
+		default:
 			p.skip()
-			return
 		}
-		policy.Mask = uint8(p.number() & math.MaxUint8)
 	})
 	return policy
 }
@@ -221,6 +258,7 @@ func (p *linkParser) entry(di string, nested bool) {
 	var name string
 	var ttl int64
 	links := -1 // where they are
+	p.ports = ports{}
 	p.members(func(key string) {
 		switch key {
 		case "n":
@@ -301,6 +339,9 @@ func (p *linkParser) add(di string, link Link) {
 		di = link.Device
 	} else if host, ok := strings.CutPrefix(link.Anchor, ocfScheme); ok {
 		di, _, _ = strings.Cut(host, "/")
+	}
+	if p.from != nil {
+		di = p.from.complete(&link, di, p.ports)
 	}
 	set := p.set(di)
 	set.Links = append(set.Links, link)

@@ -31,6 +31,14 @@ type Request struct {
 	Accept ContentFormat // wanted in the answer; NoFormat: whatever the device prefers
 	Format ContentFormat // of Body
 	Body   []byte
+
+	// Group says that others hear the request too. Who has nothing to tell
+	// answers with a *StatusError, which bindings keep to themselves.
+	Group bool
+
+	// Reached is where the asker finds this host, as far as the binding knows:
+	// what links say of it. None: where the answer comes from.
+	Reached []Endpoint
 }
 
 // Response answers a Request. It always tells of success: a refusal is a

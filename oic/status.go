@@ -63,6 +63,12 @@ func (s Status) String() string {
 type StatusError struct {
 	Status Status
 	Diag   string // for a person: what was wrong; may be empty
+
+	// Body is what else the refusal says, in Format: how each item of a batch
+	// went, of which one has failed. It is nil as a rule, and then Diag is
+	// what a wire carries.
+	Body   []byte
+	Format ContentFormat
 }
 
 func (e *StatusError) Error() string {

@@ -85,7 +85,7 @@ func New(what, id, name string, log *slog.Logger) (*Sim, error) {
 	}
 	s := &Sim{mu: new(sync.Mutex)}
 	s.host = device.NewHost(device.Config{ID: id, Name: name, Type: kinds[i].deviceType,
-		Model: "simulated " + kinds[i].name, Log: log})
+		Platform: device.Platform{Model: "simulated " + kinds[i].name}, Log: log})
 	s.log = log.With("device", s.host.ID())
 	seed := fnv.New64a()
 	seed.Write([]byte(s.host.ID()))

@@ -1,0 +1,3 @@
+package device
+
+const typeCloudConf = "oic.r.coapcloudconf"

@@ -1,0 +1,32 @@
+package device
+
+import (
+	"context"
+	"slices"
+
+	"github.com/farreach/farreach/oic"
+)
+
+// Remote is the host for those who come through a cloud: it refuses with 4.03,
+// and does not list, what is for somebody near only. That is maintenance, by
+// which a device is wiped, and the choice of its cloud.
+func (h *Host) Remote() oic.Observer { return remote{h} }
+
+type remote struct{ h *Host }
+
+// Handle is Host.Handle.
+func (r remote) Handle(ctx context.Context, req *oic.Request) (*oic.Response, error) {
+	return r.h.handle(ctx, req, true)
+}
+
+// Observe is Host.Observe.
+func (r remote) Observe(ctx context.Context, req *oic.Request, each func(*oic.Response)) error {
+	return r.h.observe(ctx, req, true, each)
+}
+
+// nearTypes are the types of resources that Remote refuses.
+var nearTypes = []string{"oic.wk.mnt", typeCloudConf}
+
+func isNear(link *oic.Link) bool {
+	return slices.ContainsFunc(link.Types, func(t string) bool { return slices.Contains(nearTypes, t) })
+}
