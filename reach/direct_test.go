@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http/httptest"
+	"strings"
+	"sync/atomic"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -134,6 +136,41 @@ func TestKindOf(t *testing.T) {
 	} {
 		if got := reach.KindOf(test.err); got != test.want {
 			t.Errorf("%v is of kind %d, want %d", test.err, got, test.want)
+		}
+	}
+}
+
+// Only the cloud's own addresses get the token, and not in plain text if it is
+// for TLS.
+func TestTokenIsForTheCloudOnly(t *testing.T) {
+	var asked atomic.Int32
+	addr := serve(t, oic.HandlerFunc(func(_ context.Context, req *oic.Request) (*oic.Response, error) {
+		if strings.HasPrefix(req.Href, "/oic/sec/session") {
+			asked.Add(1)
+			return nil, oic.Errorf(oic.Unauthorized, "no")
+		}
+		return &oic.Response{Status: oic.Content}, nil
+	}), nil)
+	_, port, _ := net.SplitHostPort(addr)
+	for cloud, want := range map[string]int32{
+		"coap+tcp://" + addr:             1,
+		"coap+tcp://localhost:" + port:   1,
+		"coaps+tcp://" + addr:            0,
+		"coap+tcp://127.0.0.1:1":         0,
+		"coap+tcp://192.0.2.7:" + port:   0,
+		"coap+tcp://example.org:" + port: 0,
+		"":                               0,
+	} {
+		for _, cfg := range []reach.Config{{Cloud: cloud}, {Cloud: "coaps+tcp://example.org", Also: []string{cloud}}} {
+			asked.Store(0)
+			cfg.Token, cfg.Log = "fut_1", quiet
+			s, err := reach.Direct(t.Context(), reach.Target{URI: "coap+tcp://" + addr, Href: "/"}, cfg)
+			if err == nil {
+				s.Close()
+			}
+			if asked.Load() != want || (err == nil) == (want == 1) {
+				t.Errorf("cloud %q: signed in %d times, want %d; error %v", cloud, asked.Load(), want, err)
+			}
 		}
 	}
 }

@@ -15,8 +15,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
+	"slices"
 
 	"github.com/farreach/farreach/cloudlink"
+	"github.com/farreach/farreach/coap"
 	"github.com/farreach/farreach/internal/secret"
 	"github.com/farreach/farreach/oic"
 )
@@ -25,6 +28,7 @@ import (
 // no default.
 type Config struct {
 	Cloud   string        // "coaps+tcp://host[:port]"
+	Also    []string      // further addresses of the same cloud; Direct signs in there too
 	TLS     *tls.Config   // nil: the system's roots
 	Account string        // the uid
 	Token   secret.String // an API token
@@ -114,7 +118,7 @@ func Direct(ctx context.Context, t Target, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if cfg.Cloud != "" && sameServer(t.URI, cfg.Cloud) {
+	if cfg.isCloud(t.URI) {
 		if err := signIn(ctx, link, cfg); err != nil {
 			link.Close()
 			return nil, err
@@ -132,15 +136,26 @@ func (s *Server) Done() <-chan struct{} { return s.link.Done() }
 // Close ends the connection.
 func (s *Server) Close() error { return s.link.Close() }
 
-// sameServer reports whether two URIs name one server. The scheme counts: a
+// isCloud reports whether uri is an address of the cloud. The scheme counts: a
 // token for TLS is not for a plain connection.
-func sameServer(a, b string) bool {
-	ta, err := ParseTarget(a)
-	if err != nil {
-		return false
+func (cfg *Config) isCloud(uri string) bool {
+	server, ok := serverOf(uri)
+	same := func(other string) bool {
+		cloud, good := serverOf(other)
+		return ok && good && cloud == server
 	}
-	tb, err := ParseTarget(b)
-	return err == nil && ta.URI == tb.URI
+	return same(cfg.Cloud) || slices.ContainsFunc(cfg.Also, same)
+}
+
+// serverOf is the server that a URI leads to. All names of this machine are
+// one.
+func serverOf(uri string) (coap.URI, bool) {
+	u, err := coap.ParseURI(uri)
+	if ip, notIP := netip.ParseAddr(u.Host); u.Host == "localhost" || notIP == nil && ip.IsLoopback() {
+		u.Host = "localhost"
+	}
+	u.Path, u.Query = "", ""
+	return u, err == nil
 }
 
 func notFound(name, hint string) error {

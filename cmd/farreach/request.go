@@ -136,7 +136,7 @@ func (a *app) reachConfig(x access, straight bool) (cfg reach.Config, err error)
 	if err != nil {
 		return cfg, err
 	}
-	cfg = reach.Config{Cloud: s.Cloud(), Account: s.Account, Log: a.log(slog.LevelWarn)}
+	cfg = reach.Config{Cloud: s.Cloud(), Also: s.Clouds(), Account: s.Account, Log: a.log(slog.LevelWarn)}
 	if cfg.Cloud == "" && !straight {
 		return cfg, fail(exitConfig, "another --profile", "profile %s has no cloud address", a.profile)
 	}

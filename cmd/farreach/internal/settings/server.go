@@ -48,13 +48,21 @@ func (s *Server) API() string {
 // Cloud is the address of the Cloud Interface, with TLS where there is a
 // choice; "" if s has none.
 func (s *Server) Cloud() string {
-	switch {
-	case s.CoAPSTCP != "":
-		return "coaps+tcp://" + s.CoAPSTCP
-	case s.CoAPTCP != "":
-		return "coap+tcp://" + s.CoAPTCP
+	if all := s.Clouds(); len(all) > 0 {
+		return all[0]
 	}
 	return ""
+}
+
+// Clouds are all URIs of the cloud, the best first.
+func (s *Server) Clouds() (all []string) {
+	if s.CoAPSTCP != "" {
+		all = append(all, "coaps+tcp://"+s.CoAPSTCP)
+	}
+	if s.CoAPTCP != "" {
+		all = append(all, "coap+tcp://"+s.CoAPTCP)
+	}
+	return all
 }
 
 // LoadProfile reads the profile called name in dir. A name with a slash in it,
