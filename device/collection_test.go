@@ -40,7 +40,9 @@ func light2(n int, ins int) string {
 	return fmt.Sprintf(`{"href":"/l/%d",%s,"ins":%d,"p":{"bm":3}}`, n, lightIfs, ins)
 }
 
-func lightItem(n int, on bool) string { return fmt.Sprintf(`{"href":"/l/%d","rep":{"value":%v}}`, n, on) }
+func lightItem(n int, on bool) string {
+	return fmt.Sprintf(`{"href":"/l/%d","rep":{"value":%v}}`, n, on)
+}
 
 func TestCollection(t *testing.T) {
 	const sensorLink = `{"href":"/a/sensor","rt":["oic.r.sensor"],"if":["oic.if.s"],"ins":2,"p":{"bm":1}}`

@@ -19,8 +19,8 @@ const (
 	maxAsked       = 32               // requests without an answer
 )
 
-// Client asks a peer, over a connection or by datagrams. It is an oic.Observer, and may be used
-// by several goroutines.
+// Client asks a peer, over a connection or by datagrams. It is an oic.Observer,
+// and may be used by several goroutines.
 //
 // It speaks the way that iotivity-lite needs: content format 10000, in place of
 // 60 too, no blocks, and no critical option beyond OCF's own. A peer that
@@ -125,27 +125,42 @@ func failure(ctx context.Context, err error) error {
 func (c *Client) Observe(ctx context.Context, req *oic.Request, each func(*oic.Response)) error {
 	for {
 		plain := c.plain.Load()
-		w := watch{client: c, plain: plain, news: make(chan struct{}, 1)}
+		w := watch{client: c, plain: plain, batch: isBatch(req.Href), news: make(chan struct{}, 1)}
 		if err := w.run(ctx, req, each); err != errSimplify {
 			return err
 		}
 	}
 }
 
+func isBatch(href string) bool {
+	_, query := oic.SplitHref(href)
+	return oic.QueryValue(query, "if") == oic.IfBatch
+}
+
 // errSimplify says that the peer is to be asked once more.
 var errSimplify = errors.New("refused the options of OCF")
 
 // watch is one observation of a resource of the peer: the connection's
-// goroutine puts the newest notification in, the observer takes it out.
+// goroutine puts notifications in, the observer takes them out. Of each
+// representation only the newest is kept, but of a batch everything, because a
+// notification has only what has changed.
 type watch struct {
 	client *Client
 	plain  bool
+	batch  bool
 	news   chan struct{} // has one when there is something below
 
-	mu     sync.Mutex // guards what follows
-	newest *oic.Response
-	err    error
+	mu    sync.Mutex // guards what follows
+	fresh []*oic.Response
+	err   error
 }
+
+// maxFresh is how many notifications of a batch may wait for the observer.
+const maxFresh = 64
+
+// errBehind ends an observation whose observer has missed something. He may
+// observe again, and begins with everything.
+var errBehind error = oic.Errorf(oic.Unavailable, "more than %d notifications wait", maxFresh)
 
 func (w *watch) run(ctx context.Context, req *oic.Request, each func(*oic.Response)) error {
 	o, err := w.client.conn.Observe(message(req, w.plain), w.put)
@@ -165,9 +180,12 @@ func (w *watch) run(ctx context.Context, req *oic.Request, each func(*oic.Respon
 			o.Cancel()
 			return ctx.Err()
 		}
-		resp, err := w.take()
-		if resp != nil {
+		fresh, err := w.take()
+		for _, resp := range fresh {
 			each(resp)
+		}
+		if err == errBehind {
+			o.Cancel()
 		}
 		if err != nil {
 			return err
@@ -175,12 +193,12 @@ func (w *watch) run(ctx context.Context, req *oic.Request, each func(*oic.Respon
 	}
 }
 
-func (w *watch) take() (*oic.Response, error) {
+func (w *watch) take() ([]*oic.Response, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	resp := w.newest
-	w.newest = nil
-	return resp, w.err
+	fresh := w.fresh
+	w.fresh = nil
+	return fresh, w.err
 }
 
 // put is coap.Conn.Observe's each.
@@ -206,7 +224,7 @@ func (w *watch) put(m *coap.Message, err error) {
 	}
 }
 
-// keep takes the answer out of m, in place of the one before. w.mu is held.
+// keep takes the answer out of m. w.mu is held.
 func (w *watch) keep(m *coap.Message) {
 	resp, err := FromResponse(m)
 	if err != nil {
@@ -215,5 +233,12 @@ func (w *watch) keep(m *coap.Message) {
 	}
 	resp.Body = append([]byte(nil), resp.Body...)
 	resp.Last = !m.Options.Has(coap.Observe)
-	w.newest = resp
+	switch {
+	case !w.batch:
+		w.fresh = append(w.fresh[:0], resp)
+	case len(w.fresh) < maxFresh:
+		w.fresh = append(w.fresh, resp)
+	default:
+		w.err = errBehind
+	}
 }

@@ -145,6 +145,44 @@ func TestObserve(t *testing.T) {
 	})
 }
 
+// Of a batch nothing may be left out, for a notification has only what has
+// changed; who is too slow for that hears of it.
+func TestObserveBatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const href = "/col?if=oic.if.b"
+		far := newSky(href)
+		client := oiccoap.NewClient(connect(t, serving(far)))
+		hold, seen := make(chan struct{}), []string{}
+		ended := make(chan error)
+		go func() {
+			ended <- client.Observe(t.Context(), &oic.Request{Href: href}, func(resp *oic.Response) {
+				seen = append(seen, string(resp.Body))
+				<-hold
+			})
+		}()
+		synctest.Wait()
+		for i := range 3 {
+			far.pushes[href] <- fmt.Sprint(i)
+			synctest.Wait()
+		}
+		for range 4 {
+			hold <- struct{}{}
+		}
+		synctest.Wait()
+		if got := fmt.Sprint(seen); got != "[first 0 1 2]" {
+			t.Errorf("saw %s", got)
+		}
+		for i := range 67 { // one is with the observer
+			far.pushes[href] <- fmt.Sprint(i)
+			synctest.Wait()
+		}
+		close(hold)
+		if s, _ := oic.StatusOf(<-ended); s != oic.Unavailable || len(seen) != 4+65 || far.observers() != 0 {
+			t.Errorf("ended with %v behind %d, %d observe still", s, len(seen), far.observers())
+		}
+	})
+}
+
 // A Handler that cannot be observed answers once.
 func TestObserveHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

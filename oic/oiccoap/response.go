@@ -51,9 +51,7 @@ func (w wishes) fill(m *coap.Message, resp *oic.Response, err error) {
 		err = oic.Errorf(oic.Internal, "no answer")
 	}
 	if err != nil {
-		status, diag := oic.StatusOf(err)
-		m.Code = coap.Code(status)
-		m.Payload = []byte(shorten(diag))
+		w.refuse(m, err)
 		return
 	}
 	m.Code = coap.Code(resp.Status)
@@ -66,12 +64,26 @@ func (w wishes) fill(m *coap.Message, resp *oic.Response, err error) {
 	if len(resp.Body) == 0 {
 		return
 	}
-	f := resp.Format
+	w.body(m, resp.Format, resp.Body)
+}
+
+// refuse makes m a refusal: with a body of its own, or else with a diagnostic.
+func (w wishes) refuse(m *coap.Message, err error) {
+	status, diag := oic.StatusOf(err)
+	m.Code = coap.Code(status)
+	if e, ok := errors.AsType[*oic.StatusError](err); ok && len(e.Body) > 0 {
+		w.body(m, e.Format, e.Body)
+		return
+	}
+	m.Payload = []byte(shorten(diag))
+}
+
+func (w wishes) body(m *coap.Message, f oic.ContentFormat, body []byte) {
 	if f.IsCBOR() && w.accept.IsCBOR() {
 		f = w.accept
 	}
 	setFormat(m, f, w.version)
-	m.Payload = resp.Body
+	m.Payload = body
 }
 
 // success is the status of a Response that names none.
@@ -98,12 +110,21 @@ func FromResponse(m *coap.Message) (*oic.Response, error) {
 			return nil, oic.Errorf(oic.BadGateway, "the answer asks for blocks, which streams do not need")
 		}
 	case 4, 5:
-		return nil, &oic.StatusError{Status: oic.Status(m.Code), Diag: diagnostic(m)}
+		return nil, refusal(m)
 	default:
 		return nil, oic.Errorf(oic.BadGateway, "the answer has code %v", m.Code)
 	}
 	return &oic.Response{Status: oic.Status(m.Code), Format: format(m, coap.ContentFormat), Body: m.Payload,
 		Location: m.Options.Location()}, nil
+}
+
+// refusal is what a peer's error says. It shares nothing with m.
+func refusal(m *coap.Message) *oic.StatusError {
+	e := &oic.StatusError{Status: oic.Status(m.Code), Diag: diagnostic(m)}
+	if f := format(m, coap.ContentFormat); f.IsCBOR() && len(m.Payload) > 0 {
+		e.Format, e.Body = f, bytes.Clone(m.Payload)
+	}
+	return e
 }
 
 // maxDiagnostic is how much of a diagnostic is passed on, in bytes.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -89,13 +90,14 @@ func TestErrorsThereAndBack(t *testing.T) {
 		{"offline", oic.ErrOffline, oic.Errorf(oic.Unavailable, "device offline")},
 		{"inside", errors.New("secret"), oic.Errorf(oic.Internal, "internal error")},
 		{"no answer", nil, oic.Errorf(oic.Internal, "no answer")},
+		{"with a body", &oic.StatusError{Status: oic.NotFound, Diag: "not sent", Format: oic.CBOR, Body: []byte("\x80")}, &oic.StatusError{Status: oic.NotFound, Format: oic.OCF, Body: []byte("\x80")}},
 		{"long diagnostic", oic.Errorf(oic.BadRequest, "%s", long), oic.Errorf(oic.BadRequest, "%s", long[:512])},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			client := oiccoap.NewClient(connect(t, serving(&answers{err: c.err})))
 			resp, err := client.Handle(t.Context(), &oic.Request{Href: "/a"})
-			if e, ok := errors.AsType[*oic.StatusError](err); !ok || *e != *c.want {
-				t.Errorf("Handle = %v, %v; want %v", resp, err, c.want)
+			if e, ok := errors.AsType[*oic.StatusError](err); !ok || !reflect.DeepEqual(e, c.want) {
+				t.Errorf("Handle = %v, %#v; want %#v", resp, err, c.want)
 			}
 		})
 	}
