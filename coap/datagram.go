@@ -3,14 +3,19 @@ package coap
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/netip"
+	"runtime/debug"
+	"sync"
 	"time"
 )
 
 // PacketConn is a socket for datagrams. *net.UDPConn is one; package coap/dtls
 // has another, over DTLS. Its methods may be called from several goroutines.
+// After Close they fail with net.ErrClosed.
 type PacketConn interface {
 	ReadFromUDPAddrPort(b []byte) (n int, from netip.AddrPort, err error)
 	WriteToUDPAddrPort(b []byte, to netip.AddrPort) (n int, err error)
@@ -21,78 +26,323 @@ type PacketConn interface {
 // EndpointConfig says how an Endpoint behaves. Zero values work.
 type EndpointConfig struct {
 	Handler Handler               // answers requests; nil: 4.04 to all
-	Accept  func(p *Peer) Handler // the Handler for one peer, asked at its first request; nil: Handler for all
-	Groups  []netip.AddrPort      // multicast groups to answer on, by ListenGroups; nil: none
-	Leisure time.Duration         // answers to multicast wait a random part of it; 0: 2 s
-	Closed  bool                  // a closed network: every source address counts as proved
+	Accept  func(p *Peer) Handler // the Handler for one peer, asked for at its first request; nil: Handler for all
+	Groups  []*GroupConn          // where requests to multicast groups arrive, of ListenGroups
+	Leisure time.Duration         // answers to multicast wait a random part of it; 0: 2 s; negative: none
+	Closed  bool                  // a closed network: source addresses count as proved, and large answers go to any
 	Log     *slog.Logger          // nil: slog.Default()
 }
 
-// Errors of datagrams, beside ErrSilent for a peer that does not acknowledge.
-var (
-	// ErrReset says that the peer refused a message with a Reset: it does not
-	// know what it is about, having restarted, perhaps.
-	ErrReset = errors.New("coap: reset by the peer")
+// DefaultLeisure is what Leisure 0 stands for. RFC 7252, section 8.2 has 5 s if
+// nothing is known of the network; on a LAN less will do.
+const DefaultLeisure = 2 * time.Second
+
+// Bounds of datagrams, and of whom they come from.
+const (
+	MaxDatagram  = 1472             // bytes that we send at most: an Ethernet frame
+	maxTaken     = 8192             // bytes that we take at most
+	maxRemotes   = 4096             // peers that we remember
+	remoteIdle   = 60 * time.Second // for how long, if nothing is under way with them
+	maxServing   = 1024             // requests of all peers in the hands of Exchange.Go
+	amplify      = 3                // how many times its request an answer to an unproved source may be
+	sweepEvery   = 10 * time.Second // to look for idle peers
+	maxReadFails = 100              // errors of the socket in a row
+	sendFor      = exchangeLifetime // to wait for an answer if the caller knows no end
 )
 
-// Endpoint is both client and server on one socket for datagrams.
-type Endpoint struct{}
+// ErrReset says that the peer refused a message with a Reset: it lacks the
+// context, because it restarted, for example (RFC 7252, section 4.2).
+var ErrReset = errors.New("coap: reset by the peer")
+
+// Endpoint is client and server on one socket for datagrams (RFC 7252), for any
+// number of peers. All methods may be called from several goroutines.
+//
+// One goroutine for each socket reads and answers; one timer of the runtime
+// serves all that waits. A peer costs some memory while something is under way
+// with it and 60 s longer.
+//
+//	read ──▶ take ──▶ Parse ──┬─▶ request ──▶ seen before? ──▶ Handler
+//	                          │                   │ same answer    │ Reply
+//	                          │                   ▼                ▼
+//	                          │                 write ◀──── ACK, or a message of its own
+//	                          ├─▶ response ──▶ Do, Observe, Ask
+//	                          └─▶ ACK, RST ──▶ outgoing: no more retransmission
+//
+// A source address can be forged. Until the peer has proved that it receives
+// what is sent to its address, by the Echo option (RFC 9175) or by a response
+// with a token of ours, it gets no answer longer than three times its request,
+// and no notifications. What is too long is replaced by 4.01 with an Echo
+// option; Do and Observe repeat a request that meets this.
+type Endpoint struct {
+	cfg   EndpointConfig
+	socks []PacketConn // the first is our own, the others are those of groups
+	echo  echo
+	born  time.Time
+	done  chan struct{} // closed when err is set
+	tasks sync.WaitGroup
+
+	ticking sync.Mutex // held by tick
+
+	mu       sync.Mutex // guards what follows, and all of remote, outgoing, timer
+	remotes  map[route]*remote
+	oldest   *remote // the list of remotes in the order of their last messages
+	newest   *remote
+	asks     map[Token]*ask
+	timers   timers
+	clock    *time.Timer
+	sweep    timer
+	outbox   []packet // what unlock is to write
+	calls    []func() // what unlock is to call
+	serving  int      // requests in the hands of Exchange.Go
+	leisure  int      // answers to multicast that wait
+	sequence uint32   // of the last notification
+	nextID   uint16   // of multicast requests
+	running  bool
+	err      error // why it ended
+	ctx      context.Context
+	cancel   context.CancelFunc
+}
+
+// route is where a peer is: on which of our sockets, at which address.
+type route struct {
+	via  uint8
+	addr netip.AddrPort
+}
+
+type packet struct {
+	to   route
+	wire []byte
+}
 
 // NewEndpoint returns an Endpoint on pc. It does nothing on the network: Run
 // does.
-func NewEndpoint(pc PacketConn, cfg EndpointConfig) *Endpoint { return nil }
-
-// Run reads and answers until ctx ends or the socket fails, closes the socket,
-// and returns why, after all goroutines of the endpoint have ended.
-func (e *Endpoint) Run(ctx context.Context) error { return errors.ErrUnsupported }
-
-// Peer is the peer at addr.
-func (e *Endpoint) Peer(addr netip.AddrPort) *Peer { return nil }
-
-// Do is Peer(to).Do.
-func (e *Endpoint) Do(ctx context.Context, to netip.AddrPort, req *Message) (*Message, error) {
-	return e.Peer(to).Do(ctx, req)
+func NewEndpoint(pc PacketConn, cfg EndpointConfig) *Endpoint {
+	e := &Endpoint{cfg: cfg, socks: []PacketConn{pc}, echo: newEcho(), born: time.Now(), done: make(chan struct{}),
+		remotes: map[route]*remote{}, sequence: rand.Uint32(), nextID: uint16(rand.Uint32())}
+	for _, g := range cfg.Groups {
+		e.socks = append(e.socks, g)
+	}
+	if e.cfg.Leisure == 0 {
+		e.cfg.Leisure = DefaultLeisure
+	}
+	if e.cfg.Log == nil {
+		e.cfg.Log = slog.Default()
+	}
+	e.sweep.do = e.sweepIdle
+	e.ctx, e.cancel = context.WithCancel(context.Background())
+	if s, ok := pc.(SecureConn); ok {
+		s.OnEnd(e.sessionEnded)
+	}
+	return e
 }
 
-// Observe is Peer(at).Observe.
-func (e *Endpoint) Observe(at netip.AddrPort, req *Message, each func(resp *Message, err error)) (*Observation, error) {
-	return e.Peer(at).Observe(req, each)
+// Run reads and answers until ctx ends or a socket fails, closes the sockets,
+// and returns why, after all goroutines of the endpoint have ended. Do, Observe
+// and Ask get their answers while it runs. Run is called once.
+func (e *Endpoint) Run(ctx context.Context) error {
+	e.mu.Lock()
+	if e.running {
+		e.mu.Unlock()
+		panic("coap: Endpoint.Run called twice")
+	}
+	e.running = true
+	e.mu.Unlock()
+
+	for via := range e.socks {
+		e.tasks.Go(func() {
+			if err := e.read(uint8(via)); err != nil {
+				e.fail(err)
+			}
+		})
+	}
+	select {
+	case <-ctx.Done():
+		e.fail(ctx.Err())
+	case <-e.done:
+	}
+	for _, pc := range e.socks {
+		pc.Close()
+	}
+	e.tasks.Wait()
+	e.ticking.Lock() // until the last tick has ended
+	defer e.ticking.Unlock()
+	return e.Err()
 }
 
-// Ask sends req to groups, and calls each for the answers that come until ctx
-// ends, and returns ctx.Err().
-func (e *Endpoint) Ask(ctx context.Context, groups []netip.AddrPort, req *Message, each func(from netip.AddrPort, resp *Message)) error {
-	return errors.ErrUnsupported
+// Err is why the endpoint ended, nil before that.
+func (e *Endpoint) Err() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.err
 }
+
+// Done is closed when the endpoint has ended.
+func (e *Endpoint) Done() <-chan struct{} { return e.done }
 
 // LocalAddr is the address of the socket.
-func (e *Endpoint) LocalAddr() net.Addr { return nil }
+func (e *Endpoint) LocalAddr() net.Addr { return e.socks[0].LocalAddr() }
 
-// Peer is another endpoint, by its address.
-type Peer struct{}
+// closed reports whether the endpoint has ended. e.mu is held.
+func (e *Endpoint) closed() bool { return e.err != nil }
 
-// Do sends req, with a token of its own, and returns the response.
-func (p *Peer) Do(ctx context.Context, req *Message) (*Message, error) {
-	return nil, errors.ErrUnsupported
+// closedErr is what a call gets then. e.mu is held.
+func (e *Endpoint) closedErr() error { return closedError{e.err} }
+
+// fail ends the endpoint.
+func (e *Endpoint) fail(err error) {
+	e.mu.Lock()
+	if e.err != nil {
+		e.mu.Unlock()
+		return
+	}
+	e.err = err
+	close(e.done)
+	if e.clock != nil {
+		e.clock.Stop()
+	}
+	for _, t := range e.timers {
+		t.place = 0
+	}
+	e.timers = nil
+	for _, r := range e.remotes {
+		r.end(closedError{err})
+	}
+	clear(e.remotes)
+	e.cancel()
+	e.unlock()
 }
 
-// Observe sends req with a token of its own and the Observe option, and does
-// not wait.
-func (p *Peer) Observe(req *Message, each func(resp *Message, err error)) (*Observation, error) {
-	return nil, errors.ErrUnsupported
+// unlock unlocks e.mu and does what was put off until then, because it may
+// wait, or belongs to others.
+func (e *Endpoint) unlock() {
+	out, calls := e.outbox, e.calls
+	e.outbox, e.calls = nil, nil
+	e.mu.Unlock()
+	for _, p := range out {
+		e.write(p.to, p.wire)
+	}
+	for _, f := range calls {
+		e.call(f)
+	}
 }
 
-// Send sends m as it is.
-func (p *Peer) Send(ctx context.Context, m *Message) error { return errors.ErrUnsupported }
+func (e *Endpoint) call(f func()) {
+	defer e.rescue()
+	f()
+}
 
-// Ping asks for a sign of life, and returns how long it took.
-func (p *Peer) Ping(ctx context.Context) (time.Duration, error) { return 0, errors.ErrUnsupported }
+func (e *Endpoint) rescue() {
+	if p := recover(); p != nil {
+		e.cfg.Log.Error("coap handler panicked", "panic", p, "stack", string(debug.Stack()))
+	}
+}
 
-// Addr is the address of the peer.
-func (p *Peer) Addr() netip.AddrPort { return netip.AddrPort{} }
+// post has unlock write wire, which nobody changes any more. e.mu is held.
+func (e *Endpoint) post(to route, wire []byte) {
+	e.outbox = append(e.outbox, packet{to, wire})
+}
 
-// LocalAddr is the address of the endpoint's socket.
-func (p *Peer) LocalAddr() net.Addr { return nil }
+// write sends a datagram. What goes wrong with it is like a lost datagram.
+func (e *Endpoint) write(to route, wire []byte) {
+	if _, err := e.socks[to.via].WriteToUDPAddrPort(wire, to.addr); err != nil && !errors.Is(err, net.ErrClosed) {
+		e.cfg.Log.Debug("coap datagram not sent", "remote", to.addr, "bytes", len(wire), "error", err)
+	}
+}
 
-// RemoteAddr is the address of the peer.
-func (p *Peer) RemoteAddr() net.Addr { return nil }
+// read takes what arrives on one of the sockets.
+func (e *Endpoint) read(via uint8) error {
+	pc := e.socks[via]
+	group, _ := pc.(*GroupConn)
+	buf := make([]byte, maxTaken+1)
+	x := newExchange(nil)
+	for fails := 0; ; {
+		in := arrival{route: route{via: via}}
+		var n int
+		var err error
+		if group != nil {
+			n, in.addr, in.multicast, err = group.read(buf)
+		} else {
+			n, in.addr, err = pc.ReadFromUDPAddrPort(buf)
+		}
+		switch {
+		case err == nil:
+			fails = 0
+		case errors.Is(err, net.ErrClosed) || errors.Is(err, io.EOF):
+			return net.ErrClosed
+		default: // of one peer: it does not listen, say
+			if fails++; fails >= maxReadFails {
+				return err
+			}
+			continue
+		}
+		if n > maxTaken || !in.addr.IsValid() || in.addr.Port() == 0 || in.addr.Addr().IsMulticast() {
+			continue
+		}
+		in.addr = netip.AddrPortFrom(in.addr.Addr().Unmap(), in.addr.Port())
+		in.size = n
+		if in.multicast {
+			in.via = 0 // answers to a group come from an address of our own
+		}
+		if e.take(x, in, buf[:n]); x.detached {
+			x = newExchange(nil)
+		} else {
+			x.in = inbound{}
+		}
+	}
+}
+
+// arrival is what is known of a datagram beside its bytes.
+type arrival struct {
+	route
+	multicast bool // it was sent to a group
+	size      int  // bytes
+}
+
+// take hands one datagram to whom it concerns.
+func (e *Endpoint) take(x *Exchange, in arrival, b []byte) {
+	defer e.rescue()
+	m := &x.req
+	_, err := m.Parse(UDP, b, maxTaken)
+	bad, _ := errors.AsType[*FormatError](err)
+	if bad != nil && bad.Answer == 0 {
+		e.cfg.Log.Debug("coap datagram dropped", "remote", in.addr, "bytes", in.size, "error", err)
+		if m.Type == Confirmable {
+			e.reset(in, m.ID)
+		}
+		return
+	}
+	switch code := m.Code; {
+	case m.Type == Acknowledgement && (code == Empty || code.IsResponse()):
+		e.acknowledged(in, m, err)
+	case m.Type == Acknowledgement:
+	case m.Type == Reset:
+		if code == Empty {
+			e.wasReset(in, m.ID)
+		}
+	case code.IsRequest():
+		e.request(x, in, bad)
+	case code.IsResponse():
+		e.response(in, m, err)
+	case m.Type == Confirmable: // a ping, or what has no meaning on datagrams
+		e.reset(in, m.ID)
+	}
+}
+
+// reset refuses a message (RFC 7252, section 4.2); one to a group silently.
+func (e *Endpoint) reset(in arrival, id uint16) {
+	if !in.multicast {
+		e.bare(in.route, Reset, id)
+	}
+}
+
+// bare sends a message without content.
+func (e *Endpoint) bare(to route, t Type, id uint16) {
+	b := borrow()
+	b.b = appendBare(b.b, t, id)
+	e.write(to, b.b)
+	b.free()
+}
+
+func appendBare(dst []byte, t Type, id uint16) []byte {
+	return append(dst, 1<<6|byte(t)<<4, 0, byte(id>>8), byte(id))
+}

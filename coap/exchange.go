@@ -30,7 +30,9 @@ type Exchange struct {
 	req      Message
 	part     *part // what it said of blocks; nil: nothing
 	detached bool  // in the hands of Go
-	tasks    int   // how many of Go's functions run; conn.mu guards it
+	tasks    int   // how many of Go's functions run; conn.mu or Endpoint.mu guards it
+
+	in inbound // what there is in place of conn if it came as a datagram
 }
 
 var exchanges = sync.Pool{New: func() any { return new(Exchange) }}
@@ -60,10 +62,20 @@ func (x *Exchange) Request() *Message { return &x.req }
 func (x *Exchange) Conn() *Conn { return x.conn }
 
 // Peer is who sent the request as a datagram; nil if it came on a connection.
-func (x *Exchange) Peer() *Peer { return nil }
+func (x *Exchange) Peer() *Peer {
+	if x.conn != nil {
+		return nil
+	}
+	return &Peer{x.in.r.e, x.in.r.route}
+}
 
 // Caller is whom to ask back, whatever the request came on.
-func (x *Exchange) Caller() Caller { return x.conn }
+func (x *Exchange) Caller() Caller {
+	if x.conn != nil {
+		return x.conn
+	}
+	return x.Peer()
+}
 
 // Send sends a response with the token of the request, of which more may
 // follow: an answer with the Observe option, and then notifications. It waits
@@ -73,6 +85,9 @@ func (x *Exchange) Caller() Caller { return x.conn }
 // Reset or by silence, that it wants no notifications; the ctx of Go has ended
 // then too.
 func (x *Exchange) Send(ctx context.Context, m *Message) error {
+	if x.conn == nil {
+		return x.sendDatagram(ctx, m)
+	}
 	n := *m
 	n.Token = x.req.Token
 	if x.part == nil {
@@ -94,7 +109,14 @@ func (x *Exchange) Send(ctx context.Context, m *Message) error {
 // The error is ErrTooLarge if the peer does not take so long a message: then
 // nothing was sent, and something shorter may be. It is ErrClosed if the
 // connection has ended.
+//
+// On datagrams an error is not sent to who asked a multicast group (RFC 7252,
+// section 8.2), and what is too long for an address that is not proved is
+// replaced: see Endpoint.
 func (x *Exchange) Reply(resp *Message) error {
+	if x.conn == nil {
+		return x.replyDatagram(resp)
+	}
 	m := *resp
 	m.Token = x.req.Token
 	if x.part == nil {
@@ -121,6 +143,10 @@ func (x *Exchange) reply(m *Message) error {
 // connection. While 64 such functions run for one connection, it is not read.
 // Go is called from Serve only.
 func (x *Exchange) Go(f func(ctx context.Context)) {
+	if x.conn == nil {
+		x.goDatagram(f)
+		return
+	}
 	c := x.conn
 	if !x.detached {
 		x.detached = true

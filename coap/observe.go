@@ -16,6 +16,7 @@ type Observation struct {
 	req   *Message
 	each  func(*Message, error)
 
+	watch     *watch     // what there is in place of conn if the peer is asked by datagrams
 	gathering *gathering // of notifications in blocks; nil: none
 }
 
@@ -67,10 +68,14 @@ func observing(req *Message, value uint32) *Message {
 // Cancel ends the observation and tells the peer. each is not called any more,
 // except that a call may be under way.
 func (o *Observation) Cancel() {
-	c := o.conn
 	if o.gathering != nil {
 		o.gathering.stop()
 	}
+	if o.watch != nil {
+		o.watch.cancel()
+		return
+	}
+	c := o.conn
 	c.mu.Lock()
 	defer c.flushLocked()
 	if c.waiting[o.token] != waiter(o) {

@@ -1,0 +1,113 @@
+package coap
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"time"
+)
+
+// AllCoAPNodes are the multicast groups in which OIC devices are found: all CoAP
+// nodes of IPv4 (RFC 7252, section 12.8), and those of OCF for the link, the
+// realm and the site of IPv6.
+func AllCoAPNodes() []netip.AddrPort {
+	return []netip.AddrPort{
+		netip.MustParseAddrPort("224.0.1.187:5683"),
+		netip.MustParseAddrPort("[ff02::158]:5683"),
+		netip.MustParseAddrPort("[ff03::158]:5683"),
+		netip.MustParseAddrPort("[ff05::158]:5683"),
+	}
+}
+
+// askAgain are the times at which a request to groups is sent, since Ask began:
+// what is lost once is not lost three times.
+var askAgain = [...]time.Duration{0, time.Second, 3 * time.Second}
+
+// ask is an Ask.
+type ask struct {
+	each func(from netip.AddrPort, resp *Message)
+}
+
+// Ask sends req to multicast groups on every interface, three times within 3 s,
+// always with the same token and Message ID, so that a device that gets it more
+// than once answers once. It calls each for the responses that come until ctx
+// ends, on the endpoint's goroutine, where resp is valid; and returns nil then,
+// or an error if req could be sent to none. An address may be that of one peer
+// too.
+func (e *Endpoint) Ask(ctx context.Context, groups []netip.AddrPort, req *Message, each func(from netip.AddrPort, resp *Message)) error {
+	m := *req
+	m.Type, m.Token = NonConfirmable, randomToken()
+	e.mu.Lock()
+	if e.closed() {
+		defer e.mu.Unlock()
+		return e.closedErr()
+	}
+	e.nextID++
+	m.ID = e.nextID
+	wire, err := encode(&m)
+	if err != nil {
+		e.mu.Unlock()
+		return err
+	}
+	if e.asks == nil {
+		e.asks = map[Token]*ask{}
+	}
+	e.asks[m.Token] = &ask{each}
+	e.mu.Unlock()
+	defer func() {
+		e.mu.Lock()
+		delete(e.asks, m.Token)
+		e.mu.Unlock()
+	}()
+
+	start := e.now()
+	for _, at := range askAgain {
+		t := time.NewTimer(start + at - e.now())
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return nil
+		case <-e.done:
+			t.Stop()
+			return closedError{e.Err()}
+		}
+		if err := e.spread(wire, groups); err != nil {
+			return err
+		}
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-e.done:
+		return closedError{e.Err()}
+	}
+}
+
+// spread sends a datagram to groups. The error is nil if one got it.
+func (e *Endpoint) spread(wire []byte, groups []netip.AddrPort) error {
+	var errs []error
+	for _, to := range groups {
+		if err := multicast(e.socks[0], wire, to); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if len(errs) < len(groups) {
+		return nil
+	}
+	return errors.Join(errs...)
+}
+
+// GroupConn is a socket on which requests to multicast groups arrive.
+type GroupConn struct{ PacketConn }
+
+func (g *GroupConn) read(b []byte) (n int, from netip.AddrPort, multicast bool, err error) {
+	n, from, err = g.ReadFromUDPAddrPort(b)
+	return n, from, true, err
+}
+
+// multicast sends a datagram to a group on every interface.
+func multicast(pc PacketConn, wire []byte, to netip.AddrPort) error {
+	_, err := pc.WriteToUDPAddrPort(wire, to)
+	return err
+}
