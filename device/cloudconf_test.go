@@ -6,11 +6,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/farreach/farreach/coap"
 	"github.com/farreach/farreach/device"
 	"github.com/farreach/farreach/internal/vector"
 	"github.com/farreach/farreach/oic"
-	"github.com/farreach/farreach/oic/oiccoap"
 )
 
 // fleet is what joins clouds for a device.
@@ -49,14 +47,8 @@ func cloudRep(cis string, clec int, cps string) string {
 
 // Vector O20: an onboarding tool points the device at a cloud.
 func TestOnboardingO20(t *testing.T) {
-	var m coap.Message
-	if _, err := m.Parse(coap.TCP, vector.Get("O20").Wire, 1<<16); err != nil {
-		t.Fatal(err)
-	}
-	req, err := oiccoap.ToRequest(&m)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := vector.Get("O20").Message
+	req := &oic.Request{Op: oic.Update, Href: "/" + string(m.Options[0].Value), Format: oic.OCF, Body: m.Payload}
 	h, _, f := newOnboarded(device.CloudConf{})
 	resp, err := h.Handle(t.Context(), req)
 	if err != nil || resp.Status != oic.Changed || resp.Body != nil {
