@@ -219,8 +219,11 @@ func TestRetransmission(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			_, e, far := lan(t, simnet.Config{}, coap.EndpointConfig{})
 			start := time.Now()
-			var err error
-			go func() { _, err = e.Do(context.Background(), far.Addr(), get("/")) }()
+			ended := make(chan error, 1)
+			go func() {
+				_, err := e.Do(context.Background(), far.Addr(), get("/"))
+				ended <- err
+			}()
 			var at []time.Duration
 			first := far.hear()
 			for range 4 {
@@ -234,7 +237,7 @@ func TestRetransmission(t *testing.T) {
 			if d := at[0]; d < 2*time.Second || d > 3*time.Second || at[1] != 3*d || at[2] != 7*d || at[3] != 15*d {
 				t.Errorf("sent again at %v", at)
 			}
-			if !errors.Is(err, coap.ErrSilent) {
+			if err := <-ended; !errors.Is(err, coap.ErrSilent) {
 				t.Errorf("Do = %v", err)
 			}
 		})

@@ -22,7 +22,7 @@ const module = "github.com/farreach/farreach"
 // stands for all packages below it.
 var layers = [][]string{
 	{"store", "internal/"},
-	{"coap", "oic"},
+	{"coap", "coap/dtls", "oic"},
 	{"oic/oiccoap", "device", "device/"},
 	{"cloudlink"},
 	{"cloud", "cloud/account", "cloud/directory", "cloud/event", "reach"},
