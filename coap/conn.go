@@ -61,8 +61,8 @@ func (e closedError) Unwrap() []error { return []error{ErrClosed, e.cause} }
 // ask: Do and Observe send requests, Config.Handler answers the peer's. All
 // methods may be called from several goroutines.
 //
-// One goroutine, the one that calls Run, reads and answers. It holds no buffer
-// while it waits. Whoever sends writes to the socket himself; only while the
+// One goroutine, the one that calls Run, reads and answers (under Serve, a fresh
+// one after each silence). It holds no buffer while it waits. Whoever sends writes to the socket himself; only while the
 // socket is full another goroutine waits for it.
 //
 //	link.read ──▶ step ──▶ Parse ──▶ dispatch ──▶ Handler
@@ -161,15 +161,7 @@ func newConn(nc net.Conn, cfg Config, client bool) *Conn {
 //
 // Run is called once.
 func (c *Conn) Run(ctx context.Context) error {
-	c.mu.Lock()
-	if c.running {
-		c.mu.Unlock()
-		panic("coap: Conn.Run called twice")
-	}
-	c.running = true
-	c.ctx = context.WithoutCancel(ctx)
-	c.mu.Unlock()
-
+	c.begin(ctx)
 	if ctx.Done() != nil {
 		ended := make(chan struct{})
 		stop := context.AfterFunc(ctx, func() { defer close(ended); c.leave(ctx.Err()) })
@@ -179,11 +171,26 @@ func (c *Conn) Run(ctx context.Context) error {
 			}
 		}()
 	}
-	if err := c.start(); err != nil {
-		c.fail(err)
-	} else {
-		c.loop()
+	if c.start() {
+		for c.loop() {
+		}
 	}
+	return c.end()
+}
+
+// begin notes that the connection is being run.
+func (c *Conn) begin(ctx context.Context) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.running {
+		panic("coap: Conn.Run called twice")
+	}
+	c.running = true
+	c.ctx = context.WithoutCancel(ctx)
+}
+
+// end clears up after the connection is over, and returns why it is.
+func (c *Conn) end() error {
 	err := c.Err()
 	if c.cfg.Ended != nil {
 		c.cfg.Ended(c, err)
@@ -192,9 +199,17 @@ func (c *Conn) Run(ctx context.Context) error {
 	return err
 }
 
-// start makes the connection usable: the handshake, then the CSM in front of
-// whatever waits in the queue.
-func (c *Conn) start() error {
+// start makes the connection usable, and reports whether it is.
+func (c *Conn) start() bool {
+	if err := c.connect(); err != nil {
+		c.fail(err)
+		return false
+	}
+	return true
+}
+
+// connect shakes hands and puts the CSM in front of whatever waits in the queue.
+func (c *Conn) connect() error {
 	if c.sec != nil {
 		if err := c.sec.handshake(); err != nil {
 			return err
@@ -209,21 +224,33 @@ func (c *Conn) start() error {
 	return nil
 }
 
-// loop waits for bytes and takes them, until the connection ends. The frames
+// quiet is the silence after which a connection counts as idle.
+const quiet = time.Second
+
+// loop waits for bytes and takes them, until the connection is over. The frames
 // that stay on the stack while it waits are this one's and those of link.read.
-func (c *Conn) loop() {
+//
+// Taking bytes needs more stack than waiting does, and a stack that has grown
+// stays so. So loop also returns, and then reports true, after bytes that ended
+// a silence: likely another follows, and whoever called may go on with a fresh
+// goroutine, whose stack is half as large. Busy connections do not come by here.
+func (c *Conn) loop() (again bool) {
 	for {
 		b, err := c.link.read()
 		if err != nil {
 			c.fail(c.readError(err))
-			return
+			return false
 		}
-		c.seen.Store(int64(time.Since(c.born)))
+		now := int64(time.Since(c.born))
+		silent := now-c.seen.Swap(now) >= int64(quiet)
 		err = c.step(b.b)
 		b.free()
-		if err != nil {
+		switch {
+		case err != nil:
 			c.fail(err)
-			return
+			return false
+		case silent:
+			return true
 		}
 	}
 }

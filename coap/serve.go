@@ -110,11 +110,34 @@ func (s *server) welcome(nc net.Conn, accept func(nc net.Conn) *Conn) {
 	s.from[from]++
 	s.strangers++
 	s.mu.Unlock()
-	s.tasks.Go(func() {
-		err := c.Run(s.ctx)
-		s.known(c, true)
-		c.cfg.Log.Debug("coap connection ended", "remote", nc.RemoteAddr(), "reason", err)
-	})
+	s.tasks.Add(1)
+	go s.begin(c)
+}
+
+// begin is Conn.Run, on one goroutine after the other: that of the start ends
+// with it, that of each silence with the silence (see Conn.loop).
+func (s *server) begin(c *Conn) {
+	c.begin(s.ctx)
+	if c.start() {
+		go s.carryOn(c)
+	} else {
+		s.end(c)
+	}
+}
+
+func (s *server) carryOn(c *Conn) {
+	if c.loop() {
+		go s.carryOn(c)
+	} else {
+		s.end(c)
+	}
+}
+
+func (s *server) end(c *Conn) {
+	defer s.tasks.Done()
+	err := c.end()
+	s.known(c, true)
+	c.cfg.Log.Debug("coap connection ended", "remote", c.nc.RemoteAddr(), "reason", err)
 }
 
 // nowhere is the origin of connections that have no IP address.

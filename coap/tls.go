@@ -29,6 +29,7 @@ type secure struct {
 	shim  *shim
 
 	cipher *buffer // borrowed, holds shim.in; nil: none
+	dry    bool    // tls.Conn has said that it needs more ciphertext
 }
 
 func newSecure(nc net.Conn, inner link, cfg *tls.Config, client bool) *secure {
@@ -63,11 +64,13 @@ func (s *secure) handshake() error {
 // last record of the handshake.
 func (s *secure) read() (*buffer, error) {
 	for {
-		if b, err := s.decrypt(); b != nil || err != nil {
-			return b, err
+		if !s.dry {
+			if b, err := s.decrypt(); b != nil || err != nil {
+				return b, err
+			}
 		}
 		s.cipher.free()
-		s.cipher = nil
+		s.cipher, s.dry = nil, false
 		b, err := s.inner.read()
 		if err != nil {
 			s.shim.inErr = err // tls.Conn judges whether the peer may stop here
@@ -88,7 +91,8 @@ func (s *secure) decrypt() (*buffer, error) {
 			continue
 		}
 		if len(b.b) > 0 {
-			return b, nil // an error comes again
+			s.dry = err == error(errNoCiphertext)
+			return b, nil // another error comes again
 		}
 		b.free()
 		if err == error(errNoCiphertext) {
