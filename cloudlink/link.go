@@ -163,6 +163,10 @@ func (l *Link) Err() error { return l.conn.Err() }
 // LastSeen is when the server last gave a sign of life.
 func (l *Link) LastSeen() time.Time { return l.conn.LastSeen() }
 
+// Ping asks the server for a sign of life (RFC 8323, section 5.4) and returns
+// how long that took.
+func (l *Link) Ping(ctx context.Context) (time.Duration, error) { return l.conn.Ping(ctx, false) }
+
 // disconnectTime bounds Disconnect.
 const disconnectTime = 5 * time.Second
 

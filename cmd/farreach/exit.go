@@ -33,6 +33,7 @@ const (
 	exitOffline     exitCode = 8
 	exitRefused     exitCode = 9  // the peer answered 4.xx
 	exitPeerFailed  exitCode = 10 // the peer answered 5.xx
+	exitChecks      exitCode = 11 // checks found problems
 	exitInterrupted exitCode = 130
 )
 

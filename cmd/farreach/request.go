@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -83,9 +84,10 @@ type path struct {
 	device oic.Observer
 	di     string // empty for a server that was reached straight
 	href   string
-	via    string            // the URI of what the request goes through
-	format oic.ContentFormat // that a body may be sent in
-	done   <-chan struct{}   // closed when the way has ended
+	via    string                                       // the URI of what the request goes through
+	format oic.ContentFormat                            // that a body may be sent in
+	done   <-chan struct{}                              // closed when the way has ended
+	ping   func(context.Context) (time.Duration, error) // of what the request goes through
 	close  func()
 }
 
@@ -156,6 +158,7 @@ func (p *path) throughCloud(ctx context.Context, t reach.Target, cfg reach.Confi
 		return errors.Join(err, way.Close())
 	}
 	p.via, p.format, p.done = cfg.Cloud, oic.OCF, way.Done()
+	p.ping = way.Ping
 	p.close = func() { _ = way.Close() } // the answer is there; nothing depends on the farewell
 	return nil
 }
@@ -168,6 +171,7 @@ func (p *path) straight(ctx context.Context, t reach.Target, cfg reach.Config) e
 		return err
 	}
 	p.device, p.via, p.format, p.done = server.Observer(), t.URI, oic.CBOR, server.Done()
+	p.ping = server.Ping
 	p.close = func() { _ = server.Close() } // as above
 	return nil
 }

@@ -97,6 +97,12 @@ func (c *Client) Devices(ctx context.Context) ([]Device, error) {
 	return answer.Devices, err
 }
 
+// Device returns one device.
+func (c *Client) Device(ctx context.Context, di string) (d Device, err error) {
+	err = c.call(ctx, http.MethodGet, "/devices/"+url.PathEscape(di), nil, nil, &d)
+	return d, err
+}
+
 // Forget takes a device out of its account.
 func (c *Client) Forget(ctx context.Context, di string) error {
 	return c.call(ctx, http.MethodDelete, "/devices/"+url.PathEscape(di), nil, nil, nil)
