@@ -21,6 +21,7 @@ func (c *Conn) Close() error {
 
 // readError is why the connection ends when reading gave err.
 func (c *Conn) readError(err error) error {
+	c.aborted(err) // if a link found the peer at fault
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.parting != nil && (errors.Is(err, io.EOF) || errors.Is(err, os.ErrDeadlineExceeded)) {

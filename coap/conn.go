@@ -140,6 +140,7 @@ func newConn(nc net.Conn, cfg Config, client bool) *Conn {
 		c.cfg.Log = slog.Default()
 	}
 	c.limit.Store(int64(c.cfg.MaxMessage))
+	c.limitLink(c.cfg.MaxMessage)
 	if cfg.TLS != nil {
 		c.sec = newSecure(nc, c.link, cfg.TLS, client)
 		c.link = c.sec
@@ -290,6 +291,9 @@ func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
 // TLS describes the TLS session; nil if the connection is plain or the
 // handshake is not done.
 func (c *Conn) TLS() *tls.ConnectionState {
+	if w, ok := c.nc.(*webSocket); ok {
+		return w.state
+	}
 	if c.sec == nil {
 		return nil
 	}

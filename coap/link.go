@@ -59,3 +59,10 @@ func writeDeadline(nc net.Conn, b []byte, deadline time.Time) error {
 	nc.SetWriteDeadline(time.Time{})
 	return err
 }
+
+// limitLink tells a link that gathers messages itself how long one may be.
+func (c *Conn) limitLink(n int) {
+	if l, ok := c.link.(interface{ setLimit(n int) }); ok {
+		l.setLimit(n)
+	}
+}

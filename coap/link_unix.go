@@ -11,6 +11,9 @@ import (
 
 // newLink returns the best link for nc.
 func newLink(nc net.Conn) link {
+	if l, ok := nc.(link); ok {
+		return l
+	}
 	sc, ok := nc.(syscall.Conn)
 	if !ok {
 		return blocking{nc}

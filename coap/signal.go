@@ -59,6 +59,7 @@ func (c *Conn) SetMaxMessage(n int) {
 	if int64(n) == c.limit.Swap(int64(n)) {
 		return
 	}
+	c.limitLink(n)
 	c.mu.Lock()
 	if c.opened { // else the first CSM will say it
 		c.enqueue(c.csm())

@@ -58,9 +58,12 @@ func pair(t testing.TB) (client, server net.Conn) {
 func ends(t testing.TB, wire string, cfg coap.Config) (client, server *coap.Conn) {
 	t.Helper()
 	var a, b net.Conn
-	if wire == "pipe" {
+	switch wire {
+	case "pipe":
 		a, b = net.Pipe()
-	} else {
+	case "ws", "wss":
+		a, b = webSockets(t, wire)
+	default:
 		a, b = pair(t)
 	}
 	ccfg, scfg := cfg, cfg
@@ -78,7 +81,7 @@ func get(path string) *coap.Message {
 
 // Both ends ask on one connection, over each kind of wire.
 func TestDoBothWays(t *testing.T) {
-	for _, wire := range wires {
+	for _, wire := range everyWire {
 		t.Run(wire, func(t *testing.T) {
 			client, server := ends(t, wire, coap.Config{Handler: echo})
 			for _, c := range []*coap.Conn{client, server} {
@@ -91,7 +94,7 @@ func TestDoBothWays(t *testing.T) {
 				if _, err := c.Ping(t.Context(), true); err != nil {
 					t.Errorf("Ping: %v", err)
 				}
-				if c.LocalAddr() == nil || c.RemoteAddr() == nil || (c.TLS() != nil) != (wire == "tls") {
+				if c.LocalAddr() == nil || c.RemoteAddr() == nil || (c.TLS() != nil) != (wire == "tls" || wire == "wss") {
 					t.Errorf("addresses %v, %v, TLS %v", c.LocalAddr(), c.RemoteAddr(), c.TLS())
 				}
 			}
@@ -153,7 +156,7 @@ func TestEverythingAtOnce(t *testing.T) {
 			echo(x)
 		}
 	})
-	for _, wire := range wires {
+	for _, wire := range everyWire {
 		t.Run(wire, func(t *testing.T) {
 			client, server := ends(t, wire, coap.Config{Handler: h})
 			var wg sync.WaitGroup
