@@ -106,6 +106,10 @@ func (g *GroupConn) read(b []byte) (n int, from netip.AddrPort, multicast bool, 
 	return n, from, true, err
 }
 
+// Group reports whether the request was sent to a multicast group: others have
+// it too, an error is not answered, and nothing follows the answer.
+func (x *Exchange) Group() bool { return x.conn == nil && x.in.arrival.multicast }
+
 // multicast sends a datagram to a group on every interface.
 func multicast(pc PacketConn, wire []byte, to netip.AddrPort) error {
 	_, err := pc.WriteToUDPAddrPort(wire, to)

@@ -187,6 +187,27 @@ func TestObserveBatch(t *testing.T) {
 	})
 }
 
+// Where notifications can be lost, each has everything.
+func TestObserveBatchWhole(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newRoom()
+		ctx, cancel := context.WithCancel(t.Context())
+		var seen []string
+		go h.Observe(ctx, &oic.Request{Href: "/room?if=oic.if.b&rt=oic.r.switch.binary", Whole: true}, func(resp *oic.Response) {
+			seen = append(seen, text(t, resp))
+		})
+		synctest.Wait()
+		asking(t, h, `update /l/2 {"value":true}`, "2.04", `update /l/2 {"value":true}`, "2.04")
+		synctest.Wait()
+		want := []string{"2.05 ocf [" + lightItem(1, false) + "," + lightItem(2, false) + "]", "2.05 ocf [" + lightItem(1, false) + "," + lightItem(2, true) + "]"}
+		if fmt.Sprint(seen) != fmt.Sprint(want) {
+			t.Errorf("saw %q\nwant %q", seen, want)
+		}
+		cancel()
+		synctest.Wait()
+	})
+}
+
 // A batch that is read, changed and observed at once does not stand still.
 func TestBatchAtOnce(t *testing.T) {
 	h := newRoom()

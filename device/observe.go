@@ -55,7 +55,8 @@ func (e *entry) unwatch(w *watcher) {
 
 // Observe calls each with the representation as it is now and after every
 // change of it. A change that leaves the representation as it was is none. With
-// oic.if.b, what follows the first has only the items that have changed.
+// oic.if.b, what follows the first has only the items that have changed, unless
+// req.Whole.
 func (h *Host) Observe(ctx context.Context, req *oic.Request, each func(*oic.Response)) error {
 	return h.observe(ctx, req, false, each)
 }
@@ -122,7 +123,7 @@ func (c *call) differing() func(context.Context) (*oic.Response, error) {
 func (c *call) differingItems(b batched) func(context.Context) (*oic.Response, error) {
 	var seen map[string][]byte // by href; nil at first
 	return func(ctx context.Context) (*oic.Response, error) {
-		now, items := make(map[string][]byte), []item{}
+		now, items, changed := make(map[string][]byte), []item{}, seen == nil
 		for _, m := range b.members(c) {
 			body, err := c.readMember(ctx, m)
 			if ctx.Err() != nil {
@@ -132,12 +133,13 @@ func (c *call) differingItems(b batched) func(context.Context) (*oic.Response, e
 				continue
 			}
 			now[m.href] = body
-			if last, ok := seen[m.href]; !ok || !bytes.Equal(last, body) {
+			last, ok := seen[m.href]
+			news := !ok || !bytes.Equal(last, body)
+			if changed = changed || news; news || c.req.Whole {
 				items = append(items, item{Href: m.href, Rep: encoded(body)})
 			}
 		}
-		first := seen == nil
-		if seen = now; len(items) == 0 && !first {
+		if seen = now; !changed {
 			return nil, nil
 		}
 		body, err := oic.Encode(c.format(), items)

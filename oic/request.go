@@ -36,6 +36,10 @@ type Request struct {
 	// answers with a *StatusError, which bindings keep to themselves.
 	Group bool
 
+	// Whole says that notifications can be lost on the way: each has to hold
+	// all that there is, those of a batch too.
+	Whole bool
+
 	// Reached is where the asker finds this host, as far as the binding knows:
 	// what links say of it. None: where the answer comes from.
 	Reached []Endpoint

@@ -2,14 +2,16 @@ package oiccoap
 
 import (
 	"context"
+	"strings"
 	"sync"
 
 	"github.com/farreach/farreach/coap"
 	"github.com/farreach/farreach/oic"
 )
 
-// Server answers the requests of the peer of one connection. The zero value is
-// ready; it is made for one connection because observations belong to it.
+// Server answers the requests of one peer: that of a connection, or one who
+// sends datagrams (coap.EndpointConfig.Accept). The zero value is ready; there
+// is one for each peer because observations belong to it.
 type Server struct {
 	mu       sync.Mutex // guards observed
 	observed map[coap.Token]*observation
@@ -18,6 +20,9 @@ type Server struct {
 // Serve answers the request of x with h, on a goroutine of its own. from is
 // who the connection has proved the peer to be. If h is an oic.Observer, then a
 // GET with an Observe option starts or ends an observation.
+//
+// Of a multicast group only what a device says of itself can be asked: GET of
+// what stands below /oic/.
 //
 // It is called where coap.Handler's Serve is.
 func (s *Server) Serve(x *coap.Exchange, h oic.Handler, from oic.Identity) {
@@ -28,6 +33,13 @@ func (s *Server) Serve(x *coap.Exchange, h oic.Handler, from oic.Identity) {
 		return
 	}
 	req.From = from
+	if x.Conn() == nil {
+		datagram(x, req)
+	}
+	if req.Group && (m.Code != coap.GET || !strings.HasPrefix(req.Href, "/oic/")) {
+		Reply(x, nil, oic.Errorf(oic.Forbidden, "not by multicast"))
+		return
+	}
 	if m.Code == coap.GET && s.observe(x, h, req) {
 		return
 	}
@@ -46,7 +58,7 @@ const maxObserved = 64
 func (s *Server) observe(x *coap.Exchange, h oic.Handler, req *oic.Request) bool {
 	m := x.Request()
 	value, ok := m.Options.Uint(coap.Observe)
-	if !ok {
+	if !ok || req.Group {
 		return false
 	}
 	switch value {
