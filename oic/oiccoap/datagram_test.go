@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -146,15 +147,16 @@ func TestMulticast(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 			defer cancel()
-			answers := 0
+			var answers atomic.Int32
 			err := asker.Ask(ctx, []netip.AddrPort{at}, c.req, func(from netip.AddrPort, resp *coap.Message) {
-				answers++
+				answers.Add(1)
 				if from != own || resp.Code != coap.Content || resp.Options.Has(coap.Observe) {
 					t.Errorf("%v answers %v", from, resp)
 				}
 			})
-			if err != nil || answers > 1 || (answers == 1) != c.answer {
-				t.Errorf("%d answers, %v", answers, err)
+			n := answers.Load() // one that comes late does not matter
+			if err != nil || n > 1 || (n == 1) != c.answer {
+				t.Errorf("%d answers, %v", n, err)
 			}
 		})
 	}
