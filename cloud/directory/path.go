@@ -35,21 +35,25 @@ func badPath(href string) error {
 }
 
 // Reserved reports whether a resource, by its path as Path returned it and its
-// types if they are known, belongs to the security of its device: it is never
-// published and nobody reaches it from afar, whatever rights he has (threats
-// rule 4).
+// types if they are known, decides over the device itself: who owns it, whom it
+// trusts, whether it is reset. It is never published and nobody reaches it from
+// afar, whatever rights he has (threats rule 4).
 func Reserved(path string, types []string) bool {
 	path = strings.ToLower(strings.TrimSuffix(path, "/"))
-	if path == "/oic/sec" || strings.HasPrefix(path, "/oic/sec/") || path == "/xmppuserresuri" {
+	if slices.Contains(reservedPaths, path) || strings.HasPrefix(path, "/oic/sec/") {
 		return true
 	}
 	return slices.ContainsFunc(types, func(rt string) bool { return slices.Contains(reservedTypes, rt) })
 }
 
+// reservedPaths are the paths of such resources, in lower case: security,
+// maintenance, and what says which server the device belongs to.
+var reservedPaths = []string{"/oic/sec", "/oic/mnt", "/coapcloudconfresuri", "/xmppuserresuri"}
+
 // reservedTypes are the types of such resources, wherever a device has them
-// (OCF Security, clause 13; OIC Remote Access, oic.ra.user).
+// (OCF Security, clause 13; OCF Core; OIC Remote Access, oic.ra.user).
 var reservedTypes = []string{
 	"oic.r.doxm", "oic.r.pstat", "oic.r.cred", "oic.r.acl", "oic.r.acl2", "oic.r.amacl", "oic.r.sacl",
 	"oic.r.roles", "oic.r.csr", "oic.r.crl", "oic.r.sp", "oic.r.sdi", "oic.r.svc", "oic.r.ael", "oic.r.dpcrl",
-	"oic.ra.user",
+	"oic.wk.mnt", "oic.r.coapcloudconf", "oic.ra.user",
 }

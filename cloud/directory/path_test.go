@@ -62,6 +62,11 @@ func TestReserved(t *testing.T) {
 		{"/oic/sec/doxm", nil, true},
 		{"/OIC/Sec/cred", nil, true},
 		{"/XMPPUserResURI", nil, true},
+		{"/oic/con", []string{"oic.wk.con"}, false},
+		{"/oic/mnt", nil, true},
+		{"/CoapCloudConfResURI", nil, true},
+		{"/reset", []string{"oic.wk.mnt"}, true},
+		{"/cloud", []string{"oic.r.coapcloudconf"}, true},
 		{"/elsewhere", []string{"x.y", "oic.r.acl2"}, true},
 		{"/elsewhere", []string{"oic.ra.user"}, true},
 	} {
