@@ -19,7 +19,7 @@ const module = "github.com/farreach/farreach"
 
 // layers is the tree from the bottom up. A package may import what stands in a
 // lower row, and what stands in its own subtree or above it there. A name ending in /
-// stands for all packages below it.
+// stands for all packages below it that are not named themselves.
 var layers = [][]string{
 	{"store", "internal/"},
 	{"coap", "coap/dtls", "oic"},
@@ -27,7 +27,8 @@ var layers = [][]string{
 	{"cloudlink"},
 	{"cloud", "cloud/account", "cloud/directory", "cloud/event", "reach"},
 	{"api"},
-	{"cmd/farreach", "cmd/farreach/", "e2e", "examples/"},
+	{"cmd/farreach/internal/"},
+	{"cmd/farreach", "cmd/farreach/internal/bench", "e2e", "examples/"},
 }
 
 // maxLines is the longest that a file may be.
@@ -155,6 +156,10 @@ func parseFile(root, name string) (file, error) {
 func hasText(doc *ast.CommentGroup) bool { return doc != nil && strings.TrimSpace(doc.Text()) != "" }
 
 func layerOf(pkg string) int {
+	named := func(layer []string) bool { return slices.Contains(layer, pkg) }
+	if i := slices.IndexFunc(layers, named); i >= 0 {
+		return i
+	}
 	return slices.IndexFunc(layers, func(layer []string) bool {
 		return slices.ContainsFunc(layer, func(name string) bool { return covers(name, pkg) })
 	})
