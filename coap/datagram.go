@@ -91,6 +91,7 @@ type Endpoint struct {
 	timers   timers
 	clock    *time.Timer
 	sweep    timer
+	rejoin   timer
 	outbox   []packet // what unlock is to write
 	calls    []func() // what unlock is to call
 	serving  int      // requests in the hands of Exchange.Go
@@ -148,6 +149,12 @@ func (e *Endpoint) Run(ctx context.Context) error {
 	e.running = true
 	e.mu.Unlock()
 
+	if len(e.cfg.Groups) > 0 {
+		e.mu.Lock()
+		e.rejoin.do = e.joinGroups
+		e.set(&e.rejoin, rejoinEvery)
+		e.mu.Unlock()
+	}
 	for via := range e.socks {
 		e.tasks.Go(func() {
 			if err := e.read(uint8(via)); err != nil {

@@ -3,8 +3,12 @@ package coap
 import (
 	"context"
 	"errors"
+	"net"
 	"net/netip"
 	"time"
+
+	"golang.org/x/net/ipv4"
+	"golang.org/x/net/ipv6"
 )
 
 // AllCoAPNodes are the multicast groups in which OIC devices are found: all CoAP
@@ -98,20 +102,64 @@ func (e *Endpoint) spread(wire []byte, groups []netip.AddrPort) error {
 	return errors.Join(errs...)
 }
 
-// GroupConn is a socket on which requests to multicast groups arrive.
-type GroupConn struct{ PacketConn }
-
-func (g *GroupConn) read(b []byte) (n int, from netip.AddrPort, multicast bool, err error) {
-	n, from, err = g.ReadFromUDPAddrPort(b)
-	return n, from, true, err
+// multicast sends a datagram to a group: on every interface that can, if pc is
+// a socket of the kernel.
+func multicast(pc PacketConn, wire []byte, to netip.AddrPort) error {
+	c, ok := pc.(*net.UDPConn)
+	if !ok || !to.Addr().IsMulticast() {
+		_, err := pc.WriteToUDPAddrPort(wire, to)
+		return err
+	}
+	interfaces, err := groupInterfaces()
+	if err != nil {
+		return err
+	}
+	sent := false
+	for _, i := range interfaces {
+		at, control := to, []byte(nil)
+		if to.Addr().Is4() {
+			control = (&ipv4.ControlMessage{IfIndex: i.Index}).Marshal()
+		} else {
+			control = (&ipv6.ControlMessage{IfIndex: i.Index}).Marshal()
+			at = netip.AddrPortFrom(to.Addr().WithZone(i.Name), to.Port())
+		}
+		if _, _, e := c.WriteMsgUDPAddrPort(wire, control, at); e != nil {
+			err = e
+		} else {
+			sent = true
+		}
+	}
+	if sent {
+		return nil
+	}
+	return err
 }
 
-// Group reports whether the request was sent to a multicast group: others have
-// it too, an error is not answered, and nothing follows the answer.
-func (x *Exchange) Group() bool { return x.conn == nil && x.in.arrival.multicast }
+// errNoInterface says that nobody can be reached by multicast.
+var errNoInterface = errors.New("coap: no network interface is up")
 
-// multicast sends a datagram to a group on every interface.
-func multicast(pc PacketConn, wire []byte, to netip.AddrPort) error {
-	_, err := pc.WriteToUDPAddrPort(wire, to)
-	return err
+// groupInterfaces are the interfaces for multicast: the loopback one only if
+// there is no other, since what is sent on another comes back too.
+func groupInterfaces() ([]net.Interface, error) {
+	all, err := net.Interfaces()
+	if err != nil {
+		return nil, err
+	}
+	var good, loopback []net.Interface
+	for _, i := range all {
+		switch {
+		case i.Flags&net.FlagUp == 0:
+		case i.Flags&net.FlagLoopback != 0:
+			loopback = append(loopback, i)
+		case i.Flags&net.FlagMulticast != 0:
+			good = append(good, i)
+		}
+	}
+	if len(good) == 0 {
+		good = loopback
+	}
+	if len(good) == 0 {
+		return nil, errNoInterface
+	}
+	return good, nil
 }

@@ -150,7 +150,7 @@ func (n *notifier) send(wire []byte) {
 	n.count++
 	id := n.r.newID()
 	if n.count%confirmEvery != 0 && !n.final {
-		n.last[n.count%len(n.last)] = id
+		n.last[(n.count-1)%len(n.last)] = id
 		n.r.e.post(n.r.route, stamp(wire, NonConfirmable, id))
 		return
 	}

@@ -104,6 +104,9 @@ func (s *Socket) Join(group netip.AddrPort) {
 	s.net.groups[group] = append(s.net.groups[group], s)
 }
 
+// Net is the network that the socket belongs to.
+func (s *Socket) Net() *Net { return s.net }
+
 // Addr is the address of the socket.
 func (s *Socket) Addr() netip.AddrPort { return s.addr }
 
