@@ -37,7 +37,13 @@ import (
 type Config struct {
 	Store     *store.Store
 	AccessTTL time.Duration // life of a device's access token; 0: 1 h; negative: it never ends
-	Log       *slog.Logger  // nil: slog.Default()
+
+	// What is kept of the devices' events. The last state of each resource is
+	// kept beyond that.
+	RetentionAge  time.Duration // of an event; 0: 90 days
+	RetentionSize int64         // bytes of all events, the oldest go first; 0: as the disk has
+
+	Log *slog.Logger // nil: slog.Default()
 }
 
 // Cloud is accounts, devices and events, and who may do what with them. Its
@@ -93,7 +99,9 @@ func (c *Cloud) open(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
-	c.events, err = event.Open(ctx, cfg.Store, event.Config{Log: cfg.Log})
+	c.events, err = event.Open(ctx, cfg.Store, event.Config{
+		MaxAge: cfg.RetentionAge, MaxBytes: cfg.RetentionSize, Log: cfg.Log,
+	})
 	return err
 }
 
@@ -102,6 +110,9 @@ func (c *Cloud) Close() {
 	c.stop()
 	c.tasks.Wait()
 	c.held.endAll()
+	if c.events != nil {
+		c.events.Close()
+	}
 	if c.accounts != nil {
 		c.accounts.Close()
 	}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,6 +27,7 @@ type LogConfig struct {
 	Tokens   int           // of each key; 0: 1. It cannot be changed later
 	MaxAge   time.Duration // 0: any age
 	MaxBytes int64         // 0: as the disk has
+	PerKey   int64         // the newest records of each key that are kept; 0: all
 }
 
 // Record is one record of a log.
@@ -56,6 +58,8 @@ func OpenLog(ctx context.Context, s *Store, name string, cfg LogConfig) (*Log, e
 		MaxAge:      cfg.MaxAge,
 		MaxBytes:    -1,
 		AllowDirect: true,
+
+		MaxMsgsPerSubject: cmp.Or(cfg.PerKey, -1),
 	}
 	if cfg.MaxBytes > 0 {
 		sc.MaxBytes = cfg.MaxBytes
@@ -171,13 +175,32 @@ func (l *Log) Newest(ctx context.Context, n uint64, prefix []string, each func(R
 // bounds returns the sequences of the oldest and the newest record; of an
 // empty log, first is last + 1.
 func (l *Log) bounds(ctx context.Context) (first, last uint64, err error) {
+	e, err := l.Extent(ctx)
+	return e.First, e.Last, err
+}
+
+// Extent is how much a log holds.
+type Extent struct {
+	First  uint64    // sequence of the oldest record; of an empty log, Last + 1
+	Last   uint64    // of the newest
+	Oldest time.Time // when the oldest was taken; zero: none is there
+	Bytes  int64     // of all records, as LogConfig.MaxBytes counts them
+}
+
+// Extent returns how much l holds now.
+func (l *Log) Extent(ctx context.Context) (Extent, error) {
 	op, cancel := l.s.op(ctx)
 	defer cancel()
 	info, err := l.stream.Info(op)
 	if err != nil {
-		return 0, 0, failure(ctx, l.name, err)
+		return Extent{}, failure(ctx, l.name, err)
 	}
-	return info.State.FirstSeq, info.State.LastSeq, nil
+	st := info.State
+	e := Extent{First: st.FirstSeq, Last: st.LastSeq, Bytes: int64(st.Bytes)}
+	if st.Msgs > 0 {
+		e.Oldest = st.FirstTime
+	}
+	return e, nil
 }
 
 // Follow calls each for the records below prefix from sequence from on, and

@@ -6,7 +6,8 @@
 //
 // There is no second table for the last state of a resource: it is the newest
 // event of that resource. So an event and the state cannot disagree, and one
-// write is all that an event costs.
+// write is all that an event costs. Only when the newest event of a resource is
+// about to go, for its age or for want of room, a copy is kept; see keep.go.
 //
 // Every call names the account whose events are meant. An empty account is an
 // error, so that a forgotten one never shows the events of all.
@@ -18,6 +19,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/farreach/farreach/oic"
@@ -32,7 +34,7 @@ const (
 
 // Event is one representation that a device reported of one resource.
 type Event struct {
-	Seq     uint64    // order of all events, from 1; not without gaps
+	Seq     uint64    // order of all events, from 1; not without gaps. 0: a last state whose event has gone
 	Time    time.Time // when the cloud received it
 	Account string    // the device's owner at that time
 	Device  string    // di
@@ -43,7 +45,7 @@ type Event struct {
 
 // Config says what is kept. Zero values work.
 type Config struct {
-	MaxAge   time.Duration // of an event; 0: 90 days. A resource silent for longer has no last state
+	MaxAge   time.Duration // of an event; 0: 90 days
 	MaxBytes int64         // of all events, the oldest go first; 0: as the disk has
 	Log      *slog.Logger  // nil: slog.Default()
 }
@@ -63,12 +65,17 @@ type Filter struct {
 // Events is the log of all devices' events. Its methods may be called from
 // several goroutines at once.
 type Events struct {
+	cfg     Config
 	records *store.Log
+	kept    *store.Log // last states whose events have gone, or are about to
 	log     *slog.Logger
 	slots   chan struct{} // holds one for each Append under way
+
+	stop  context.CancelFunc
+	tasks sync.WaitGroup
 }
 
-// Open returns the events in s.
+// Open returns the events in s. Close is to be called at the end.
 func Open(ctx context.Context, s *store.Store, cfg Config) (*Events, error) {
 	if cfg.MaxAge == 0 {
 		cfg.MaxAge = defaultAge
@@ -80,7 +87,23 @@ func Open(ctx context.Context, s *store.Store, cfg Config) (*Events, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Events{records: records, log: cfg.Log, slots: make(chan struct{}, maxAppends)}, nil
+	kept, err := store.OpenLog(ctx, s, "state", store.LogConfig{Tokens: 3, PerKey: 1})
+	if err != nil {
+		return nil, err
+	}
+	run, stop := context.WithCancel(context.WithoutCancel(ctx))
+	e := &Events{
+		cfg: cfg, records: records, kept: kept, log: cfg.Log,
+		slots: make(chan struct{}, maxAppends), stop: stop,
+	}
+	e.tasks.Go(func() { e.keep(run) })
+	return e, nil
+}
+
+// Close ends what Open started. The store stays open.
+func (e *Events) Close() {
+	e.stop()
+	e.tasks.Wait()
 }
 
 // Append stores ev and returns it with its Seq, and Time if that was zero,
@@ -116,7 +139,12 @@ func (e *Events) Last(ctx context.Context, account, device, href string) (Event,
 	if err := check(account, device, href); err != nil {
 		return Event{}, err
 	}
-	r, err := e.records.Last(ctx, []string{account, device, href})
+	key := []string{account, device, href}
+	r, err := e.records.Last(ctx, key)
+	if errors.Is(err, store.ErrNotFound) {
+		r, err = e.kept.Last(ctx, key)
+		r.Seq = 0
+	}
 	if err != nil {
 		return Event{}, err
 	}
@@ -125,10 +153,19 @@ func (e *Events) Last(ctx context.Context, account, device, href string) (Event,
 
 // States calls each for the newest event of each resource of a device, or of
 // all devices of the account if device is "", until it returns false. A state
-// that changes meanwhile may come twice, the newer one later.
+// may come twice, the newer one later.
 func (e *Events) States(ctx context.Context, account, device string, each func(Event) bool) error {
 	prefix, err := Filter{Account: account, Device: device}.prefix()
 	if err != nil {
+		return err
+	}
+	more := true
+	err = e.kept.LastAll(ctx, prefix, e.parsed(func(ev Event) bool {
+		ev.Seq = 0
+		more = each(ev)
+		return more
+	}))
+	if err != nil || !more {
 		return err
 	}
 	return e.records.LastAll(ctx, prefix, e.parsed(each))
@@ -190,7 +227,7 @@ func (e *Events) Purge(ctx context.Context, account, device string) error {
 	if err != nil {
 		return err
 	}
-	return e.records.Purge(ctx, prefix)
+	return errors.Join(e.records.Purge(ctx, prefix), e.kept.Purge(ctx, prefix))
 }
 
 // parsed makes a reader of records of a reader of events. A record that cannot

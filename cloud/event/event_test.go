@@ -36,6 +36,7 @@ func openEvents(t testing.TB, s *store.Store) *event.Events {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(e.Close)
 	return e
 }
 
