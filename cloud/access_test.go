@@ -25,6 +25,7 @@ Publish                      -       y     -     -     -     -      -        -
 Unpublish                    -       y     -     -     -     -      -        -
 Attach                       -       y     -     -     -     -      -        -
 Report                       -       y     -     -     -     -      -        -
+Event                        -       y     -     -     -     -      -        -
 DeviceInfo                   -       y     -     -     -     y      y        y
 Device                       -       y     -     -     -     y      y        y
 Device.Retrieve              -       y     -     -     -     y      -        -
@@ -85,7 +86,7 @@ func (w *world) do(ctx context.Context, row string, who oic.Identity) error {
 		return err
 	case "Unpublish":
 		return w.Unpublish(ctx, who, lamp, nil)
-	case "Attach", "Report":
+	case "Attach", "Report", "Event":
 		return w.doConnected(ctx, row, who)
 	case "DeviceInfo":
 		_, err := w.DeviceInfo(ctx, who, lamp)
@@ -102,6 +103,9 @@ func (w *world) do(ctx context.Context, row string, who oic.Identity) error {
 func (w *world) doConnected(ctx context.Context, row string, who oic.Identity) error {
 	if who.Device != "" && who.Device != lamp {
 		return w.authorize(who, opPublish, target{device: lamp}) // the methods are about the asker alone
+	}
+	if row == "Event" {
+		return w.Event(ctx, who, "/a/light", &oic.Response{Status: oic.Content})
 	}
 	if row == "Report" {
 		return w.Report(ctx, who, "/a/light", &oic.Response{Status: oic.Content})
@@ -257,7 +261,7 @@ func TestMatrix(t *testing.T) {
 				want = oic.Unauthorized
 			case aboutDevice(c.row) && (c.column == "door" || c.column == "shed" || c.column == "barn"):
 				want = oic.NotFound
-			case (c.row == "Attach" || c.row == "Report" || c.row == "SignOff") && (c.column == "door" || c.column == "shed"):
+			case (c.row == "Attach" || c.row == "Report" || c.row == "Event" || c.row == "SignOff") && (c.column == "door" || c.column == "shed"):
 				want = oic.NotFound
 			}
 			before := len(w.thing.asked())

@@ -159,6 +159,18 @@ func (c *Cloud) Attach(_ context.Context, who oic.Identity, s cloudlink.Session)
 // may is made to wait, and so, by back-pressure, is its connection. The first
 // report of a connection that only repeats the last state is no event.
 func (c *Cloud) Report(ctx context.Context, who oic.Identity, href string, rep *oic.Response) error {
+	return c.record(ctx, who, href, rep, true)
+}
+
+// Event implements cloudlink.Backend. It is Report for what happened rather
+// than for what is: a repetition is an event too.
+func (c *Cloud) Event(ctx context.Context, who oic.Identity, href string, rep *oic.Response) error {
+	return c.record(ctx, who, href, rep, false)
+}
+
+// record keeps an event. If states is true, the first one of a connection is
+// left out if it repeats the last.
+func (c *Cloud) record(ctx context.Context, who oic.Identity, href string, rep *oic.Response, states bool) error {
 	if err := c.authorize(who, opPublish, target{device: who.Device}); err != nil {
 		return err
 	}
@@ -173,7 +185,7 @@ func (c *Cloud) Report(ctx context.Context, who oic.Identity, href string, rep *
 		return err
 	}
 	ev := event.Event{Account: who.Account, Device: who.Device, Href: href, Format: rep.Format, Body: rep.Body}
-	if f.first(href) {
+	if f.first(href) && states {
 		last, err := c.events.Last(ctx, ev.Account, ev.Device, href)
 		if err == nil && last.Format == ev.Format && bytes.Equal(last.Body, ev.Body) {
 			return nil

@@ -302,3 +302,29 @@ func TestDevicesForDiscovery(t *testing.T) {
 		}
 	}
 }
+
+// An event that a device sends is kept even if it repeats the last one, which
+// the first report of a connection is not.
+func TestEventRepeated(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	rep := func() *oic.Response { return &oic.Response{Status: oic.Content, Format: oic.OCF, Body: []byte{0xf5}} }
+	count := func() (n int) {
+		w.must(w.events.Query(ctx, event.Filter{Account: "home", Device: lamp, Href: "/a/light"}, func(event.Event) bool { n++; return true }))
+		return n
+	}
+	before := count()
+	for range 3 {
+		w.must(w.Event(ctx, w.lamp, "/a/light", rep()))
+	}
+	if got := count() - before; got != 3 {
+		t.Errorf("%d events kept, want 3", got)
+	}
+	w.flow(lamp).connected()
+	w.must(w.Report(ctx, w.lamp, "/a/light", rep()))
+	if got := count() - before; got != 3 {
+		t.Errorf("%d events after a repeated report, want 3", got)
+	}
+	w.status("not published", w.Event(ctx, w.lamp, "/b", rep()), oic.NotFound)
+	w.status("security", w.Event(ctx, w.lamp, "/oic/sec/doxm", rep()), oic.Forbidden)
+}

@@ -34,6 +34,7 @@ type grantAnswer struct {
 	Expires  int64  `json:"expiresin"` // seconds; -1: never
 	Account  string `json:"uid,omitempty"`
 	Redirect string `json:"redirecturi,omitempty"`
+	Type     string `json:"tokentype,omitempty"` // "bearer", of IoTivity classic
 }
 
 // never is an expiresin without end (rule 27).
@@ -109,6 +110,9 @@ func (s *session) signUp(ctx context.Context, req *oic.Request) (outcome, error)
 	if doc.Device == "" || code == "" {
 		return outcome{}, oic.Errorf(oic.BadRequest, "di and accesstoken are needed")
 	}
+	if err := s.srv.admit(ctx); err != nil {
+		return outcome{}, err
+	}
 	g, err := s.srv.cfg.Backend.SignUp(ctx, SignUp{
 		Device: doc.Device, Provider: doc.Provider, Code: secret.String(code),
 		DeviceType: doc.DeviceType, App: doc.App, From: req.From, Peer: s.peer,
@@ -116,7 +120,7 @@ func (s *session) signUp(ctx context.Context, req *oic.Request) (outcome, error)
 	if err != nil {
 		return outcome{}, err
 	}
-	return answer(req, oic.Changed, grantDoc(g))
+	return answer(req, oic.Changed, grantDoc(req, g))
 }
 
 func (s *session) refresh(ctx context.Context, req *oic.Request) (outcome, error) {
@@ -136,14 +140,19 @@ func (s *session) refresh(ctx context.Context, req *oic.Request) (outcome, error
 	if err != nil {
 		return outcome{}, err
 	}
-	return answer(req, oic.Changed, grantDoc(g))
+	return answer(req, oic.Changed, grantDoc(req, g))
 }
 
-func grantDoc(g Grant) grantAnswer {
-	return grantAnswer{
+// grantDoc is g as the answer to req.
+func grantDoc(req *oic.Request, g Grant) grantAnswer {
+	a := grantAnswer{
 		Access: g.Access.Reveal(), Refresh: g.Refresh.Reveal(), Expires: expiresIn(g.Expires),
 		Account: g.Account, Redirect: g.Redirect,
 	}
+	if isClassic(req) {
+		a.Type = "bearer"
+	}
+	return a
 }
 
 func (s *session) signOff(ctx context.Context, req *oic.Request, query string) (outcome, error) {

@@ -224,6 +224,22 @@ func (c *cloud) Report(_ context.Context, who oic.Identity, href string, rep *oi
 	return nil
 }
 
+func (c *cloud) Event(ctx context.Context, who oic.Identity, href string, rep *oic.Response) error {
+	c.mu.Lock()
+	down, published := c.down, false
+	for _, l := range c.devices[who.Device].links {
+		published = published || l.Href == href
+	}
+	c.mu.Unlock()
+	switch {
+	case down != nil:
+		return down
+	case !published:
+		return oic.Errorf(oic.NotFound, "not a published resource")
+	}
+	return c.Report(ctx, who, href, rep)
+}
+
 func (c *cloud) Devices(context.Context, oic.Identity) (all []cloudlink.Publication, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -6,6 +6,7 @@
 //	                  │   sign up, in, publish ──▶ │ SignUp, SignIn, Publish, Attach
 //	                  │ ◀── GET Observe            │ observes what was published
 //	                  │      representations ──▶   │ Report
+//	                  │      POST /<di>/<href> ──▶ │ Event
 //	                  │ ◀── requests ──────────    │ Session.Handle
 //	reach ── Link ── coap/TCP ──▶ Server ── /<di>/<href> ──▶ Backend.Device ──▶ Session
 //
@@ -111,6 +112,11 @@ type Backend interface {
 	// is the Backend's to keep.
 	Report(ctx context.Context, who oic.Identity, href string, rep *oic.Response) error
 
+	// Event keeps that something happened at the resource href of who, a
+	// device: each one, even if it says the same as the one before. rep.Body is
+	// the Backend's to keep.
+	Event(ctx context.Context, who oic.Identity, href string, rep *oic.Response) error
+
 	// Devices lists what who may see, with the hrefs as they are on the device.
 	Devices(ctx context.Context, who oic.Identity) ([]Publication, error)
 
@@ -152,4 +158,10 @@ func today(path string) string {
 		return pathRefresh
 	}
 	return path
+}
+
+// isClassic reports whether req was sent to a path of IoTivity classic.
+func isClassic(req *oic.Request) bool {
+	path, _ := oic.SplitHref(req.Href)
+	return today(path) != path
 }

@@ -261,8 +261,8 @@ func TestMessageLimit(t *testing.T) {
 			switch {
 			case err != nil:
 				t.Fatal(err)
-			case signedIn && got.Code != coap.Forbidden:
-				t.Errorf("answer %v, want 4.03", got)
+			case signedIn && got.Code != coap.NotFound:
+				t.Errorf("answer %v, want 4.04: not published", got)
 			case !signedIn && got.Code != coap.Abort:
 				t.Errorf("answer %v, want an Abort", got)
 			}

@@ -1,6 +1,7 @@
 package cloudlink
 
 import (
+	"bytes"
 	"slices"
 	"sync"
 	"time"
@@ -11,8 +12,9 @@ import (
 )
 
 // watch is the server's observation of all that one device published: one
-// GET with Observe for each resource, and no goroutine. What comes in is
-// reported to the Backend.
+// GET with Observe for each resource, or one for all of them if the device
+// offers that (batch.go). It has no goroutine. What comes in is reported to the
+// Backend.
 //
 // Devices have small buffers, so only a few observations are begun at once;
 // each first answer makes room for the next.
@@ -24,6 +26,7 @@ type watch struct {
 	waiting  []*watched // in all, not begun
 	asking   int        // begun, and not answered yet
 	reserved int        // observations on behalf of others
+	batch    batch
 }
 
 // watched is one resource of the device.
@@ -33,6 +36,7 @@ type watched struct {
 	obs      *coap.Observation // nil: not begun
 	asking   bool              // begun, and not answered yet
 	patience *time.Timer       // ends the asking
+	covered  bool              // by the batch
 	over     bool
 }
 
@@ -54,7 +58,11 @@ func (w *watch) add(links []oic.Link) {
 			w.waiting = append(w.waiting, r)
 		}
 	}
+	ask := w.wantsBatch()
 	w.mu.Unlock()
+	if ask {
+		w.session.reports.tasks.Go(w.askBatch)
+	}
 	w.fill()
 }
 
@@ -62,7 +70,7 @@ func (w *watch) add(links []oic.Link) {
 func (w *watch) fill() {
 	for {
 		w.mu.Lock()
-		if len(w.waiting) == 0 || w.asking >= askAtOnce {
+		if len(w.waiting) == 0 || w.asking >= askAtOnce || w.batch.state == batchAsked {
 			w.mu.Unlock()
 			return
 		}
@@ -117,7 +125,7 @@ func (w *watch) heard(r *watched, resp *coap.Message, err error) {
 	case err != nil:
 		w.session.log.Debug("observation ended", "href", r.href, "err", err)
 	case resp.Code == coap.Content:
-		w.session.report(r.href, resp)
+		w.report(r.href, resp)
 	default:
 		w.session.log.Debug("cannot be observed", "href", r.href, "code", resp.Code)
 	}
@@ -132,6 +140,17 @@ func (w *watch) unanswered(r *watched) {
 	}
 	w.mu.Unlock()
 	w.fill()
+}
+
+// report hands what the device says about href to the Backend.
+func (w *watch) report(href string, m *coap.Message) {
+	rep, err := oiccoap.FromResponse(m)
+	if err != nil {
+		w.session.log.Debug("no representation", "href", href, "err", err)
+		return
+	}
+	rep.Body = bytes.Clone(rep.Body)
+	w.session.report(href, rep)
 }
 
 // settle makes room for the next: r was answered, or will not be. w.mu is held.
@@ -164,6 +183,9 @@ func (w *watch) remove(r *watched) {
 // drop ends the observations of what was unpublished; no ins: of all.
 func (w *watch) drop(ins []int64) {
 	w.mu.Lock()
+	if len(ins) == 0 {
+		w.endBatch()
+	}
 	for _, r := range w.all {
 		if len(ins) == 0 || slices.Contains(ins, r.ins) {
 			w.remove(r)

@@ -3,13 +3,12 @@ package cloudlink
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
 
-	"github.com/farreach/farreach/coap"
 	"github.com/farreach/farreach/oic"
-	"github.com/farreach/farreach/oic/oiccoap"
 )
 
 // reports is the way of representations from the connections of one listener
@@ -53,19 +52,13 @@ type outbox struct {
 	draining bool
 }
 
-// report hands a representation to the Backend. It is called on the
-// connection's goroutine.
-func (s *session) report(href string, m *coap.Message) {
+// report hands a representation to the Backend, with its body. It is called on
+// the connection's goroutine.
+func (s *session) report(href string, rep *oic.Response) {
 	who := s.identity()
 	if who.Device == "" {
 		return // signed out, or expired
 	}
-	rep, err := oiccoap.FromResponse(m)
-	if err != nil {
-		s.log.Debug("no representation", "href", href, "err", err)
-		return
-	}
-	rep.Body = bytes.Clone(rep.Body)
 	q := s.reports
 	for _, room := range []chan struct{}{s.outbox.room, q.room} {
 		select {
@@ -104,4 +97,50 @@ func (q *reports) drain(box *outbox) {
 			q.log.Warn("event lost", "device", r.who.Device, "href", r.href, "err", err)
 		}
 	}
+}
+
+// Report tells the cloud that something happened at a resource of the device
+// that is signed in: for events that are no state to be observed, as a button
+// that is pressed. It returns nil once the cloud has kept it. One that is told
+// again after an error may be kept twice; those told at the same time, in any
+// order.
+func (l *Link) Report(ctx context.Context, href string, rep *oic.Response) error {
+	in := l.login()
+	if in.Device == "" {
+		return fmt.Errorf("report %s: %w", href, oic.ErrOffline)
+	}
+	_, err := l.peer.Handle(ctx, &oic.Request{
+		Op: oic.Update, Href: "/" + in.Device + href, Format: rep.Format, Body: rep.Body,
+	})
+	if err != nil {
+		return fmt.Errorf("report %s: %w", href, err)
+	}
+	return nil
+}
+
+// events is where a device sends what Link.Report tells: its own resources, as
+// the cloud shows them.
+type events struct{ to *session }
+
+// Handle implements oic.Handler.
+func (e events) Handle(ctx context.Context, req *oic.Request) (*oic.Response, error) {
+	ctx, cancel := context.WithTimeout(ctx, reportTime)
+	defer cancel()
+	path, query := oic.SplitHref(req.Href)
+	if query != "" {
+		return nil, oic.Errorf(oic.BadRequest, "an event of %s has no query", path)
+	}
+	if len(req.Body) == 0 {
+		return nil, oic.Errorf(oic.BadRequest, "no payload")
+	}
+	rep := &oic.Response{Status: oic.Content, Format: format(req), Body: bytes.Clone(req.Body)}
+	if err := e.to.srv.cfg.Backend.Event(ctx, req.From, path, rep); err != nil {
+		return nil, err
+	}
+	return &oic.Response{Status: oic.Changed}, nil
+}
+
+// Observe implements oic.Observer. It is not called: an Observe is a GET.
+func (e events) Observe(context.Context, *oic.Request, func(*oic.Response)) error {
+	return oic.ErrNotObservable
 }

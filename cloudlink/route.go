@@ -61,7 +61,7 @@ func (e offlineError) Error() string   { return e.refusal.Diag }
 func (e offlineError) Unwrap() []error { return []error{oic.ErrOffline, e.refusal} }
 
 // routed is one request that came in on a session, for what lies behind the
-// server: /oic/res, and the devices at /<di>/<href>.
+// server: /oic/res, and the devices at /<di>/<href> or /oic/route/<di>/<href>.
 type routed struct {
 	session *session
 	before  <-chan struct{} // closed when the ordered requests before it are served
@@ -122,14 +122,24 @@ func (q *routed) route(ctx context.Context, req *oic.Request) (oic.Observer, *oi
 		}
 		return nil, &r, nil
 	}
+	if strings.HasPrefix(path, pathRoute+"/") {
+		path, r.Href = path[len(pathRoute):], req.Href[len(pathRoute):]
+	}
 	di, _, _ := strings.Cut(path[1:], "/")
-	r.Href = req.Href[1+len(di):]
+	r.Href = r.Href[1+len(di):]
 	if !strings.HasPrefix(r.Href, "/") || strings.HasPrefix(path, "/oic/") {
 		return nil, nil, oic.Errorf(oic.NotFound, "no %.80s here: devices are at /<di>/<href>", path)
+	}
+	if r.Op == oic.Update && who.Device != "" && strings.EqualFold(di, who.Device) {
+		return events{to: q.session}, &r, nil
 	}
 	to, err := q.session.srv.cfg.Backend.Device(ctx, who, di)
 	return to, &r, err
 }
+
+// pathRoute stands in front of /<di>/<href> in IoTivity classic; /<di>/<href>
+// alone is the same.
+const pathRoute = "/oic/route"
 
 // Handle implements oic.Handler: req goes to the device at the other end. What
 // is too much at once for the device is refused with 5.03, what is too long

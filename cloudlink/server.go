@@ -10,6 +10,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/farreach/farreach/coap"
 )
 
@@ -28,6 +30,7 @@ type ServerConfig struct {
 	SignIn    time.Duration // until a connection must be signed in; 0: 30 s
 	Request   time.Duration // for a device to answer; 0: 10 s
 	KeepAlive time.Duration // silence before a Ping; 0: 20 s; negative: never
+	SignIns   int           // of devices that are let in, each second; 0: 300; negative: all
 	Log       *slog.Logger  // nil: slog.Default()
 }
 
@@ -49,13 +52,16 @@ type Server struct {
 	cfg  ServerConfig
 	log  *slog.Logger
 	room chan struct{} // one for each report that waits
+
+	admission *rate.Limiter // of devices that sign up or in
 }
 
 // NewServer returns a Server for cfg.
 func NewServer(cfg ServerConfig) *Server {
 	cfg.SignIn = cmp.Or(cfg.SignIn, signInTime)
 	cfg.Request = min(cmp.Or(cfg.Request, requestTime), maxRequestTime)
-	return &Server{cfg: cfg, log: cmp.Or(cfg.Log, slog.Default()), room: make(chan struct{}, maxReports)}
+	return &Server{cfg: cfg, log: cmp.Or(cfg.Log, slog.Default()), room: make(chan struct{}, maxReports),
+		admission: newAdmission(cfg.SignIns)}
 }
 
 // Serve accepts devices and people from ln until ctx ends: over TLS if

@@ -37,12 +37,13 @@ type session struct {
 
 	tail chan struct{} // closed after the latest ordered request; only for Serve
 
-	mu       sync.Mutex // guards what follows
-	who      oic.Identity
-	until    time.Time // of who; zero: for ever
-	deadline *time.Timer
-	detach   func() // nil: not attached
-	over     bool
+	mu        sync.Mutex // guards what follows
+	who       oic.Identity
+	until     time.Time // of who; zero: for ever
+	deadline  *time.Timer
+	announced *time.Timer // ends a device that does not send the /oic/ping it announced; nil: none
+	detach    func()      // nil: not attached
+	over      bool
 }
 
 func newSession(srv *Server, q *reports, remote net.Addr) *session {
@@ -84,7 +85,12 @@ func (s *session) stopDeadline() {
 func (s *session) Serve(x *coap.Exchange) {
 	m := x.Request()
 	before := s.tail
-	if ordered(m.Options.Path()) {
+	path := m.Options.Path()
+	if path == pathPing {
+		s.ping(x)
+		return
+	}
+	if ordered(path) {
 		after := make(chan struct{})
 		s.tail = after
 		x.Go(func(ctx context.Context) {
@@ -204,6 +210,9 @@ func (s *session) ended(_ *coap.Conn, err error) {
 	s.mu.Lock()
 	s.over = true
 	s.stopDeadline()
+	if s.announced != nil {
+		s.announced.Stop()
+	}
 	detach := s.detach
 	who := s.who
 	s.detach, s.who = nil, oic.Identity{}

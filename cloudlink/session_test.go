@@ -148,6 +148,7 @@ func TestObservesWhatWasPublished(t *testing.T) {
 		links[3].Policy.Mask = oic.Discoverable
 		r, _, stop := signedIn(t, c, links...)
 		defer stop()
+		r.noBatch()
 		first := []*coap.Message{}
 		for range 8 {
 			first = append(first, r.must())
@@ -192,6 +193,22 @@ func TestObservesWhatWasPublished(t *testing.T) {
 			t.Errorf("%d reports, want 254", n)
 		}
 	})
+}
+
+// noBatch answers the question for a batch as a device does that has none.
+func (r *raw) noBatch() {
+	r.t.Helper()
+	r.send(&coap.Message{Code: coap.NotFound, Token: r.links().Token})
+}
+
+// links is the question for the device's links.
+func (r *raw) links() *coap.Message {
+	r.t.Helper()
+	m := r.must()
+	if m.Code != coap.GET || m.Options.Path() != "/oic/res" || m.Options.Query() != "if=oic.if.ll" || m.Options.Has(coap.Observe) {
+		r.t.Fatalf("want the question for the links (vector O13), got %v %s", m, m.Options.Path())
+	}
+	return m
 }
 
 func content(token coap.Token, body string, observed bool) *coap.Message {
@@ -343,4 +360,47 @@ func FuzzPeer(f *testing.F) {
 			t.Fatalf("another device: %v %s", got, got.Payload)
 		}
 	})
+}
+
+// A device sends events by POST, and hears of it when they are kept (CI-003):
+// each of them, and only those of what it has published.
+func TestDeviceSendsEvents(t *testing.T) {
+	c := newCloud()
+	uri := "coap+tcp://" + serve(t, cloudlink.ServerConfig{Backend: c}, nil)
+	l, err := cloudlink.Connect(t.Context(), cloudlink.ServerInfo{URI: uri, Handler: new(lamp), Log: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	pressed := &oic.Response{Format: oic.OCF, Body: []byte("\xa1\x61p\xf5")}
+	if err := l.Report(t.Context(), "/a/button", pressed); !errors.Is(err, oic.ErrOffline) {
+		t.Errorf("before sign-in: %v", err)
+	}
+	links := []oic.Link{{Href: "/a/button", Types: []string{"oic.r.button"}, Interfaces: []string{oic.IfSensor}}}
+	if _, _, err := l.Register(t.Context(), cloudlink.Registration{Device: device1, Code: "code-1", Links: links}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := l.Report(t.Context(), "/a/button", pressed); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := c.seen()
+	if len(got) != 2 || got[1].href != "/a/button" || got[1].body != `{"p":true}` || got[1].who.Device != device1 {
+		t.Errorf("kept %v", got)
+	}
+	for href, want := range map[string]oic.Status{"/b": oic.NotFound, "/a/button?if=oic.if.s": oic.BadRequest} {
+		if err := l.Report(t.Context(), href, pressed); status(err) != want {
+			t.Errorf("event of %s: %v, want %v", href, err, want)
+		}
+	}
+	if err := l.Report(t.Context(), "/a/button", &oic.Response{}); status(err) != oic.BadRequest {
+		t.Errorf("an event without a body: %v", err)
+	}
+	c.mu.Lock()
+	c.down = oic.Errorf(oic.Unavailable, "disk full")
+	c.mu.Unlock()
+	if err := l.Report(t.Context(), "/a/button", pressed); status(err) != oic.Unavailable {
+		t.Errorf("an event that cannot be kept: %v, want 5.03", err)
+	}
 }

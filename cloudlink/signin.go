@@ -54,6 +54,11 @@ func (s *session) signIn(ctx context.Context, req *oic.Request) (outcome, error)
 	case doc.Access == "":
 		return outcome{}, oic.Errorf(oic.BadRequest, "accesstoken is needed")
 	}
+	if doc.Device != "" && req.From.Anonymous() {
+		if err := s.srv.admit(ctx); err != nil {
+			return outcome{}, err
+		}
+	}
 	start := time.Now()
 	who, until, err := s.srv.cfg.Backend.SignIn(ctx, Login{
 		Account: doc.Account, Device: doc.Device, Access: secret.String(doc.Access), Peer: s.peer,
@@ -137,9 +142,17 @@ func (s *session) signOut(req *oic.Request, doc accountRequest) (outcome, error)
 	if err := same(who, doc.Account, doc.Device); err != nil {
 		return outcome{}, err
 	}
+	if isClassic(req) {
+		s.leave(classicGrace)
+		return outcome{resp: &oic.Response{Status: oic.Changed}}, nil
+	}
 	s.leave(s.srv.cfg.SignIn)
 	return answer(req, oic.Changed, struct{}{})
 }
+
+// classicGrace is how long a connection of IoTivity classic stays after its
+// device signed out, as that cloud does it.
+const classicGrace = 500 * time.Millisecond
 
 // leave makes the connection one that is not signed in, for at most d.
 func (s *session) leave(d time.Duration) {

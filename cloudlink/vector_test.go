@@ -123,15 +123,3 @@ func checkLinks(t *testing.T, doc map[string]any) {
 		t.Errorf("link %v, want /light/1 with the ins of the cloud", l)
 	}
 }
-
-// A device of IoTivity classic uses other paths, another field for the code,
-// and content format 60.
-func TestClassicVectors(t *testing.T) {
-	r := dialRaw(t, serve(t, cloudlink.ServerConfig{Backend: newCloud()}, nil))
-	for _, name := range []string{"C1", "C2"} {
-		m := r.ask(name)
-		if f, _ := m.Options.Uint(coap.ContentFormat); m.Code != coap.Changed || f != 60 || m.Options.Has(coap.OCFContentFormatVersion) {
-			t.Errorf("%s is answered %v %s", name, m, m.Payload)
-		}
-	}
-}

@@ -31,6 +31,20 @@ func (c *Conn) stopKeepAlive() {
 	}
 }
 
+// SetKeepAlive changes Config.KeepAlive; negative: no Pings from now on.
+func (c *Conn) SetKeepAlive(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if d == 0 {
+		d = DefaultKeepAlive
+	}
+	c.cfg.KeepAlive = d
+	c.keep.ping = 0
+	if d > 0 && c.err == nil && c.opened {
+		c.watch(c.seenAt() + d)
+	}
+}
+
 func (c *Conn) seenAt() time.Duration { return time.Duration(c.seen.Load()) }
 
 // watch sets the timer, unless it fires earlier anyway. c.mu is held.

@@ -1,0 +1,208 @@
+package cloudlink_test
+
+import (
+	"bytes"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/farreach/farreach/cloudlink"
+	"github.com/farreach/farreach/coap"
+	"github.com/farreach/farreach/internal/vector"
+	"github.com/farreach/farreach/oic"
+)
+
+// A device of IoTivity classic uses other paths, another field for the code,
+// content format 60, and looks for the type of the token.
+func TestClassicVectors(t *testing.T) {
+	r := dialRaw(t, serve(t, cloudlink.ServerConfig{Backend: newCloud()}, nil))
+	for _, test := range []struct{ name, want string }{
+		{"C1", `{"accesstoken":"at-1","refreshtoken":"rt-1","expiresin":-1,"uid":"u-1","tokentype":"bearer"}`},
+		{"C2", `{"expiresin":-1}`},
+	} {
+		m := r.ask(test.name)
+		if f, _ := m.Options.Uint(coap.ContentFormat); m.Code != coap.Changed || f != 60 || m.Options.Has(coap.OCFContentFormatVersion) {
+			t.Errorf("%s is answered %v %s", test.name, m, m.Payload)
+		}
+		if got, err := oic.ToJSON(oic.CBOR, m.Payload); err != nil || string(got) != test.want {
+			t.Errorf("%s is answered %s, %v\nwant %s", test.name, got, err, test.want)
+		}
+	}
+}
+
+// The refresh and the sign-out of IoTivity classic: the latter has an empty
+// answer, and the connection ends 0.5 s later.
+func TestClassicRefreshAndSignOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, c := newPipes(), newCloud()
+		defer serveOn(t, p, cloudlink.ServerConfig{Backend: c, AllowPlain: true, KeepAlive: -1}, nil)()
+		nc, err := p.DialContext(t.Context(), "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := rawOn(t, nc)
+		r.ask("C1")
+		r.ask("C2")
+		m := classic(t, "/oic/account/tokenrefresh", map[string]any{
+			"uid": account, "di": device1, "granttype": "refresh_token", "refreshtoken": "rt-1"})
+		answer := r.do(m)
+		got, err := oic.ToJSON(oic.CBOR, answer.Payload)
+		if want := `{"accesstoken":"at-2","refreshtoken":"rt-2","expiresin":-1,"uid":"u-1","tokentype":"bearer"}`; err != nil || string(got) != want {
+			t.Errorf("refresh: %s, %v\nwant %s", got, err, want)
+		}
+		start := time.Now()
+		answer = r.do(classic(t, "/oic/account/session", map[string]any{
+			"uid": account, "di": device1, "accesstoken": "at-2", "login": false}))
+		if answer.Code != coap.Changed || len(answer.Payload) != 0 {
+			t.Errorf("sign-out: %v", answer)
+		}
+		r.closed()
+		if d := time.Since(start); d != 500*time.Millisecond {
+			t.Errorf("closed after %v, want 0.5 s", d)
+		}
+	})
+}
+
+// classic is a POST in content format 60.
+func classic(t testing.TB, path string, doc map[string]any) *coap.Message {
+	t.Helper()
+	m := request(t, coap.POST, path, "")
+	var err error
+	if m.Payload, err = oic.Encode(oic.CBOR, doc); err != nil {
+		t.Fatal(err)
+	}
+	m.AddUint(coap.ContentFormat, 60)
+	return m
+}
+
+// frames is a peer that sees the bytes of each message.
+type frames struct {
+	t   testing.TB
+	nc  net.Conn
+	buf []byte
+}
+
+// ask writes a vector and returns the frame of the answer; nothing for a CSM,
+// which has none.
+func (r *frames) ask(name string) []byte {
+	r.t.Helper()
+	wire := vector.Get(name).Wire
+	if _, err := r.nc.Write(wire); err != nil {
+		r.t.Fatal(err)
+	}
+	if name[0] == 'S' {
+		return nil
+	}
+	for {
+		var m coap.Message
+		n, err := m.Parse(coap.TCP, r.buf, 1<<20)
+		if err == nil {
+			frame := r.buf[:n:n]
+			r.buf = r.buf[n:]
+			if m.Code != coap.CSM {
+				return frame
+			}
+			continue
+		}
+		some := make([]byte, 512)
+		n, err = r.nc.Read(some)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		r.buf = append(r.buf, some[:n]...)
+	}
+}
+
+// The keep-alive of IoTivity classic, byte by byte (cloud-interface 5.9): the
+// vectors C3 to C6. An answer of three bytes is for those who sent a CSM; for
+// others it is longer (rule 3).
+func TestClassicPingVectors(t *testing.T) {
+	for _, csm := range []bool{false, true} {
+		name := map[bool]string{false: "no CSM", true: "CSM"}[csm]
+		t.Run(name, func(t *testing.T) {
+			nc, err := net.Dial("tcp", serve(t, cloudlink.ServerConfig{Backend: newCloud()}, nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer nc.Close()
+			r := &frames{t: t, nc: nc}
+			if csm {
+				r.ask("S4")
+			}
+			if got, want := r.ask("C3"), vector.Get("C4").Wire; !bytes.Equal(got, want) {
+				t.Errorf("C3 is answered\n%x, want\n%x", got, want)
+			}
+			got, want := r.ask("C5"), vector.Get("C6").Wire
+			if csm && !bytes.Equal(got, want) {
+				t.Errorf("C5 is answered %x, want %x", got, want)
+			}
+			var m coap.Message
+			if _, err := m.Parse(coap.TCP, got, 1<<10); err != nil || m.Code != coap.Valid || !csm && len(got) < 6 {
+				t.Errorf("C5 is answered %x, want a 2.03 of six bytes or more", got)
+			}
+		})
+	}
+}
+
+// A device that announced a ping and does not send it is dropped a tenth of
+// the time later; one that sent no CSM gets no Pings either (cloud-interface
+// 5.9 and section 6: devices of classic 1.x know none).
+func TestClassicPingWatched(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, c := newPipes(), newCloud()
+		defer serveOn(t, p, cloudlink.ServerConfig{Backend: c, AllowPlain: true}, nil)()
+		nc, err := p.DialContext(t.Context(), "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := rawOn(t, nc)
+		r.ask("C1")
+		r.ask("C2")
+		r.ask("C5") // in 2 minutes
+		for range 3 {
+			time.Sleep(2 * time.Minute)
+			r.ask("C5")
+		}
+		last := time.Now()
+		time.Sleep(2 * time.Minute)
+		r.closed()
+		if d := time.Since(last); d != 132*time.Second {
+			t.Errorf("dropped after %v, want 2 min and a tenth", d)
+		}
+	})
+}
+
+// What makes no sense as a ping is refused.
+func TestClassicPingRefused(t *testing.T) {
+	r := dialRaw(t, serve(t, cloudlink.ServerConfig{Backend: newCloud()}, nil))
+	for _, in := range []any{0, -1, 1 << 40, 1441, "2", nil} {
+		if got := r.do(classic(t, "/oic/ping", map[string]any{"in": in})); got.Code != coap.BadRequest {
+			t.Errorf("in %v: %v, want 4.00", in, got)
+		}
+	}
+	if got := r.do(request(t, coap.DELETE, "/oic/ping", "")); got.Code != coap.MethodNotAllowed {
+		t.Errorf("DELETE: %v, want 4.05", got)
+	}
+}
+
+// A device is reached at /oic/route/<di>/<href> too, as vector C7 asks.
+func TestClassicRoute(t *testing.T) {
+	c := newCloud()
+	addr := serve(t, cloudlink.ServerConfig{Backend: c}, nil)
+	run(t, cloudlink.Config{Servers: []string{"coap+tcp://" + addr}}).registered(t)
+	c.person("fut_1")
+	r := dialRaw(t, addr)
+	if got := r.do(classic(t, "/oic/account/session", map[string]any{"uid": account, "accesstoken": "fut_1", "login": true})); got.Code != coap.Changed {
+		t.Fatalf("sign-in: %v %s", got, got.Payload)
+	}
+	m := r.ask("C7")
+	if got, err := oic.ToJSON(oic.CBOR, m.Payload); m.Code != coap.Content || err != nil || string(got) != `{"value":false}` {
+		t.Errorf("C7 is answered %v %s, %v", m, got, err)
+	}
+	for _, path := range []string{"/oic/route", "/oic/route/" + device1, "/oic/route/oic/route/x", "/oic/routes/" + device1 + "/a/light"} {
+		if got := r.do(request(t, coap.GET, path, "")); got.Code != coap.NotFound {
+			t.Errorf("%s: %v, want 4.04", path, got)
+		}
+	}
+}
