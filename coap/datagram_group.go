@@ -163,3 +163,7 @@ func groupInterfaces() ([]net.Interface, error) {
 	}
 	return good, nil
 }
+
+// Group reports whether the request was sent to a multicast group: others have
+// it too, an error is not answered, and nothing follows the answer.
+func (x *Exchange) Group() bool { return x.conn == nil && x.in.arrival.multicast }

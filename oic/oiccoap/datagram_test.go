@@ -120,7 +120,7 @@ func TestDatagrams(t *testing.T) {
 func TestMulticast(t *testing.T) {
 	group, at := socket(t)
 	pc, own := socket(t)
-	endpoint(t, pc, coap.EndpointConfig{Leisure: -1, Groups: []*coap.GroupConn{{PacketConn: group}},
+	endpoint(t, pc, coap.EndpointConfig{Leisure: -1, Groups: []*coap.GroupConn{coap.NewGroupConn(group)},
 		Accept: servingAll(oic.HandlerFunc(func(_ context.Context, req *oic.Request) (*oic.Response, error) {
 			if !req.Group {
 				t.Errorf("%s was for a group", req.Href)
