@@ -2,6 +2,8 @@ package reach
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 
@@ -47,6 +49,9 @@ func KindOf(err error) Kind {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Kind
 	}
+	if untrusted(err) {
+		return NotAllowed
+	}
 	if errors.Is(err, oic.ErrOffline) {
 		return Offline
 	}
@@ -58,6 +63,15 @@ func KindOf(err error) Kind {
 		return Timeout
 	}
 	return Failed
+}
+
+// untrusted reports whether a certificate was refused.
+func untrusted(err error) bool {
+	_, tls := errors.AsType[*tls.CertificateVerificationError](err)
+	_, unknown := errors.AsType[x509.UnknownAuthorityError](err)
+	_, name := errors.AsType[x509.HostnameError](err)
+	_, invalid := errors.AsType[x509.CertificateInvalidError](err)
+	return tls || unknown || name || invalid
 }
 
 func kindOfStatus(s oic.Status) Kind {

@@ -4,9 +4,10 @@
 //	"lamp/a/light" ── ParseTarget ──▶ Target ── Way.Device ──▶ di ──▶ oic.Observer
 //	                                              /oic/res of the cloud
 //	"coap+tcp://host/a/light" ──▶ Target ── Direct ─────────────▶ oic.Observer
+//	LAN ── /oic/res to all ──▶ ParseDiscovery ── /oic/d of each ──▶ LANDevice
 //
-// Today a device is reached through its cloud, or straight over CoAP on TCP or
-// TLS.
+// Today a device is reached through its cloud, or straight over CoAP on TCP,
+// TLS, UDP or DTLS.
 package reach
 
 import (
@@ -17,6 +18,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/farreach/farreach/cloudlink"
 	"github.com/farreach/farreach/coap"
@@ -105,14 +107,26 @@ func (w *Way) Close() error { return w.link.Close() }
 
 // Server is a CoAP server that is reached straight.
 type Server struct {
-	link *cloudlink.Link
+	link line
+}
+
+// line is what leads to a server: a connection, or a socket for datagrams.
+type line interface {
+	Peer() oic.Observer
+	Ping(ctx context.Context) (time.Duration, error)
+	Done() <-chan struct{}
+	Close() error
 }
 
 // Direct connects to the CoAP server of t, which must have a URI. If that is
-// cfg's cloud, it signs in there. The error is a *Error.
+// cfg's cloud, it signs in there. A server that is reached by datagrams need not
+// be there for that: requests will tell. The error is a *Error.
 func Direct(ctx context.Context, t Target, cfg Config) (*Server, error) {
 	if t.URI == "" {
 		return nil, usagef("", "%s is not a CoAP server's address", t)
+	}
+	if u, err := coap.ParseURI(t.URI); err == nil && u.Transport == coap.UDP {
+		return directDatagram(ctx, u, cfg)
 	}
 	link, err := connect(ctx, t.URI, cfg)
 	if err != nil {

@@ -32,6 +32,7 @@ const DefaultHref = "/oic/res"
 //	0685b960/a/light              by the beginning of its di
 //	ocf://<di>/a/light            by its di; oic:// is the same
 //	coap+tcp://host[:port]/path   a CoAP server, straight; coaps+tcp:// over TLS
+//	coap://host[:port]/path       by datagrams; coaps:// over DTLS
 //
 // A slash or a percent sign in a name is percent-encoded. Without a path the
 // target is DefaultHref; "/" alone is a path only where there is a server, which
@@ -47,9 +48,9 @@ func ParseTarget(s string) (Target, error) {
 	switch scheme = strings.ToLower(scheme); scheme {
 	case "ocf", "oic":
 		return deviceTarget(rest)
-	case "coap+tcp", "coaps+tcp":
+	case "coap+tcp", "coaps+tcp", "coap", "coaps":
 		return straightTarget(s)
-	case "coap", "coaps", "coap+ws", "coaps+ws":
+	case "coap+ws", "coaps+ws":
 		return Target{}, notYet(scheme + "://")
 	}
 	return Target{}, usagef("try lamp/a/light, ocf://<di>/a/light or coap+tcp://host/a/light",
@@ -57,7 +58,7 @@ func ParseTarget(s string) (Target, error) {
 }
 
 func notYet(scheme string) error {
-	return usagef("ocf://, coap+tcp:// and coaps+tcp:// work, and names of devices", "%s is not supported yet by this build", scheme)
+	return usagef("ocf://, coap://, coaps://, coap+tcp:// and coaps+tcp:// work, and names of devices", "%s is not supported yet by this build", scheme)
 }
 
 func deviceTarget(s string) (Target, error) {

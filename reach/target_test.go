@@ -30,6 +30,8 @@ func TestParseTarget(t *testing.T) {
 		{"coap+tcp://host:5683", reach.Target{URI: "coap+tcp://host/", Href: "/oic/res"}},
 		{"coap+tcp://host?rt=x", reach.Target{URI: "coap+tcp://host/", Href: "/oic/res?rt=x"}},
 		{"coap+tcp://host/", reach.Target{URI: "coap+tcp://host/", Href: "/"}},
+		{"coap://host/a/light", reach.Target{URI: "coap://host/", Href: "/a/light"}},
+		{"coaps://[2001:db8::1]:7000", reach.Target{URI: "coaps://[2001:db8::1]:7000/", Href: "/oic/res"}},
 		{"coaps+tcp://[2001:db8::1]:7000/a?b=c", reach.Target{URI: "coaps+tcp://[2001:db8::1]:7000/", Href: "/a?b=c"}},
 	} {
 		got, err := reach.ParseTarget(test.in)
@@ -54,7 +56,7 @@ func TestParseTargetRefuses(t *testing.T) {
 		"lamp/a b":                         "must be written as %20",
 		"lamp/a#b":                         "fragment",
 		"http://host/a":                    "http:// is not a way to a device",
-		"coap://host/a":                    "coap:// is not supported yet by this build",
+		"coap://user@host/a":               "user information",
 		"coaps+ws://host/a":                "coaps+ws:// is not supported yet by this build",
 		"xmpp:a@b/c?oic;href=%2Fa":         "xmpp: is not supported yet by this build",
 		"coap+tcp:///a":                    "without a host",

@@ -1,0 +1,233 @@
+package reach_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/farreach/farreach/coap"
+	"github.com/farreach/farreach/device"
+	"github.com/farreach/farreach/device/sim"
+	"github.com/farreach/farreach/oic"
+	"github.com/farreach/farreach/oic/oiccoap"
+	"github.com/farreach/farreach/reach"
+)
+
+func udp(t *testing.T) (*net.UDPConn, netip.AddrPort) {
+	t.Helper()
+	pc, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pc, pc.LocalAddr().(*net.UDPAddr).AddrPort()
+}
+
+// hosted serves a device by datagrams until the test ends.
+func hosted(t *testing.T, h oic.Handler, groups ...*coap.GroupConn) netip.AddrPort {
+	t.Helper()
+	pc, at := udp(t)
+	e := coap.NewEndpoint(pc, coap.EndpointConfig{Log: quiet, Leisure: -1, Closed: true, Groups: groups,
+		Accept: func(*coap.Peer) coap.Handler {
+			var asks oiccoap.Server
+			return coap.HandlerFunc(func(x *coap.Exchange) { asks.Serve(x, h, oic.Identity{}) })
+		}})
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		e.Run(ctx)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-ended
+	})
+	return at
+}
+
+func simulated(t *testing.T, kind, id, name string) *device.Host {
+	t.Helper()
+	s, err := sim.New(kind, id, name, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.Host()
+}
+
+func lanText(found []reach.LANDevice) string {
+	var all []string
+	for _, d := range found {
+		var hrefs, eps []string
+		for _, l := range d.Links {
+			hrefs = append(hrefs, l.Href)
+		}
+		for _, e := range d.Endpoints {
+			eps = append(eps, e.URI)
+		}
+		all = append(all, fmt.Sprint(d.ID, " ", d.Name, " ", d.Types, " ", d.Release, " ", hrefs, " ", eps))
+	}
+	return strings.Join(all, "\n")
+}
+
+const other = "0685b960-736f-46f7-bec0-9e6cbd61adc2"
+
+// Those who are asked one by one, and those who hear the question to all.
+func TestLAN(t *testing.T) {
+	lamp, door := simulated(t, "lamp", di, "lamp"), simulated(t, "door", other, "door")
+	group, groupAt := udp(t)
+	lampAt, doorAt := hosted(t, lamp, coap.NewGroupConn(group)), hosted(t, door)
+	lampIs := di + " lamp [oic.d.light] ocf.2.2.5 [/oic/res /oic/d /oic/p /oic/con /a/light] [coap://" + lampAt.String() + "]"
+	for _, c := range []struct {
+		name string
+		cfg  reach.LANConfig
+		want string
+	}{
+		{"addresses", reach.LANConfig{Addresses: []string{lampAt.String(), "coap://localhost:" + fmt.Sprint(doorAt.Port()), "127.0.0.1:9"}, Wait: 500 * time.Millisecond},
+			other + " door [oic.d.door] ocf.2.2.5 [/oic/res /oic/d /oic/p /oic/con /a/door] [coap://" + doorAt.String() + "]\n" + lampIs},
+		{"type", reach.LANConfig{Addresses: []string{lampAt.String(), doorAt.String()}, Type: "oic.r.switch.binary"},
+			di + " lamp [oic.d.light] ocf.2.2.5 [/a/light] [coap://" + lampAt.String() + "]"},
+		{"group", reach.LANConfig{Groups: []netip.AddrPort{groupAt}, Wait: 500 * time.Millisecond}, lampIs},
+		{"nobody", reach.LANConfig{Groups: []netip.AddrPort{groupAt}, Type: "x", Wait: 200 * time.Millisecond}, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.cfg.Log = quiet
+			found, err := reach.LAN(t.Context(), c.cfg)
+			if got := lanText(found); err != nil || got != c.want {
+				t.Errorf("found %v\n%s\nwant\n%s", err, got, c.want)
+			}
+		})
+	}
+	_, err := reach.LAN(t.Context(), reach.LANConfig{Addresses: []string{"coaps://127.0.0.1"}})
+	if reach.KindOf(err) != reach.NoConnect || err == nil {
+		t.Errorf("coaps: %v", err)
+	}
+}
+
+// Devices of any generation, liars and noise on one network.
+func TestLANGenerations(t *testing.T) {
+	old := oic.HandlerFunc(func(_ context.Context, req *oic.Request) (*oic.Response, error) {
+		body := `[{"di":"` + strings.ToUpper(di) + `","links":[{"href":"/l","rt":"core.light","if":"oic.if.a","p":{"bm":3}}]}]`
+		if strings.HasPrefix(req.Href, "/oic/d") {
+			body = `{"di":"` + di + `","n":"old lamp","icv":"core.1.0.0","rt":["oic.wk.d"]}`
+		}
+		b, err := oic.FromJSON(oic.CBOR, []byte(body))
+		return &oic.Response{Status: oic.Content, Format: oic.CBOR, Body: b}, err
+	})
+	liar := oic.HandlerFunc(func(_ context.Context, req *oic.Request) (*oic.Response, error) {
+		body := `[{"anchor":"ocf://` + other + `","href":"/l","eps":[{"ep":"coap://10.9.9.9:1"},{"ep":"coap://224.0.1.187"}]}]`
+		if strings.HasPrefix(req.Href, "/oic/d") {
+			body = `{"di":"` + di + `","n":"somebody else"}`
+		}
+		b, err := oic.FromJSON(oic.OCF, []byte(body))
+		return &oic.Response{Status: oic.Content, Format: oic.OCF, Body: b}, err
+	})
+	noise := oic.HandlerFunc(func(context.Context, *oic.Request) (*oic.Response, error) {
+		return &oic.Response{Status: oic.Content, Format: oic.OCF, Body: []byte{0x9f}}, nil
+	})
+	oldAt, liarAt, noiseAt := hosted(t, old), hosted(t, liar), hosted(t, noise)
+	found, err := reach.LAN(t.Context(), reach.LANConfig{Addresses: []string{oldAt.String(), liarAt.String(), noiseAt.String()}, Log: quiet})
+	want := other + "  []  [/l] [coap://10.9.9.9:1]\n" + di + " old lamp [] core.1.0.0 [/l] [coap://" + oldAt.String() + "]"
+	if got := lanText(found); err != nil || got != want {
+		t.Errorf("found %v\n%s\nwant\n%s", err, got, want)
+	}
+}
+
+// A device by datagrams: read, commanded and observed.
+func TestDirectDatagram(t *testing.T) {
+	at := hosted(t, simulated(t, "lamp", di, "lamp"))
+	target, err := reach.ParseTarget("coap://" + at.String() + "/a/light")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := reach.Direct(t.Context(), target, reach.Config{Log: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if _, err := s.Ping(ctx); err != nil {
+		t.Error(err)
+	}
+	seen := make(chan string, 8)
+	ended := make(chan error, 1)
+	watching, stop := context.WithCancel(ctx)
+	go func() {
+		ended <- s.Observer().Observe(watching, &oic.Request{Href: target.Href}, func(resp *oic.Response) {
+			b, _ := oic.ToJSON(resp.Format, resp.Body)
+			seen <- string(b)
+		})
+	}()
+	expect := func(want string) {
+		t.Helper()
+		select {
+		case got := <-seen:
+			if got != want {
+				t.Errorf("saw %s, want %s", got, want)
+			}
+		case err := <-ended:
+			t.Fatal(err)
+		}
+	}
+	expect(`{"value":false,"dimming":100}`)
+	body, _ := oic.FromJSON(oic.OCF, []byte(`{"value":true}`))
+	if _, err := s.Observer().Handle(ctx, &oic.Request{Op: oic.Update, Href: target.Href, Format: oic.OCF, Body: body}); err != nil {
+		t.Fatal(err)
+	}
+	expect(`{"value":true,"dimming":100}`)
+	stop()
+	<-ended
+	if _, err := s.Observer().Handle(ctx, &oic.Request{Href: "/none"}); reach.KindOf(err) != reach.Refused {
+		t.Errorf("no such resource: %v", err)
+	}
+}
+
+// Nobody there is told by silence.
+func TestDirectDatagramSilence(t *testing.T) {
+	pc, at := udp(t) // reads nothing
+	defer pc.Close()
+	for _, scheme := range []string{"coap", "coaps"} {
+		s, err := reach.Direct(t.Context(), reach.Target{URI: scheme + "://" + at.String(), Href: "/a"}, reach.Config{Log: quiet})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		_, err = s.Observer().Handle(ctx, &oic.Request{Href: "/a"})
+		cancel()
+		if reach.KindOf(err) != reach.Timeout {
+			t.Errorf("%s: %v (kind %d)", scheme, err, reach.KindOf(err))
+		}
+		s.Close()
+		<-s.Done()
+	}
+	if _, err := reach.Direct(t.Context(), reach.Target{URI: "coap://host.invalid"}, reach.Config{Log: quiet}); reach.KindOf(err) != reach.NoConnect {
+		t.Errorf("no such host: %v", err)
+	}
+}
+
+// libcoap's client reads, commands and observes a device of ours.
+func TestForeignClientByDatagrams(t *testing.T) {
+	tool, err := exec.LookPath("coap-client-notls")
+	if err != nil {
+		t.Skip(err)
+	}
+	uri := "coap://" + hosted(t, simulated(t, "lamp", di, "lamp")).String()
+	run := func(args ...string) string {
+		out, err := exec.CommandContext(t.Context(), tool, args...).CombinedOutput()
+		if err != nil {
+			t.Errorf("%v: %v", args, err)
+		}
+		return string(out)
+	}
+	if out := run("-m", "get", "-A", "60", uri+"/oic/res?rt=oic.r.switch.binary"); !strings.Contains(out, di) || !strings.Contains(out, "/a/light") {
+		t.Errorf("links: %q", out)
+	}
+	run("-m", "post", "-t", "60", "-e", "%A1%65value%F5", uri+"/a/light")
+	if out := run("-m", "get", "-A", "60", "-s", "1", "-B", "2", uri+"/a/light"); !strings.Contains(out, "value\xf5") {
+		t.Errorf("lamp: %q", out)
+	}
+}
