@@ -1,0 +1,175 @@
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/farreach/farreach/cloudlink"
+	"github.com/farreach/farreach/internal/secret"
+)
+
+// child is "farreach up" in a process of its own, which can be killed at any
+// moment and started again on the same data.
+type child struct {
+	t    testing.TB
+	home string   // its HOME, and where its data are
+	args []string // of up, beside those that say where
+	wrap []string // a program that runs it, with its arguments; nil: none
+
+	cmd  *exec.Cmd
+	dead chan struct{} // closed when cmd has ended
+	said bytes.Buffer  // on standard error; to be read once the process has ended
+
+	PID   int    `json:"pid"`
+	HTTP  string `json:"http"`
+	CoAP  string `json:"coap_tcp"`
+	Token string `json:"token_file"` // the token itself, once started
+}
+
+func newChild(t testing.TB, args ...string) *child {
+	t.Helper()
+	c := &child{t: t, home: t.TempDir(), args: args}
+	t.Cleanup(func() {
+		if c.cmd != nil {
+			c.kill()
+		}
+		if t.Failed() {
+			t.Logf("the server said: %s", &c.said)
+		}
+	})
+	return c
+}
+
+// start starts the process and waits until it is ready.
+func (c *child) start() {
+	c.t.Helper()
+	addrs := filepath.Join(c.home, "addr.json")
+	_ = os.Remove(addrs) // that of one that was killed
+	args := append([]string{}, c.wrap...)
+	args = append(args, "farreach", "up", "--port-offset", "auto", "--addr-file", addrs, "--data", filepath.Join(c.home, "data"))
+	args = append(args, c.args...)
+	c.cmd = exec.Command(args[0], args[1:]...)
+	c.cmd.Env = append(os.Environ(), "HOME="+c.home)
+	c.cmd.Stderr = &c.said
+	if err := c.cmd.Start(); err != nil {
+		c.t.Fatal(err)
+	}
+	c.dead = make(chan struct{})
+	go func() {
+		_ = c.cmd.Wait() // killed
+		close(c.dead)
+	}()
+	text := c.awaitFile(addrs)
+	if err := json.Unmarshal(text, c); err != nil {
+		c.t.Fatal(err)
+	}
+	token, err := os.ReadFile(c.Token)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.Token = strings.TrimSpace(string(token))
+}
+
+// awaitFile returns what is in a file as soon as it is there.
+func (c *child) awaitFile(name string) []byte {
+	c.t.Helper()
+	limit := time.NewTimer(30 * time.Second)
+	defer limit.Stop()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if text, err := os.ReadFile(name); err == nil {
+			return text
+		}
+		select {
+		case <-tick.C:
+		case <-c.dead:
+			c.t.Fatalf("the server ended: %s", &c.said)
+		case <-limit.C:
+			c.t.Fatal("the server is not ready after 30 s")
+		}
+	}
+}
+
+// kill is kill -9. It returns when the process is gone.
+func (c *child) kill() {
+	if len(c.wrap) > 0 && c.PID > 0 {
+		if p, err := os.FindProcess(c.PID); err == nil {
+			_ = p.Kill() // the process itself; what runs it ends with it
+		}
+	} else {
+		_ = c.cmd.Process.Kill() // may be gone already
+	}
+	<-c.dead
+}
+
+// call does a request of the HTTP API as the first account: in and out are
+// JSON documents, or nil.
+func (c *child) call(ctx context.Context, method, path string, in, out any) error {
+	var body io.Reader
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return err
+		}
+		body = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+c.HTTP+"/api/v1"+path, body)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+c.Token)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode >= 300 {
+		return &httpError{resp.StatusCode, string(b)}
+	}
+	if out == nil {
+		return nil
+	}
+	return json.Unmarshal(b, out)
+}
+
+// httpError is an answer that is no success.
+type httpError struct {
+	status int
+	body   string
+}
+
+func (e *httpError) Error() string { return fmt.Sprint("status ", e.status, ": ", e.body) }
+
+// code makes a pairing code.
+func (c *child) code(ctx context.Context) (secret.String, error) {
+	var doc struct{ Code string }
+	err := c.call(ctx, http.MethodPost, "/pairing-codes", struct{}{}, &doc)
+	return secret.String(doc.Code), err
+}
+
+// link connects to the server; the test's end closes it.
+func (c *child) link() *cloudlink.Link {
+	c.t.Helper()
+	l, err := cloudlink.Connect(c.t.Context(), cloudlink.ServerInfo{URI: "coap+tcp://" + c.CoAP, Log: quiet})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(func() { l.Close() })
+	return l
+}
