@@ -123,12 +123,8 @@ type blockTerms struct {
 	whole   int   // the longest payload that is not cut unless that is asked for, bytes
 	szx     uint8 // the largest SZX: maxSZX or BERT
 	body    int   // the longest body that we take from it, bytes
-}
 
-// datagramTerms are those of a peer without a connection, whose messages may be
-// that long.
-func datagramTerms(message int) blockTerms {
-	return blockTerms{message: message, whole: 16 << maxSZX, szx: maxSZX, body: MaxBlockBody}
+	forget bool // nothing may be kept for it
 }
 
 // blockOptions is what the options of a block and its header take at most,

@@ -34,6 +34,13 @@ func newGathering(req *Message, each func(*Message, error), terms func() blockTe
 	return &gathering{req: req.Clone(), each: each, terms: terms, do: do, start: start, abandon: func() {}}
 }
 
+// gather makes o put together notifications that come in blocks, for each.
+func (o *Observation) gather(req *Message, each func(*Message, error), terms func() blockTerms, do exchange, start func(f func())) {
+	o.gathering = newGathering(req, each, terms, do, start)
+	o.gathering.abandon = o.Cancel
+	o.each = o.gathering.take
+}
+
 // take is the observer of the observation.
 func (g *gathering) take(m *Message, err error) {
 	if err == nil {

@@ -179,17 +179,20 @@ func (b *blocks) resume(req *Message, p *part, terms blockTerms) (answer *Messag
 // is nil if req was no block. What is left is kept, to be fetched. resp is not
 // changed, and returned if nothing is to be done.
 func (b *blocks) finish(req *Message, p *part, resp *Message, terms blockTerms) (*Message, error) {
+	if resp.Options.Has(Block2) {
+		return resp, nil // in blocks already
+	}
 	if p == nil {
-		if terms.fits(resp) || resp.Options.Has(Block2) {
+		if terms.fits(resp) {
 			return resp, nil
 		}
 		p = &part{first: true, key: keyOf(req)}
 	}
 	m := resp.derive(func(n Number) bool { return n == Observe && !p.first })
-	if p.has1 {
+	if p.has1 && !m.Options.Has(Block1) {
 		m.AddBlock(Block1, Block{Num: p.one.Num, SZX: p.one.SZX})
 	}
-	if !p.has2 && terms.fits(m) || m.Options.Has(Block2) {
+	if !p.has2 && terms.fits(m) {
 		return m, nil
 	}
 	two := p.two
@@ -206,7 +209,7 @@ func (b *blocks) finish(req *Message, p *part, resp *Message, terms blockTerms) 
 	if err := cut(m, two, terms); err != nil {
 		return nil, err
 	}
-	if two, _, _ := m.Options.Block(Block2); two.More && two.Num == 0 {
+	if two, _, _ := m.Options.Block(Block2); two.More && two.Num == 0 && !terms.forget {
 		b.keep(p.key, whole)
 	}
 	return m, nil

@@ -148,14 +148,8 @@ func (c *Conn) awaitSettings(ctx context.Context) error {
 	}
 }
 
-// gather makes o put together notifications that come in blocks.
-func (o *Observation) gather(req *Message, each func(*Message, error)) {
-	c := o.conn
-	terms := func() blockTerms {
-		t, _ := c.blockTerms()
-		return t
-	}
-	g := newGathering(req, each, terms, c.do, c.tasks.Go)
-	g.abandon = o.Cancel
-	o.gathering, o.each = g, g.take
+// observeTerms is blockTerms for what has come in blocks already.
+func (c *Conn) observeTerms() blockTerms {
+	t, _ := c.blockTerms()
+	return t
 }

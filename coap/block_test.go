@@ -420,3 +420,26 @@ func TestBlock2(t *testing.T) {
 	p.tell(post)
 	p.expect(coap.RequestEntityIncomplete)
 }
+
+// What one request said of blocks is not held against the next one of the same
+// read.
+func TestBlocksOfOneRead(t *testing.T) {
+	p := blockPeer(t, newLibrary())
+	up := put("/book", letters(10))
+	up.Token = coap.TokenFrom(1)
+	up.AddBlock(coap.Block1, coap.Block{SZX: 6})
+	b, err := up.Append(coap.TCP, nil)
+	if err == nil {
+		b, err = request(2, "/book").Append(coap.TCP, b)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.write(b)
+	if m := p.expect(coap.Changed); !m.Options.Has(coap.Block1) {
+		t.Errorf("%v without Block1", m)
+	}
+	if m := p.expect(coap.Content); m.Options.Has(coap.Block1) || len(m.Payload) != 10 {
+		t.Errorf("%v with Block1", m)
+	}
+}

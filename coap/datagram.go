@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -80,6 +81,8 @@ type Endpoint struct {
 	born  time.Time
 	done  chan struct{} // closed when err is set
 	tasks sync.WaitGroup
+
+	unfinished atomic.Int64 // bytes in block-wise transfers
 
 	ticking sync.Mutex // held by tick
 

@@ -33,6 +33,10 @@ func (x *Exchange) sendDatagram(ctx context.Context, resp *Message) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	resp, err := x.inDatagrams(resp)
+	if err != nil {
+		return err
+	}
 	in := &x.in
 	e := in.r.e
 	more := resp.Code.Class() == 2 && resp.Options.Has(Observe)
@@ -64,8 +68,7 @@ func (x *Exchange) sendDatagram(ctx context.Context, resp *Message) error {
 	}
 	m.Options = e.numbered(m.Options)
 	e.unlock()
-	err := x.replyDatagram(&m)
-	if err != nil {
+	if err = x.replyDatagram(&m); err != nil {
 		e.mu.Lock()
 		n.end(err)
 		in.watch = nil // so that something shorter may be sent
@@ -247,7 +250,8 @@ type watch struct {
 func (p *Peer) Observe(req *Message, each func(resp *Message, err error)) (*Observation, error) {
 	e := p.e
 	w := &watch{p: p}
-	w.o = &Observation{req: observing(req, 0), each: each, watch: w}
+	w.o = &Observation{req: observing(req, 0), watch: w}
+	w.o.gather(req, each, func() blockTerms { return datagramTerms }, p.exchange, e.tasks.Go)
 	w.renew.do = w.again
 	e.mu.Lock()
 	defer e.unlock()

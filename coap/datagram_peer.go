@@ -97,6 +97,8 @@ type remote struct {
 	serving   int                  // functions of Go that run
 	changed   event                // of queue
 
+	blocks *blocks // nil: there were none
+
 	accept  sync.Once
 	handler Handler
 	turn    sync.Mutex // held while handler serves; not guarded by Endpoint.mu
@@ -229,6 +231,9 @@ func (r *remote) end(err error) {
 	for x := range r.tasks {
 		x.in.cancel(err)
 	}
+	if r.blocks != nil {
+		r.blocks.close()
+	}
 	r.tasks = nil
 	r.changed.broadcast()
 }
@@ -257,11 +262,19 @@ func randomToken() Token { return TokenFrom(rand.Uint64()) }
 // Type is NonConfirmable. A response that comes after ctx has ended is
 // dropped.
 //
+// req and its response may be up to MaxBlockBody long: what does not fit into a
+// datagram goes in blocks.
+//
 // The error is ctx.Err(); ErrSilent if the peer does not acknowledge, or ctx
 // has no deadline and there is no answer within 247 s; ErrReset; ErrTooLarge
-// if req is longer than a datagram; a *FormatError if the response was
+// if a body or the options are longer than that allows; ErrChanged; a *FormatError if the response was
 // malformed; or has ErrClosed and the reason in its chain.
 func (p *Peer) Do(ctx context.Context, req *Message) (*Message, error) {
+	return blockDo(ctx, req, datagramTerms, p.exchange)
+}
+
+// exchange is Do with one datagram each way.
+func (p *Peer) exchange(ctx context.Context, req *Message) (*Message, error) {
 	resp, err := p.do(ctx, req)
 	if err == nil && resp.Code == Unauthorized {
 		if again := withEcho(req, resp); again != nil {

@@ -31,6 +31,7 @@ type inbound struct {
 // request deals with a request. bad says what is wrong with its options.
 func (e *Endpoint) request(x *Exchange, in arrival, bad *FormatError) {
 	m := &x.req
+	x.part = nil
 	e.mu.Lock()
 	r := e.admit(in, m)
 	if r == nil {
@@ -44,7 +45,9 @@ func (e *Endpoint) request(x *Exchange, in arrival, bad *FormatError) {
 		x.Reply(&Message{Code: bad.Answer, Payload: []byte(bad.Why)})
 		return
 	}
-	e.serve(x)
+	if x.acceptDatagram() {
+		e.serve(x)
+	}
 }
 
 // admit notes that a request came, and returns from whom if it is to be
@@ -136,6 +139,10 @@ func (x *Exchange) acknowledgeLocked() {
 // replyDatagram is Reply for a request that came as a datagram.
 func (x *Exchange) replyDatagram(resp *Message) error {
 	in := &x.in
+	resp, err := x.inDatagrams(resp)
+	if err != nil {
+		return err
+	}
 	if in.arrival.multicast {
 		return x.replyGroup(resp)
 	}

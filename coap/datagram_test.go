@@ -449,11 +449,16 @@ func TestEndpointOverSockets(t *testing.T) {
 	}
 }
 
-// What is longer than a datagram is not sent, and something shorter may be.
+// Options that are longer than a datagram are not sent, and something shorter
+// may be.
 func TestDatagramTooLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		handler := coap.HandlerFunc(func(x *coap.Exchange) {
-			if err := x.Reply(&coap.Message{Code: coap.Content, Payload: make([]byte, 1500)}); !errors.Is(err, coap.ErrTooLarge) {
+			m := &coap.Message{Code: coap.Created}
+			for range 6 {
+				m.Add(coap.LocationPath, make([]byte, 255))
+			}
+			if err := x.Reply(m); !errors.Is(err, coap.ErrTooLarge) {
 				t.Errorf("Reply = %v", err)
 			}
 			x.Reply(&coap.Message{Code: coap.RequestEntityTooLarge})
@@ -463,7 +468,11 @@ func TestDatagramTooLong(t *testing.T) {
 		if m := far.hear(); m.Type != coap.Acknowledgement || m.Code != coap.RequestEntityTooLarge {
 			t.Errorf("%v %v", m.Type, m)
 		}
-		if _, err := e.Do(t.Context(), far.Addr(), &coap.Message{Code: coap.PUT, Payload: make([]byte, 1500)}); !errors.Is(err, coap.ErrTooLarge) {
+		req := &coap.Message{Code: coap.PUT}
+		for range 6 {
+			req.Add(coap.URIQuery, make([]byte, 255))
+		}
+		if _, err := e.Do(t.Context(), far.Addr(), req); !errors.Is(err, coap.ErrTooLarge) {
 			t.Errorf("Do = %v", err)
 		}
 		far.silence(time.Minute)

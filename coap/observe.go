@@ -29,7 +29,7 @@ type Observation struct {
 func (c *Conn) Observe(req *Message, each func(resp *Message, err error)) (*Observation, error) {
 	o := &Observation{conn: c, req: observing(req, 0), each: each}
 	if c.cfg.BlockWise {
-		o.gather(req, each)
+		o.gather(req, each, c.observeTerms, c.do, c.tasks.Go)
 	}
 	token, err := c.expect(o)
 	if err != nil {

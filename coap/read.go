@@ -43,6 +43,7 @@ func (c *Conn) messages(b []byte) (rest []byte, err error) {
 	defer func() { x.free() }()
 	limit := int(c.limit.Load())
 	for len(b) > 0 {
+		x.part = nil
 		n, err := x.req.Parse(TCP, b, limit)
 		switch {
 		case err == nil:
