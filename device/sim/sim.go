@@ -1,6 +1,7 @@
 // Package sim has devices that exist in this process only and behave like
 // things: a lamp is switched, a door is opened and closed by someone, a
-// thermostat heats a room that loses its warmth, a meter counts.
+// thermostat heats a room that loses its warmth, a meter counts, a strip has
+// outlets that are switched together or one by one.
 //
 //	Run ──(timer)──▶ thing.step ──changed──▶ Host.Changed ──▶ who observes
 //	request ──▶ Host ──▶ thing.Retrieve, Update
@@ -47,6 +48,7 @@ var kinds = []kind{
 	{"oic.d.door", "door", newDoor},
 	{"oic.d.thermostat", "thermostat", newThermostat},
 	{"oic.d.electricmeter", "meter", newMeter},
+	{"oic.d.smartplug", "strip", newStrip},
 }
 
 // base is what all things have.
@@ -73,7 +75,7 @@ type Sim struct {
 }
 
 // New returns a device, what being one of Types, or "lamp", "door", "thermostat",
-// "meter". id is its di, "" for a random one; log may be nil. It does nothing by
+// "meter", "strip". id is its di, "" for a random one; log may be nil. It does nothing by
 // itself until Run is called.
 func New(what, id, name string, log *slog.Logger) (*Sim, error) {
 	i := slices.IndexFunc(kinds, func(k kind) bool { return what == k.deviceType || what == k.name })
@@ -90,7 +92,11 @@ func New(what, id, name string, log *slog.Logger) (*Sim, error) {
 	seed := fnv.New64a()
 	seed.Write([]byte(s.host.ID()))
 	s.thing = kinds[i].make(base{s.mu, rand.New(rand.NewPCG(seed.Sum64(), uint64(i)))})
-	s.host.Add(s.thing)
+	if strip, ok := s.thing.(*strip); ok {
+		strip.addTo(s.host)
+	} else {
+		s.host.Add(s.thing)
+	}
 	return s, nil
 }
 
