@@ -2,6 +2,7 @@ package reach_test
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/netip"
@@ -11,8 +12,10 @@ import (
 	"time"
 
 	"github.com/farreach/farreach/coap"
+	"github.com/farreach/farreach/coap/dtls"
 	"github.com/farreach/farreach/device"
 	"github.com/farreach/farreach/device/sim"
+	"github.com/farreach/farreach/internal/localca"
 	"github.com/farreach/farreach/oic"
 	"github.com/farreach/farreach/oic/oiccoap"
 	"github.com/farreach/farreach/reach"
@@ -31,6 +34,12 @@ func udp(t *testing.T) (*net.UDPConn, netip.AddrPort) {
 func hosted(t *testing.T, h oic.Handler, groups ...*coap.GroupConn) netip.AddrPort {
 	t.Helper()
 	pc, at := udp(t)
+	hostedOn(t, pc, h, groups...)
+	return at
+}
+
+func hostedOn(t *testing.T, pc coap.PacketConn, h oic.Handler, groups ...*coap.GroupConn) {
+	t.Helper()
 	e := coap.NewEndpoint(pc, coap.EndpointConfig{Log: quiet, Leisure: -1, Closed: true, Groups: groups,
 		Accept: func(*coap.Peer) coap.Handler {
 			var asks oiccoap.Server
@@ -46,7 +55,6 @@ func hosted(t *testing.T, h oic.Handler, groups ...*coap.GroupConn) netip.AddrPo
 		cancel()
 		<-ended
 	})
-	return at
 }
 
 func simulated(t *testing.T, kind, id, name string) *device.Host {
@@ -186,6 +194,55 @@ func TestDirectDatagram(t *testing.T) {
 	}
 }
 
+// Over DTLS the server proves who it is, or nothing is asked.
+func TestDirectDTLS(t *testing.T) {
+	dir := t.TempDir()
+	ca, err := localca.Open(localca.Config{Dir: dir, Hosts: []string{"127.0.0.1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots, err := localca.Pool(ca.CAFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := ca.ServerConfig()
+	cert, err := server.GetCertificate(&tls.ClientHelloInfo{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pc, at := udp(t)
+	hostedOn(t, dtls.New(pc, dtls.Config{TLS: &tls.Config{Certificates: []tls.Certificate{*cert}}, Listen: true, Log: quiet}),
+		simulated(t, "lamp", di, "lamp"))
+	for name, c := range map[string]struct {
+		tls  *tls.Config
+		kind reach.Kind
+	}{
+		"trusted":   {&tls.Config{RootCAs: roots}, 0},
+		"untrusted": {nil, reach.NotAllowed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, err := reach.Direct(t.Context(), reach.Target{URI: "coaps://" + at.String(), Href: "/a"}, reach.Config{TLS: c.tls, Log: quiet})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			resp, err := s.Observer().Handle(t.Context(), &oic.Request{Href: "/oic/res?rt=oic.r.light.dimming"})
+			if c.kind != 0 {
+				if reach.KindOf(err) != c.kind {
+					t.Errorf("%v is of kind %d", err, reach.KindOf(err))
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if links, _ := oic.ToJSON(resp.Format, resp.Body); !strings.Contains(string(links), `"coaps://`+at.String()+`"`) {
+				t.Errorf("links are %s", links)
+			}
+		})
+	}
+}
+
 // Nobody there is told by silence.
 func TestDirectDatagramSilence(t *testing.T) {
 	pc, at := udp(t) // reads nothing
@@ -230,4 +287,23 @@ func TestForeignClientByDatagrams(t *testing.T) {
 	if out := run("-m", "get", "-A", "60", "-s", "1", "-B", "2", uri+"/a/light"); !strings.Contains(out, "value\xf5") {
 		t.Errorf("lamp: %q", out)
 	}
+}
+
+// The groups of OCF, on whatever interfaces this machine has.
+func TestLANMulticast(t *testing.T) {
+	groups, err := coap.ListenGroups(coap.AllCoAPNodes()...)
+	if err != nil {
+		t.Skip(err)
+	}
+	at := hosted(t, simulated(t, "lamp", di, "lamp"), groups...)
+	found, err := reach.LAN(t.Context(), reach.LANConfig{Type: "oic.r.light.dimming", Wait: 1500 * time.Millisecond, Log: quiet})
+	if err != nil {
+		t.Skip(err) // a machine without a network
+	}
+	for _, d := range found {
+		if d.ID == di && d.Address.Port() == at.Port() {
+			return
+		}
+	}
+	t.Errorf("the lamp is not among %s", lanText(found))
 }
