@@ -54,6 +54,7 @@ Tokens                       -       -     -     -     y     y      y        -
 RevokeToken                  -       -     -     -     y     y      y        -
 Events                       -       -     -     -     y     y      y        -
 FollowEvents                 -       -     -     -     y     y      y        -
+WatchPresence                -       y     y     y     y     y      y        y
 `
 
 // proofs are the methods that prove who somebody is, and Close.
@@ -195,6 +196,12 @@ func (w *world) doPeople(ctx context.Context, row string, who oic.Identity) (err
 	case "FollowEvents":
 		err = w.FollowEvents(ctx, who, event.Filter{From: 1}, func(event.Event) error { return errStop })
 		if err == errStop {
+			err = nil
+		}
+	case "WatchPresence":
+		ctx, cancel := context.WithCancel(ctx)
+		cancel() // what is there now will do
+		if err = w.WatchPresence(ctx, who, func(DeviceInfo) error { return errStop }); err == errStop || err == context.Canceled {
 			err = nil
 		}
 	default:

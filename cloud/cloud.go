@@ -44,6 +44,10 @@ type Config struct {
 	RetentionSize int64         // bytes of all events, the oldest go first; 0: as the disk has
 
 	Log *slog.Logger // nil: slog.Default()
+
+	// PasswordChanged, if not nil, is called when the password of an account
+	// has been replaced through this Cloud. It must not block.
+	PasswordChanged func(account string)
 }
 
 // Cloud is accounts, devices and events, and who may do what with them. Its
@@ -55,7 +59,10 @@ type Cloud struct {
 	directory *directory.Directory
 	events    *event.Events
 	held      held
+	presence  watchers
 	log       *slog.Logger
+
+	passwordChanged func(account string)
 
 	mu       sync.Mutex // guards flows
 	flows    map[string]*flow
@@ -74,7 +81,7 @@ func Open(ctx context.Context, cfg Config) (*Cloud, error) {
 		cfg.Log = slog.Default()
 	}
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
-	c := &Cloud{store: cfg.Store, log: cfg.Log, flows: map[string]*flow{}, stop: stop}
+	c := &Cloud{store: cfg.Store, log: cfg.Log, flows: map[string]*flow{}, stop: stop, passwordChanged: cfg.PasswordChanged}
 	c.held.init()
 	err := c.open(ctx, cfg)
 	if err == nil {
@@ -95,7 +102,13 @@ func (c *Cloud) open(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
-	c.directory, err = directory.Open(ctx, directory.Config{Store: cfg.Store, Changed: c.held.deviceChanged})
+	c.directory, err = directory.Open(ctx, directory.Config{
+		Store: cfg.Store, Presence: c.presence.changed,
+		Changed: func(di string) {
+			c.held.deviceChanged(di)
+			c.presence.changed(di)
+		},
+	})
 	if err != nil {
 		return err
 	}

@@ -57,6 +57,9 @@ func (c *Cloud) SetPassword(ctx context.Context, who oic.Identity, name string, 
 	err := c.accounts.SetPassword(ctx, name, password)
 	if err == nil {
 		c.log.Info("password set", "account", name, "by", who.Account)
+		if c.passwordChanged != nil {
+			c.passwordChanged(name)
+		}
 	}
 	return err
 }

@@ -34,6 +34,10 @@ type Config struct {
 	// Changed, if not nil, is called when the record of a device has changed.
 	// It must not call back and must not block.
 	Changed func(di string)
+
+	// Presence, if not nil, is called when a device has come or gone. It must
+	// not block.
+	Presence func(di string)
 }
 
 // Device is a device as it is known. Its Links are shared: not to be changed.
@@ -49,8 +53,9 @@ type Device struct {
 // Directory is the devices of a cloud. Its methods may be called from several
 // goroutines at once. A refusal is an *oic.StatusError.
 type Directory struct {
-	devices *store.View[Device] // by di
-	started time.Time
+	devices  *store.View[Device] // by di
+	started  time.Time
+	presence func(di string) // Config.Presence
 
 	mu       sync.Mutex // guards what follows
 	accounts map[string]map[string]bool
@@ -61,6 +66,7 @@ type Directory struct {
 func Open(ctx context.Context, cfg Config) (*Directory, error) {
 	d := &Directory{
 		started:  time.Now(),
+		presence: cfg.Presence,
 		accounts: map[string]map[string]bool{},
 		sessions: map[string]*attached{},
 	}

@@ -49,16 +49,31 @@ func (d *Directory) Attach(di string, s Session) (detach func()) {
 	if older != nil && older.session != nil {
 		older.session.Close("a newer connection of the same device")
 	}
+	d.tell(di)
 	return func() { d.detach(di, now) }
 }
 
 // detach notes that a session has gone, if it is still the newest one.
 func (d *Directory) detach(di string, a *attached) {
-	seen := a.session.LastSeen()
+	if d.left(di, a, a.session.LastSeen()) {
+		d.tell(di)
+	}
+}
+
+func (d *Directory) left(di string, a *attached, seen time.Time) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.sessions[di] == a {
-		d.sessions[di] = &attached{since: time.Now(), seen: seen}
+	if d.sessions[di] != a {
+		return false
+	}
+	d.sessions[di] = &attached{since: time.Now(), seen: seen}
+	return true
+}
+
+// tell says that a device came or went.
+func (d *Directory) tell(di string) {
+	if d.presence != nil {
+		d.presence(di)
 	}
 }
 
