@@ -39,7 +39,7 @@ const DefaultHref = "/oic/res"
 // may have something there. The error is a *Error of kind Usage.
 func ParseTarget(s string) (Target, error) {
 	scheme, rest, ok := strings.Cut(s, "://")
-	if !ok {
+	if !ok || strings.ContainsAny(scheme, "/?") { // what is behind a path or query is part of it
 		if strings.HasPrefix(strings.ToLower(s), "xmpp:") {
 			return Target{}, notYet("xmpp:")
 		}

@@ -73,7 +73,7 @@ func TestParseTargetRefuses(t *testing.T) {
 }
 
 func FuzzParseTarget(f *testing.F) {
-	for _, s := range []string{"lamp/a/light", "ocf://x/a?b=c", "coap+tcp://[::1]:1/a?b", "a%2Fb?c", "coaps+tcp://h//", "ocf://0://"} {
+	for _, s := range []string{"lamp/a/light", "ocf://x/a?b=c", "coap+tcp://[::1]:1/a?b", "a%2Fb?c", "coaps+tcp://h//", "ocf://0://", "oCf://0/://"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
