@@ -125,6 +125,11 @@ type blockTerms struct {
 	body    int   // the longest body that we take from it, bytes
 
 	forget bool // nothing may be kept for it
+
+	// again is held by who fetches a second time, because the peer may know one
+	// transfer of a resource alone: two at once would disturb each other for
+	// ever. Capacity 1.
+	again chan struct{}
 }
 
 // blockOptions is what the options of a block and its header take at most,

@@ -95,10 +95,18 @@ func uploadBlocks(ctx context.Context, m *Message, terms blockTerms, szx uint8, 
 // fetch returns the whole response to req, of which first is the first block or
 // already all.
 func fetch(ctx context.Context, req, first *Message, terms blockTerms, do exchange) (*Message, error) {
-	for range maxRestarts {
+	for restarts := range maxRestarts {
 		m, err := fetchBlocks(ctx, req, first, terms, do)
 		if err != ErrChanged || req.Code != GET {
 			return m, err
+		}
+		if restarts == 0 {
+			select {
+			case terms.again <- struct{}{}:
+				defer func() { <-terms.again }()
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
 		}
 		again := req.derive(func(n Number) bool { return n == Observe })
 		if first, err = do(ctx, again); err != nil {

@@ -4,6 +4,13 @@ package coap
 // Larger ones than 1,024 bytes there are not.
 var datagramTerms = blockTerms{message: MaxDatagram, whole: 16 << maxSZX, szx: maxSZX, body: MaxBlockBody}
 
+// blockTerms are the terms on which we fetch.
+func (e *Endpoint) blockTerms() blockTerms {
+	terms := datagramTerms
+	terms.again = e.again
+	return terms
+}
+
 // transfers returns the block-wise transfers of the peer, and its terms.
 func (r *remote) transfers() (*blocks, blockTerms) {
 	r.e.mu.Lock()

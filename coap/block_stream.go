@@ -22,7 +22,7 @@ func (c *Conn) blockTerms() (t blockTerms, ok bool) {
 	c.mu.Lock()
 	p := c.peer
 	c.mu.Unlock()
-	t = blockTerms{message: baseMessage, whole: math.MaxInt, szx: maxSZX, body: MaxBlockBody}
+	t = blockTerms{message: baseMessage, whole: math.MaxInt, szx: maxSZX, body: MaxBlockBody, again: c.again}
 	if p.announced {
 		t.message = p.MaxMessage
 	}

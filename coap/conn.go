@@ -100,6 +100,7 @@ type Conn struct {
 
 	peer     peer
 	blocks   *blocks          // nil: there were none
+	again    chan struct{}    // see blockTerms
 	waiting  map[Token]waiter // requests of ours without their last response
 	pings    []*pingCall
 	open     []openItem // the peer's requests under way in x.Go, and Pings with Custody behind them
@@ -141,6 +142,9 @@ func newConn(nc net.Conn, cfg Config, client bool) *Conn {
 	}
 	c.limit.Store(int64(c.cfg.MaxMessage))
 	c.limitLink(c.cfg.MaxMessage)
+	if cfg.BlockWise {
+		c.again = make(chan struct{}, 1)
+	}
 	if cfg.TLS != nil {
 		c.sec = newSecure(nc, c.link, cfg.TLS, client)
 		c.link = c.sec

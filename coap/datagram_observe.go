@@ -251,7 +251,7 @@ func (p *Peer) Observe(req *Message, each func(resp *Message, err error)) (*Obse
 	e := p.e
 	w := &watch{p: p}
 	w.o = &Observation{req: observing(req, 0), watch: w}
-	w.o.gather(req, each, func() blockTerms { return datagramTerms }, p.exchange, e.tasks.Go)
+	w.o.gather(req, each, e.blockTerms, p.exchange, e.tasks.Go)
 	w.renew.do = w.again
 	e.mu.Lock()
 	defer e.unlock()

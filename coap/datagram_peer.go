@@ -270,7 +270,7 @@ func randomToken() Token { return TokenFrom(rand.Uint64()) }
 // if a body or the options are longer than that allows; ErrChanged; a *FormatError if the response was
 // malformed; or has ErrClosed and the reason in its chain.
 func (p *Peer) Do(ctx context.Context, req *Message) (*Message, error) {
-	return blockDo(ctx, req, datagramTerms, p.exchange)
+	return blockDo(ctx, req, p.e.blockTerms(), p.exchange)
 }
 
 // exchange is Do with one datagram each way.
