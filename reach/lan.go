@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -49,7 +50,7 @@ const (
 
 // LAN looks for devices on the local network, over IPv4 and IPv6 on every
 // interface, in the ways of OCF and of OIC 1.x, and asks each what it is. They
-// come in the order of their names and di's. That takes Wait, and up to 3 s
+// come in the order of their names and di's. That takes Wait, and up to 6 s
 // more; if ctx ends earlier, what was found until then is returned.
 //
 // Nothing that it finds is proved: anybody on the network may claim any di. The
@@ -244,7 +245,10 @@ func eachOf[T any](list []T, f func(T)) {
 func (s *search) read(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, lanAbout)
 	defer cancel()
-	eachOf(s.answers, func(a answer) {
+	s.mu.Lock()
+	answers := slices.Clone(s.answers) // one more may be on its way still
+	s.mu.Unlock()
+	eachOf(answers, func(a answer) {
 		if a.resp == nil {
 			a.resp = s.ask(ctx, a.from, "/oic/res", s.cfg.Type)
 		}
@@ -269,7 +273,7 @@ func (s *search) ask(ctx context.Context, at netip.AddrPort, href, rt string) *o
 		return nil
 	}
 	if rt != "" {
-		href += "?rt=" + rt
+		href += "?rt=" + url.QueryEscape(rt)
 	}
 	resp, err := c.Handle(ctx, &oic.Request{Href: href})
 	if err != nil {
