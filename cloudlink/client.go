@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/farreach/farreach/coap"
@@ -19,7 +20,7 @@ import (
 // Config says how a device stays registered. Servers, Device and Handler have
 // no default.
 type Config struct {
-	Servers []string    // "coaps+tcp://host[:port]" of one cloud, tried in this order
+	Servers []string    // "coaps+tcp://host[:port]" of one cloud, tried in this order from the last good one on
 	TLS     *tls.Config // nil: the system's roots. ALPN and least version are set
 	Handler oic.Handler // answers the cloud; an oic.Observer if it can be watched
 
@@ -31,7 +32,9 @@ type Config struct {
 	Code  secret.String // pairing code to sign up with, if State holds no grant that works
 	State StateStore    // nil: kept in memory only, so that a restart must pair again
 
-	Backoff   backoff.Backoff // between attempts
+	AllowRedirect []string // hosts, beside those of Servers, to which a server may send the device
+
+	Backoff   backoff.Backoff // between attempts; between rounds, with several servers
 	KeepAlive time.Duration   // silence before a Ping; 0: 20 s; negative: never
 	OnChange  func(Status)    // called after each change, must return soon; nil: nobody is told
 	Log       *slog.Logger    // nil: slog.Default()
@@ -50,9 +53,17 @@ type Status struct {
 
 // Client keeps a device registered at a cloud.
 type Client struct {
-	cfg  Config
-	log  *slog.Logger
-	last int // the server of the latest success
+	cfg   Config
+	log   *slog.Logger
+	again chan struct{} // has one after Republish
+
+	// Only Run uses these.
+	last    string               // the server of the latest success; empty: none yet
+	lost    int                  // links that did not last, since one did
+	holdOff map[string]time.Time // servers that asked not to come back before
+
+	mu   sync.Mutex // guards link
+	link *Link      // nil: not registered
 }
 
 // New returns a Client for cfg. It does not touch the network.
@@ -81,7 +92,38 @@ func New(cfg Config) (*Client, error) {
 	if cfg.OnChange == nil {
 		cfg.OnChange = func(Status) {}
 	}
-	return &Client{cfg: cfg, log: cmp.Or(cfg.Log, slog.Default()).With("device", cfg.Device)}, nil
+	return &Client{
+		cfg: cfg, log: cmp.Or(cfg.Log, slog.Default()).With("device", cfg.Device),
+		again: make(chan struct{}, 1), holdOff: map[string]time.Time{},
+	}, nil
+}
+
+// Republish says that Config.Links has something else to tell by now. It does
+// not wait: what changed is published over the link that stands, or with the
+// next registration.
+func (c *Client) Republish() {
+	select {
+	case c.again <- struct{}{}:
+	default:
+	}
+}
+
+// Report is Link.Report over the link that stands. The error is oic.ErrOffline
+// if there is none.
+func (c *Client) Report(ctx context.Context, href string, rep *oic.Response) error {
+	c.mu.Lock()
+	l := c.link
+	c.mu.Unlock()
+	if l == nil {
+		return fmt.Errorf("report %s: %w", href, oic.ErrOffline)
+	}
+	return l.Report(ctx, href, rep)
+}
+
+func (c *Client) setLink(l *Link) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.link = l
 }
 
 // Run keeps the device registered until ctx ends, through any number of lost
@@ -91,7 +133,7 @@ func New(cfg Config) (*Client, error) {
 func (c *Client) Run(ctx context.Context) error {
 	wait := c.cfg.Backoff
 	for {
-		err := c.once(ctx, &wait)
+		served, err := c.once(ctx, &wait)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -99,10 +141,7 @@ func (c *Client) Run(ctx context.Context) error {
 		if final(err) {
 			return err
 		}
-		d := wait.Next()
-		if _, released := errors.AsType[*coap.ReleaseError](err); released {
-			d = wait.Goodbye()
-		}
+		d := c.pause(&wait, served, err)
 		c.log.Warn("not registered", "err", err, "retry", d)
 		if err := backoff.Sleep(ctx, d); err != nil {
 			return err
@@ -110,20 +149,27 @@ func (c *Client) Run(ctx context.Context) error {
 	}
 }
 
-// once registers the device and stays until the link is lost or ctx ends.
-func (c *Client) once(ctx context.Context, wait *backoff.Backoff) error {
+// once registers the device and stays until the link is lost or ctx ends. It
+// returns how long the device was registered; 0: it was not.
+func (c *Client) once(ctx context.Context, wait *backoff.Backoff) (served time.Duration, err error) {
 	link, r, until, err := c.register(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	start := time.Now()
+	c.setLink(link)
 	err = c.stay(ctx, link, r, until)
-	wait.Served(time.Since(start))
+	c.setLink(nil)
+	served = max(time.Since(start), 1)
+	wait.Served(served)
 	if ctx.Err() != nil {
-		return link.Disconnect(context.WithoutCancel(ctx))
+		return served, link.Disconnect(context.WithoutCancel(ctx))
 	}
 	link.Close()
-	return err
+	if e, ok := errors.AsType[*coap.ReleaseError](err); ok {
+		c.released(link.info.URI, e)
+	}
+	return served, err
 }
 
 // register tries the servers in order, the one that worked last at first. A
@@ -133,36 +179,54 @@ func (c *Client) register(ctx context.Context) (*Link, *Registration, time.Time,
 	if err != nil {
 		return nil, nil, time.Time{}, fmt.Errorf("load the registration: %w", err)
 	}
+	if c.last == "" { // as before a restart of the device
+		c.last, _ = c.mayFollow("", st.Server)
+	}
 	var failed []error
-	for i := range c.cfg.Servers {
-		n := (c.last + i) % len(c.cfg.Servers)
-		link, r, until, err := c.registerAt(ctx, c.cfg.Servers[n], st)
+	list := c.servers()
+	for redirects := 0; len(list) > 0; {
+		uri := list[0]
+		link, r, until, err := c.registerAt(ctx, uri, len(list) > 1)
 		if err == nil {
-			c.last = n
+			c.last = uri
 			return link, r, until, nil
 		}
 		failed = append(failed, err)
-		if final(err) || ctx.Err() != nil {
+		if list = list[1:]; final(err) || ctx.Err() != nil {
 			break
+		}
+		if to, ok := errors.AsType[*redirectError](err); ok && redirects < maxRedirects {
+			redirects++
+			list = append([]string{to.to}, list...)
 		}
 	}
 	return nil, nil, time.Time{}, errors.Join(failed...)
 }
 
-func (c *Client) registerAt(ctx context.Context, uri string, st State) (*Link, *Registration, time.Time, error) {
+// registerAt registers at one server. If there are others to try, it has less
+// time to answer.
+func (c *Client) registerAt(ctx context.Context, uri string, others bool) (*Link, *Registration, time.Time, error) {
 	start := time.Now()
-	link, err := Connect(ctx, ServerInfo{
-		URI: uri, TLS: c.cfg.TLS, Handler: c.cfg.Handler, KeepAlive: c.cfg.KeepAlive, Log: c.log, Dial: c.cfg.Dial,
-	})
+	st, err := c.cfg.State.Load()
+	if err != nil {
+		return nil, nil, time.Time{}, fmt.Errorf("load the registration: %w", err)
+	}
+	link, err := c.connect(ctx, uri, others)
 	if err != nil {
 		return nil, nil, time.Time{}, err
 	}
 	r := &Registration{
 		Device: c.cfg.Device, Name: c.cfg.Name, App: c.cfg.App, Links: c.cfg.Links(),
 		Code: c.cfg.Code, State: st, Save: c.cfg.State.Save,
+		Follow: func(to string) (string, bool) { return c.mayFollow(uri, to) },
 	}
 	var until time.Time
 	r.State, until, err = link.Register(ctx, *r)
+	if err == nil && r.State.Server != uri {
+		good := r.State
+		good.Server = uri
+		err = r.keep(good)
+	}
 	if err != nil {
 		link.Close()
 		return nil, nil, time.Time{}, err
@@ -172,21 +236,45 @@ func (c *Client) registerAt(ctx context.Context, uri string, st State) (*Link, *
 	return link, r, until, nil
 }
 
-// stay keeps the link signed in until it is lost or ctx ends.
+func (c *Client) connect(ctx context.Context, uri string, others bool) (*Link, error) {
+	if others {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, failoverTime)
+		defer cancel()
+	}
+	return Connect(ctx, ServerInfo{
+		URI: uri, TLS: c.cfg.TLS, Handler: c.cfg.Handler, KeepAlive: c.cfg.KeepAlive, Log: c.log, Dial: c.cfg.Dial,
+	})
+}
+
+// stay keeps the link signed in, and what is published up to date, until the
+// link is lost or ctx ends.
 func (c *Client) stay(ctx context.Context, link *Link, r *Registration, until time.Time) error {
 	wait := c.cfg.Backoff
 	for {
-		if err := untilRefresh(ctx, link, until); err != nil {
+		due, err := c.idle(ctx, link, until)
+		if err != nil {
 			return err
 		}
-		renewed, err := link.renew(ctx, r)
+		if due {
+			var renewed time.Time
+			if renewed, err = link.renew(ctx, r); err == nil {
+				until = renewed
+			}
+		} else {
+			r.Links = c.cfg.Links()
+			err = link.publishChanges(ctx, r)
+		}
 		switch {
 		case err == nil:
-			until, wait = renewed, c.cfg.Backoff
+			wait = c.cfg.Backoff
 		case final(err) || link.Err() != nil:
 			return err
 		default: // try again soon, on this link
-			c.log.Warn("token not refreshed", "err", err)
+			c.log.Warn("token not refreshed, or links not published", "err", err)
+			if !due {
+				c.Republish()
+			}
 			if err := backoff.Sleep(ctx, wait.Next()); err != nil {
 				return err
 			}
@@ -194,22 +282,25 @@ func (c *Client) stay(ctx context.Context, link *Link, r *Registration, until ti
 	}
 }
 
-// untilRefresh returns nil when the token that is good until then is to be
-// refreshed, and an error if the link or ctx ended before.
-func untilRefresh(ctx context.Context, link *Link, until time.Time) error {
-	var due <-chan time.Time // never, for a token without end
+// idle returns when there is something to do: due says that the token, which is
+// good until then, is to be refreshed; else there is something to publish. The
+// error says that the link or ctx ended before.
+func (c *Client) idle(ctx context.Context, link *Link, until time.Time) (due bool, err error) {
+	var refresh <-chan time.Time // never, for a token without end
 	if !until.IsZero() {
 		t := time.NewTimer(refreshIn(time.Until(until)))
 		defer t.Stop()
-		due = t.C
+		refresh = t.C
 	}
 	select {
 	case <-ctx.Done():
-		return ctx.Err()
+		return false, ctx.Err()
 	case <-link.Done():
-		return link.Err()
-	case <-due:
-		return nil
+		return false, link.Err()
+	case <-refresh:
+		return true, nil
+	case <-c.again:
+		return false, nil
 	}
 }
 

@@ -21,8 +21,13 @@ type Registration struct {
 	Links  []oic.Link    // what to publish
 	Code   secret.String // pairing code to sign up with, if State has no grant that works
 
-	State State             // of an earlier registration; zero: none
-	Save  func(State) error // keeps each new State before it is relied upon; nil: not kept
+	State State // of an earlier registration; zero: none
+	// Follow says whether a server may send the device to that URI, and which
+	// one is to be used; nil: to none. If it may, Register returns an error that
+	// names it after the State has been saved: the registration goes on there.
+	Follow func(uri string) (string, bool)
+
+	Save func(State) error // keeps each new State before it is relied upon; nil: not kept
 }
 
 // Register signs the device up if it never was, signs it in, and publishes
@@ -58,11 +63,16 @@ func (l *Link) enter(ctx context.Context, r *Registration) (until time.Time, err
 	if err != nil {
 		return until, err
 	}
-	if g.Redirect != "" && g.Redirect != l.info.URI {
-		l.info.Log.Warn("staying, though redirected", "to", g.Redirect)
-	}
 	if err := r.keep(State{Server: l.info.URI, Device: r.Device, Grant: g}); err != nil {
 		return until, err
+	}
+	if g.Redirect != "" && g.Redirect != l.info.URI { // rule 28
+		if r.Follow != nil {
+			if to, ok := r.Follow(g.Redirect); ok {
+				return until, &redirectError{to}
+			}
+		}
+		l.info.Log.Warn("staying, though redirected", "to", g.Redirect)
 	}
 	return l.signInWith(ctx, r)
 }

@@ -15,7 +15,7 @@ import (
 
 // State is what a device must remember between its connections.
 type State struct {
-	Server    string               // the URI where it signed up
+	Server    string               // the URI where it was registered last
 	Device    string               // di
 	Grant     Grant                // zero: not signed up
 	Published map[string]Published // by href
