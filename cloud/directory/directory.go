@@ -7,6 +7,7 @@
 // Records live in the store and outlive every connection; they are mirrored in
 // memory, so that asking costs no I/O. Sessions live in memory alone: whether
 // a device can be reached is proved by its connection and never remembered.
+// What is remembered, when the connection ends, is when it was last seen.
 //
 // Who may do what is not decided here but in package cloud.
 package directory
@@ -15,6 +16,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -56,6 +58,7 @@ type Directory struct {
 	devices  *store.View[Device] // by di
 	started  time.Time
 	presence func(di string) // Config.Presence
+	proofs   *proofs
 
 	mu       sync.Mutex // guards what follows
 	accounts map[string]map[string]bool
@@ -71,6 +74,9 @@ func Open(ctx context.Context, cfg Config) (*Directory, error) {
 		sessions: map[string]*attached{},
 	}
 	t, err := store.OpenTable[Device](ctx, cfg.Store, "devices", 0)
+	if err == nil {
+		d.proofs, err = openProofs(ctx, cfg.Store)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open directory: %w", err)
 	}
@@ -81,6 +87,7 @@ func Open(ctx context.Context, cfg Config) (*Directory, error) {
 		}
 	})
 	if err != nil {
+		_ = d.proofs.close()
 		return nil, fmt.Errorf("open directory: %w", err)
 	}
 	for _, dev := range d.devices.All() {
@@ -90,7 +97,18 @@ func Open(ctx context.Context, cfg Config) (*Directory, error) {
 }
 
 // Close ends what Open started. It closes neither the sessions nor the store.
-func (d *Directory) Close() { d.devices.Close() }
+func (d *Directory) Close() {
+	d.mu.Lock()
+	sessions := maps.Clone(d.sessions)
+	d.mu.Unlock()
+	for di, a := range sessions {
+		if a.session != nil {
+			d.proofs.went(di, a.session.LastSeen())
+		}
+	}
+	_ = d.proofs.close() // older proofs are as true
+	d.devices.Close()
+}
 
 // index keeps the list of each account's devices. It may name too many, never
 // too few.
@@ -198,6 +216,7 @@ func (d *Directory) Delete(ctx context.Context, di string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.sessions, di)
+	d.proofs.went(di, time.Time{})
 	return nil
 }
 

@@ -280,7 +280,7 @@ func TestBad43PresenceIsProved(t *testing.T) {
 func TestRule13NewerSessionTakesOver(t *testing.T) {
 	d := newDirectory(t)
 	claim(t, d, "home", lamp)
-	older, newer := &session{}, &session{}
+	older, newer := &session{seen: time.Now()}, &session{seen: time.Now()}
 	detachOlder := d.Attach(lamp, older)
 	detachNewer := d.Attach(lamp, newer)
 	if len(older.closed) != 1 || len(newer.closed) != 0 || d.Session(lamp) != newer {

@@ -18,17 +18,23 @@ type State string
 
 // The states of a device.
 const (
-	Reachable State = "reachable" // it is connected
+	Reachable State = "reachable" // it is connected, and has just given a sign of life
 	Offline   State = "offline"   // it was connected, and is no more
-	Unknown   State = "unknown"   // this server has not seen it since it started
+	Unknown   State = "unknown"   // neither is proved: not seen since the server started, or connected and silent
 )
 
 // Presence is what is known of a device's connection.
 type Presence struct {
 	State  State
 	Since  time.Time // when State began
-	Proven time.Time // the last sign of life; zero: none
+	Proven time.Time // the last sign of life that is known; zero: none
 }
+
+// proofLasts is how long a sign of life proves that a device is reachable: the
+// keep-alive of a connection and its patience together. A connection that is
+// silent for longer is most often closed then; not so one of a device that has
+// its own keep-alive, which may be hours.
+const proofLasts = 30 * time.Second
 
 // attached is the newest session of a device, or when it went.
 type attached struct {
@@ -67,6 +73,7 @@ func (d *Directory) left(di string, a *attached, seen time.Time) bool {
 		return false
 	}
 	d.sessions[di] = &attached{since: time.Now(), seen: seen}
+	d.proofs.went(di, seen)
 	return true
 }
 
@@ -94,9 +101,13 @@ func (d *Directory) Presence(di string) Presence {
 	d.mu.Unlock()
 	switch {
 	case a == nil:
-		return Presence{State: Unknown, Since: d.started}
+		return Presence{State: Unknown, Since: d.started, Proven: d.proofs.of(di)}
 	case a.session == nil:
 		return Presence{State: Offline, Since: a.since, Proven: a.seen}
 	}
-	return Presence{State: Reachable, Since: a.since, Proven: a.session.LastSeen()}
+	seen := a.session.LastSeen()
+	if end := seen.Add(proofLasts); time.Now().After(end) {
+		return Presence{State: Unknown, Since: end, Proven: seen}
+	}
+	return Presence{State: Reachable, Since: a.since, Proven: seen}
 }
