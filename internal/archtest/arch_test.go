@@ -28,7 +28,7 @@ var layers = [][]string{
 	{"cloud", "cloud/account", "cloud/directory", "cloud/event", "reach"},
 	{"api"},
 	{"cmd/farreach/internal/"},
-	{"cmd/farreach", "cmd/farreach/internal/bench", "e2e", "examples/"},
+	{"cmd/farreach", "cmd/farreach/internal/bench", "cmd/farreach/internal/checkup", "e2e", "examples/"},
 }
 
 // maxLines is the longest that a file may be.

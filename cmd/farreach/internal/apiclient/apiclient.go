@@ -94,6 +94,30 @@ func (c *Client) call(ctx context.Context, method, path string, query url.Values
 	return nil
 }
 
+// Healthy asks "/healthz" or "/readyz", which needs no token, and returns the
+// server's time; zero if it does not tell.
+func (c *Client) Healthy(ctx context.Context, path string) (time.Time, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.cfg.Base+path, nil)
+	if err != nil {
+		return time.Time{}, err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return time.Time{}, c.unreached(ctx, err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode/100 != 2 {
+		return time.Time{}, problemOf(resp)
+	}
+	now, err := http.ParseTime(resp.Header.Get("Date"))
+	if err != nil {
+		return time.Time{}, nil
+	}
+	return now, nil
+}
+
 // send does a request and returns an answer of success, whose body the caller
 // closes.
 func (c *Client) send(ctx context.Context, method, path string, query url.Values, in any, head http.Header) (*http.Response, error) {
