@@ -10,6 +10,7 @@ import (
 	"github.com/farreach/farreach/cloudlink"
 	"github.com/farreach/farreach/internal/localca"
 	"github.com/farreach/farreach/internal/secret"
+	"github.com/farreach/farreach/oic"
 )
 
 // household are the devices of the simulated home. They join by the same door
@@ -50,7 +51,7 @@ func (b *booted) startDemo(ctx context.Context) *demo {
 	where := b.where()
 	for _, h := range household {
 		m := member{
-			kind: h.name, name: h.name, server: where.Cloud(), trust: trusting(pool),
+			kind: h.name, name: h.name, servers: []string{where.Cloud()}, trust: trusting(pool),
 			state: cloudlink.FileState(b.file(filepath.Join("demo", h.name+".json"))),
 			code: func(ctx context.Context) (secret.String, error) {
 				code, _, err := b.cloud.NewPairingCode(ctx, owner)
@@ -60,16 +61,39 @@ func (b *booted) startDemo(ctx context.Context) *demo {
 			log:     b.log,
 		}
 		if !h.secure && where.CoAPTCP != "" {
-			m.server = "coap+tcp://" + where.CoAPTCP
+			m.servers = []string{"coap+tcp://" + where.CoAPTCP}
 		}
 		d.changed(h.name, false)
 		d.tasks.Go(func() {
-			if err := m.run(ctx); err != nil && !errors.Is(err, context.Canceled) {
+			err := b.rejoin(ctx, m.state)
+			if err == nil {
+				err = m.run(ctx)
+			}
+			if err != nil && !errors.Is(err, context.Canceled) {
 				b.log.Error("simulated device", "name", m.name, "err", err)
 			}
 		})
 	}
 	return d
+}
+
+// rejoin makes a simulated device forget what a cloud once gave it that does
+// not know it now, because the store is a new one: it joins with a new code
+// then.
+func (b *booted) rejoin(ctx context.Context, file cloudlink.FileState) error {
+	state, err := file.Load()
+	if err != nil || state.Grant.Account == "" {
+		return err
+	}
+	if _, err := b.cloud.DeviceInfo(ctx, owner, state.Device); !isNotFound(err) {
+		return nil // what else is wrong, the device finds out itself
+	}
+	return file.Save(cloudlink.State{Device: state.Device})
+}
+
+func isNotFound(err error) bool {
+	refusal, ok := errors.AsType[*oic.StatusError](err)
+	return ok && refusal.Status == oic.NotFound
 }
 
 // changed notes whether a device is registered.

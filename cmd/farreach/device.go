@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,8 +23,9 @@ import (
 type deviceFlags struct {
 	access
 	kind, name  string
-	cloud, code string
-	state       string
+	clouds      []string
+	code, state string
+	lan         bool
 }
 
 func (a *app) deviceCmd() *cobra.Command {
@@ -41,9 +43,10 @@ it keeps in a file, so that later starts need no code.`,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.device(cmd.Context(), d) },
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&d.kind, "type", "oic.d.light", "device `type`: "+strings.Join(sim.Types(), ", ")+"; or lamp, door, thermostat, meter")
+	flags.StringVar(&d.kind, "type", "oic.d.light", "device `type`: "+strings.Join(sim.Types(), ", ")+"; or lamp, door, thermostat, meter, strip")
 	flags.StringVar(&d.name, "name", "", "`name` of the device (default its type)")
-	flags.StringVar(&d.cloud, "cloud", "", "`URL` of the cloud, coaps+tcp:// or coap+tcp:// (default that of the profile)")
+	flags.StringSliceVar(&d.clouds, "cloud", nil, "`URL` of the cloud, coaps+tcp:// or coap+tcp:// (default that of the profile); may be repeated for other servers of the same cloud, to go to when the first is gone")
+	flags.BoolVar(&d.lan, "lan", false, "answer on the local network, too: found by multicast, and open to everybody there")
 	flags.StringVar(&d.code, "code", "", "one-time pairing `code`, for the first time")
 	flags.StringVar(&d.state, "state", "", "`file` to keep what the cloud gave (default below the user's state directory, by name)")
 	d.trustFlags(cmd)
@@ -68,7 +71,7 @@ func (a *app) device(ctx context.Context, d deviceFlags) error {
 		return nil // told to stop, which is how a device ends
 	}
 	if refused, ok := errors.AsType[*oic.StatusError](err); ok && refused.Status.Class() == 4 {
-		return fail(exitNotAllowed, a.command("pair")+" makes a new code", "%s: %w", m.server, err)
+		return fail(exitNotAllowed, a.command("pair")+" makes a new code", "%s: %w", strings.Join(m.servers, ", "), err)
 	}
 	return err
 }
@@ -82,9 +85,10 @@ func (a *app) member(d deviceFlags) (*member, error) {
 	if _, err := sim.New(d.kind, "", name, slog.New(slog.DiscardHandler)); err != nil {
 		return nil, misuse("--type lamp", "%w", err)
 	}
-	m := &member{kind: d.kind, name: name, log: a.log(slog.LevelError)}
+	m := &member{kind: d.kind, name: name, lan: d.lan, log: a.log(slog.LevelError)}
 	m.state = cloudlink.FileState(cmp.Or(d.state, filepath.Join(settings.StateDir(a.lookup), "devices", name+".json")))
 	m.code = func(context.Context) (secret.String, error) { return a.pairingCode(d.code) }
+	m.listening = func(at netip.AddrPort) { a.say("%s: answers on the local network at coap://HOST:%d", name, at.Port()) }
 	m.changed = func(s cloudlink.Status) { a.registration(m, s) }
 	if err := a.chooseCloud(m, d); err != nil {
 		return nil, err
@@ -96,21 +100,26 @@ func (a *app) member(d deviceFlags) (*member, error) {
 // profile's authority vouches for the profile's addresses alone.
 func (a *app) chooseCloud(m *member, d deviceFlags) error {
 	s, err := a.server()
-	if errors.Is(err, settings.ErrNoProfile) && d.cloud != "" {
+	if errors.Is(err, settings.ErrNoProfile) && len(d.clouds) > 0 {
 		s, err = new(settings.Server), nil
 	}
 	if err != nil {
 		return err
 	}
-	m.server = cmp.Or(d.cloud, s.Cloud())
-	if m.server == "" {
+	if m.servers = d.clouds; len(m.servers) == 0 && s.Cloud() != "" {
+		m.servers = []string{s.Cloud()}
+	}
+	if len(m.servers) == 0 {
 		return misuse("--cloud coaps+tcp://HOST", "profile %s has no cloud address", a.profile)
 	}
-	if !strings.HasPrefix(m.server, "coaps+tcp://") && !strings.HasPrefix(m.server, "coap+tcp://") {
-		return misuse("--cloud coaps+tcp://HOST", "cloud %q: not a coaps+tcp or coap+tcp address", m.server)
-	}
-	if s.CoAPSTCP == "" || m.server != "coaps+tcp://"+s.CoAPSTCP {
-		s = new(settings.Server)
+	own := "coaps+tcp://" + s.CoAPSTCP
+	for _, server := range m.servers {
+		if !strings.HasPrefix(server, "coaps+tcp://") && !strings.HasPrefix(server, "coap+tcp://") {
+			return misuse("--cloud coaps+tcp://HOST", "cloud %q: not a coaps+tcp or coap+tcp address", server)
+		}
+		if server != own {
+			s = new(settings.Server)
+		}
 	}
 	m.trust, err = a.tls(d.access, s)
 	return err
@@ -131,9 +140,9 @@ func (a *app) pairingCode(typed string) (secret.String, error) {
 func (a *app) registration(m *member, s cloudlink.Status) {
 	switch {
 	case s.Registered:
-		a.say("%s: registered at %s, account %s", m.name, cmp.Or(s.Server, m.server), s.Account)
+		a.say("%s: registered at %s, account %s", m.name, cmp.Or(s.Server, m.servers[0]), s.Account)
 	case s.Err != nil:
-		a.say("%s: not registered at %s: %v", m.name, m.server, oneLine(s.Err))
+		a.say("%s: not registered at %s: %v", m.name, cmp.Or(s.Server, m.servers[0]), oneLine(s.Err))
 	}
 }
 

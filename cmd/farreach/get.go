@@ -13,11 +13,11 @@ func (a *app) getCmd() *cobra.Command {
 		Long: `Reads a resource and writes its representation as JSON.
 
 TARGET is NAME/HREF, the beginning of a device's id in place of its name,
-ocf://ID/HREF, or a server to ask straight: coap+tcp:// or coaps+tcp://HOST/PATH.
-Without HREF it is the list of all resources.`,
+ocf://ID/HREF, or a server to ask straight, without any other: coap://HOST/PATH,
+coaps://, coap+tcp:// or coaps+tcp://. Without HREF it is the list of all resources.`,
 		Example: `  farreach get lamp/a/light
   farreach get lamp/oic/d --json
-  farreach get coap+tcp://192.0.2.7/oic/res`,
+  farreach get coap://192.0.2.7/oic/res`,
 		Args: takes("a target such as lamp/a/light"),
 	}, oic.Retrieve)
 }

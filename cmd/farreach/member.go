@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"net"
+	"net/netip"
 	"time"
 
 	"github.com/google/uuid"
@@ -20,11 +21,13 @@ import (
 // member is a simulated device that belongs to a cloud, or wants to.
 type member struct {
 	kind, name string
-	server     string // "coaps+tcp://host:port"
+	servers    []string // "coaps+tcp://host:port", in the order of preference
+	lan        bool     // answers on the local network, too
 	trust      *tls.Config
 	state      cloudlink.FileState
 	code       func(ctx context.Context) (secret.String, error) // asked for only by a device that has not joined
 	changed    func(cloudlink.Status)
+	listening  func(at netip.AddrPort) // nil: nobody is told where it answers on the local network
 	log        *slog.Logger
 }
 
@@ -52,9 +55,9 @@ func (m member) run(ctx context.Context) error {
 	}
 	host := device.Host()
 	client, err := cloudlink.New(cloudlink.Config{
-		Servers: []string{m.server}, TLS: m.trust, Handler: host,
+		Servers: m.servers, TLS: m.trust, Handler: host.Remote(),
 		Device: host.ID(), Name: m.name, App: "farreach", Links: host.Links,
-		Code: code, State: m.state, Backoff: patience(m.server), OnChange: m.changed, Log: m.log,
+		Code: code, State: m.state, Backoff: patience(m.servers), OnChange: m.changed, Log: m.log,
 	})
 	if err != nil {
 		return err
@@ -62,18 +65,23 @@ func (m member) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return device.Run(ctx) })
 	group.Go(func() error { return client.Run(ctx) })
+	if m.lan {
+		group.Go(func() error { return m.serveLAN(ctx, host) })
+	}
 	return group.Wait()
 }
 
-// patience is how a device waits for its server. One on the same machine has
-// few devices and cannot be overrun by them, so they come back sooner.
-func patience(server string) backoff.Backoff {
-	u, err := coap.ParseURI(server)
-	if err != nil {
-		return backoff.Backoff{}
-	}
-	if ip := net.ParseIP(u.Host); u.Host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return backoff.Backoff{}
+// patience is how a device waits for its servers. Those on the same machine
+// have few devices and cannot be overrun by them, so they come back sooner.
+func patience(servers []string) backoff.Backoff {
+	for _, server := range servers {
+		u, err := coap.ParseURI(server)
+		if err != nil {
+			return backoff.Backoff{}
+		}
+		if ip := net.ParseIP(u.Host); u.Host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+			return backoff.Backoff{}
+		}
 	}
 	return backoff.Backoff{Base: 200 * time.Millisecond, Max: 5 * time.Second, Spread: time.Second}
 }
