@@ -150,6 +150,10 @@ func (b *booted) openCA() (err error) {
 
 func (b *booted) openStore(ctx context.Context) (err error) {
 	cfg := store.Config{URL: b.cfg.nats, Log: b.log}
+	keep, err := b.cfg.retention()
+	if err != nil {
+		return err
+	}
 	if cfg.Sync, err = parseSync(b.cfg.storeSync); err != nil {
 		return err
 	}
@@ -162,7 +166,10 @@ func (b *booted) openStore(ctx context.Context) (err error) {
 		}
 		return err
 	}
-	b.cloud, err = cloud.Open(ctx, cloud.Config{Store: b.store, AccessTTL: b.cfg.accessTTL, Log: b.log})
+	b.cloud, err = cloud.Open(ctx, cloud.Config{
+		Store: b.store, AccessTTL: b.cfg.accessTTL, RetentionAge: keep.age, RetentionSize: keep.size,
+		PasswordChanged: b.passwordChanged, Log: b.log,
+	})
 	return err
 }
 

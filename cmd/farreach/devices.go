@@ -22,6 +22,12 @@ func (a *app) devicesCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "devices",
 		Short: "List your devices and whether they can be reached",
+		Long: `Lists the devices of the account: name, di, type, state, since when, and when
+the device last proved that it is there. The state is
+
+  reachable   connected, and heard of within one keep-alive interval
+  offline     it was connected, and is no more
+  unknown     the server has not seen it since its own start`,
 		Example: `  farreach devices
   farreach devices --json | jq -r '.devices[].name'`,
 		GroupID: groupFleet,
@@ -92,7 +98,7 @@ func (a *app) devices(ctx context.Context, x access) error {
 	}
 	rows := make([][]any, len(devices))
 	for i, d := range devices {
-		rows[i] = []any{d.Name, d.ID, d.Type, d.State, d.Since}
+		rows[i] = []any{d.Name, d.ID, d.Type, d.State, d.Since, d.Proven}
 	}
-	return a.screen().Table([]string{"name", "di", "type", "state", "since"}, rows)
+	return a.screen().Table([]string{"name", "di", "type", "state", "since", "proven"}, rows)
 }

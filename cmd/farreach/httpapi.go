@@ -19,40 +19,16 @@ func (b *booted) apiServer() *http.Server {
 			cfg.Hosts = append(cfg.Hosts, name)
 		}
 	}
-	s := api.New(b.cloud, cfg).Server()
-	s.Handler = b.forgetful(s.Handler)
-	return s
+	return api.New(b.cloud, cfg).Server()
 }
 
-// forgetful is next, after which the file with the first password is removed
-// if next has replaced that password.
-func (b *booted) forgetful(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodPut || r.URL.Path != "/api/v1/accounts/"+firstAccount+"/password" {
-			next.ServeHTTP(w, r)
-			return
-		}
-		seen := &statusWriter{ResponseWriter: w}
-		next.ServeHTTP(seen, r)
-		if seen.status/100 != 2 {
-			return
-		}
-		if err := b.forgetPassword(r.Context()); err != nil {
-			b.log.Warn("the file with the first password is still there", "err", err)
-		}
-	})
+// passwordChanged removes the file with the first password, which it is not
+// any more.
+func (b *booted) passwordChanged(account string) {
+	if account != firstAccount {
+		return
+	}
+	if err := removeIfThere(b.file("password")); err != nil {
+		b.log.Warn("the file with the first password is still there", "err", err)
+	}
 }
-
-// statusWriter remembers the status of an answer.
-type statusWriter struct {
-	http.ResponseWriter
-	status int
-}
-
-func (w *statusWriter) WriteHeader(status int) {
-	w.status = status
-	w.ResponseWriter.WriteHeader(status)
-}
-
-// Unwrap lets http.ResponseController find what it controls.
-func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

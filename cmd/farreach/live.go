@@ -3,24 +3,49 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync"
+	"time"
 
+	"golang.org/x/sync/errgroup"
+
+	"github.com/farreach/farreach/cloud"
+	"github.com/farreach/farreach/cloud/directory"
 	"github.com/farreach/farreach/cloud/event"
 	"github.com/farreach/farreach/cmd/farreach/internal/apiclient"
 	"github.com/farreach/farreach/oic"
 )
 
-// showEvents writes what the devices of the first account report, one line
-// each, until ctx ends.
-func (a *app) showEvents(ctx context.Context, b *booted) error {
-	err := b.cloud.FollowEvents(ctx, owner, event.Filter{}, func(ev event.Event) error {
-		line := apiclient.Event{Schema: apiclient.EventSchema, Seq: ev.Seq, Time: ev.Time, Account: ev.Account, Device: ev.Device, Href: ev.Href,
-			Rep: jsonOf(ev), Name: b.nameOf(ctx, ev.Device)}
-		return a.eventLine(line)
-	})
-	if errors.Is(err, context.Canceled) {
-		return nil // told to stop
+// showLive writes what the devices of the first account report, and when one
+// joins, goes and comes back, one line each, until ctx ends.
+func (a *app) showLive(ctx context.Context, b *booted, start time.Time) error {
+	var mu sync.Mutex // guards the screen
+	whole := func(write func() error) error {
+		mu.Lock()
+		defer mu.Unlock()
+		return write()
 	}
-	return err
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		return b.cloud.FollowEvents(ctx, owner, event.Filter{}, func(ev event.Event) error {
+			line := apiclient.Event{Schema: apiclient.EventSchema, Seq: ev.Seq, Time: ev.Time, Account: ev.Account, Device: ev.Device, Href: ev.Href,
+				Rep: jsonOf(ev), Name: b.nameOf(ctx, ev.Device)}
+			return whole(func() error { return a.eventLine(line) })
+		})
+	})
+	group.Go(func() error {
+		before := comings{start: start, known: map[string]directory.Presence{}}
+		return b.cloud.WatchPresence(ctx, owner, func(d cloud.DeviceInfo) error {
+			if what := before.tell(d); what != "" {
+				return whole(func() error { return a.presenceLine(d, what) })
+			}
+			return nil
+		})
+	})
+	if err := group.Wait(); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil // told to stop
 }
 
 func jsonOf(ev event.Event) []byte {
@@ -37,4 +62,68 @@ func (b *booted) nameOf(ctx context.Context, di string) string {
 		return "" // it has left meanwhile
 	}
 	return info.Name
+}
+
+// comings are the devices as they were told of last.
+type comings struct {
+	start time.Time // of the server
+	known map[string]directory.Presence
+}
+
+// tell says what is new of a device; "" if there is nothing to tell. A device
+// is not told of before it has published, for it has no name until then.
+func (c *comings) tell(d cloud.DeviceInfo) string {
+	now := d.Presence
+	before := c.known[d.ID]
+	if len(d.Links) == 0 || now.State == before.State {
+		return ""
+	}
+	c.known[d.ID] = now
+	switch {
+	case now.State == directory.Offline:
+		return "offline"
+	case now.State != directory.Reachable:
+		return "" // not seen since the start: that is no news
+	case before.State == directory.Offline:
+		return "back after " + lasted(now.Since.Sub(before.Since))
+	case d.Created.After(c.start):
+		return "joined"
+	}
+	return "here again"
+}
+
+// lasted is a time for the eye, as screen.Age has it for the past.
+func lasted(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%.0f s", d.Seconds())
+	case d < time.Hour:
+		return fmt.Sprintf("%.0f min", d.Minutes())
+	}
+	return fmt.Sprintf("%.0f h", d.Hours())
+}
+
+// presenceDoc is the line of a device that comes or goes, with --json.
+type presenceDoc struct {
+	Schema string    `json:"schema"`
+	Time   time.Time `json:"time"`
+	Device string    `json:"di"`
+	Name   string    `json:"name,omitempty"`
+	State  string    `json:"state"`
+	What   string    `json:"what"` // "joined", "offline", "back after 14 s", "here again"
+}
+
+func (a *app) presenceLine(d cloud.DeviceInfo, what string) error {
+	when := d.Presence.Since
+	if a.json {
+		return a.screen().Doc(presenceDoc{"farreach.presence/v1", when.UTC(), d.ID, d.Name, string(d.Presence.State), what})
+	}
+	name := d.Name
+	if name == "" {
+		name = d.ID
+	}
+	if a.terminal {
+		return a.screen().Line(when.Local().Format(time.TimeOnly), fmt.Sprintf("%-12s", name), what)
+	}
+	return a.screen().Line(when.UTC().Format(time.RFC3339Nano), name, what)
 }

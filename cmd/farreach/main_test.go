@@ -103,6 +103,8 @@ func TestOtherFailures(t *testing.T) {
 		{"up --config " + dir + "/none.yaml", exitConfig, "no such file", ""},
 		{"up --port-offset much", exitConfig, `port-offset "much"`, ""},
 		{"up --store-sync never --port-offset auto --data " + dir + "/data", exitConfig, `store-sync "never": neither a duration nor always; try: --store-sync 10ms, or always`, ""},
+		{"up --retention-age soon --port-offset auto --data " + dir + "/data", exitConfig, `retention-age "soon": not a time such as 12h or 90d; try: --retention-age 90d`, ""},
+		{"up --retention-size 1e3 --port-offset auto --data " + dir + "/data", exitConfig, `retention-size "1e3"`, ""},
 		{"devices --timeout 1s", exitConfig, `FARREACH_JSON: "maybe" cannot be used for json`, "FARREACH_JSON=maybe"},
 		{"devices", exitNotFound, "no such profile", ""},
 		{"get lamp/a/light", exitNotFound, "no such profile", ""},

@@ -24,6 +24,8 @@ type serverConfig struct {
 	addrFile   string
 	nats       string
 	storeSync  string
+	keepAge    string
+	keepSize   string
 	demo       bool
 	accessTTL  time.Duration
 	allowPlain bool
@@ -38,6 +40,8 @@ func (a *app) serverFlags(cmd *cobra.Command, cfg *serverConfig) {
 	flags.StringVar(&cfg.addrFile, "addr-file", "", "`file` to write all addresses to once everything is ready")
 	flags.DurationVar(&cfg.accessTTL, "access-ttl", time.Hour, "life of a device's access token; it renews it by itself")
 	flags.StringVar(&cfg.storeSync, "store-sync", "10ms", "most `time` that an acknowledged write may be lost by a power cut; always: none, and slower")
+	flags.StringVar(&cfg.keepAge, "retention-age", "90d", "how long events are kept: `time` such as 12h or 90d; the last state of each resource stays")
+	flags.StringVar(&cfg.keepSize, "retention-size", "", "most `bytes` of events to keep, such as 500MB or 20GB, the oldest go first (default as the disk has)")
 	flags.BoolVar(&cfg.allowPlain, "allow-plain-coap", false, "let devices of other machines sign in without TLS")
 }
 
@@ -124,5 +128,5 @@ func (a *app) live(ctx context.Context, b *booted, run *running, start time.Time
 	if b.cfg.addrFile != "" {
 		defer os.Remove(b.cfg.addrFile) // a script that waits for the next start must not find it
 	}
-	return a.showEvents(ctx, b)
+	return a.showLive(ctx, b, start)
 }
