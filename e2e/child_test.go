@@ -23,7 +23,10 @@ import (
 type child struct {
 	t    testing.TB
 	home string   // its HOME, and where its data are
-	args []string // of up, beside those that say where
+	args []string // beside those that say where
+
+	command string // "up", or "cloud"
+
 	wrap []string // a program that runs it, with its arguments; nil: none
 
 	cmd  *exec.Cmd
@@ -38,7 +41,7 @@ type child struct {
 
 func newChild(t testing.TB, args ...string) *child {
 	t.Helper()
-	c := &child{t: t, home: t.TempDir(), args: args}
+	c := &child{t: t, home: t.TempDir(), args: args, command: "up"}
 	t.Cleanup(func() {
 		if c.cmd != nil {
 			c.kill()
@@ -56,7 +59,7 @@ func (c *child) start() {
 	addrs := filepath.Join(c.home, "addr.json")
 	_ = os.Remove(addrs) // that of one that was killed
 	args := append([]string{}, c.wrap...)
-	args = append(args, "farreach", "up", "--port-offset", "auto", "--addr-file", addrs, "--data", filepath.Join(c.home, "data"))
+	args = append(args, "farreach", c.command, "--port-offset", "auto", "--addr-file", addrs, "--data", filepath.Join(c.home, "data"))
 	args = append(args, c.args...)
 	c.cmd = exec.Command(args[0], args[1:]...)
 	c.cmd.Env = append(os.Environ(), "HOME="+c.home)
@@ -69,7 +72,7 @@ func (c *child) start() {
 		_ = c.cmd.Wait() // killed
 		close(c.dead)
 	}()
-	text := c.awaitFile(addrs)
+	text := awaitFile(c.t, addrs, c.dead)
 	if err := json.Unmarshal(text, c); err != nil {
 		c.t.Fatal(err)
 	}
@@ -80,9 +83,10 @@ func (c *child) start() {
 	c.Token = strings.TrimSpace(string(token))
 }
 
-// awaitFile returns what is in a file as soon as it is there.
-func (c *child) awaitFile(name string) []byte {
-	c.t.Helper()
+// awaitFile returns what is in a file as soon as it is there. dead is closed
+// when that will not be.
+func awaitFile(t testing.TB, name string, dead <-chan struct{}) []byte {
+	t.Helper()
 	limit := time.NewTimer(30 * time.Second)
 	defer limit.Stop()
 	tick := time.NewTicker(2 * time.Millisecond)
@@ -93,10 +97,10 @@ func (c *child) awaitFile(name string) []byte {
 		}
 		select {
 		case <-tick.C:
-		case <-c.dead:
-			c.t.Fatalf("the server ended: %s", &c.said)
+		case <-dead:
+			t.Fatalf("the process that makes %s has ended", name)
 		case <-limit.C:
-			c.t.Fatal("the server is not ready after 30 s")
+			t.Fatalf("%s is not there after 30 s", name)
 		}
 	}
 }
