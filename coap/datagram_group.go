@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"sync"
 	"time"
 
 	"golang.org/x/net/ipv4"
@@ -29,7 +30,24 @@ var askAgain = [...]time.Duration{0, time.Second, 3 * time.Second}
 
 // ask is an Ask.
 type ask struct {
-	each func(from netip.AddrPort, resp *Message)
+	mu    sync.Mutex // held during each; guards ended
+	ended bool
+	each  func(from netip.AddrPort, resp *Message)
+}
+
+func (a *ask) deliver(from netip.AddrPort, m *Message) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.ended {
+		a.each(from, m)
+	}
+}
+
+// end returns when each is not called any more.
+func (a *ask) end() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.ended = true
 }
 
 // Ask sends req to multicast groups on every interface, three times within 3 s,
@@ -37,7 +55,7 @@ type ask struct {
 // than once answers once. It calls each for the responses that come until ctx
 // ends, on the endpoint's goroutine, where resp is valid; and returns nil then,
 // or an error if req could be sent to none. An address may be that of one peer
-// too.
+// too. each is not called any more when Ask returns.
 func (e *Endpoint) Ask(ctx context.Context, groups []netip.AddrPort, req *Message, each func(from netip.AddrPort, resp *Message)) error {
 	m := *req
 	m.Type, m.Token = NonConfirmable, randomToken()
@@ -56,9 +74,11 @@ func (e *Endpoint) Ask(ctx context.Context, groups []netip.AddrPort, req *Messag
 	if e.asks == nil {
 		e.asks = map[Token]*ask{}
 	}
-	e.asks[m.Token] = &ask{each}
+	a := &ask{each: each}
+	e.asks[m.Token] = a
 	e.mu.Unlock()
 	defer func() {
+		a.end()
 		e.mu.Lock()
 		delete(e.asks, m.Token)
 		e.mu.Unlock()

@@ -63,6 +63,8 @@ func TestAsk(t *testing.T) {
 		if !slices.Equal(heard, []string{"10.0.0.1:40000", "10.0.0.2:40000"}) {
 			t.Errorf("heard %v", heard)
 		}
+		mu.Lock()
+		defer mu.Unlock()
 		if served["10.0.0.1"] != 1 || served["10.0.0.3"] != 1 {
 			t.Errorf("served %v, want once each though it was asked three times", served)
 		}

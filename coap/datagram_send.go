@@ -216,7 +216,7 @@ func (e *Endpoint) response(in arrival, m *Message, err error) {
 	}
 	if q == nil {
 		e.unlock()
-		a.each(in.addr, m)
+		a.deliver(in.addr, m)
 		return
 	}
 	r.drop(q.o) // as good as acknowledged (RFC 7252, section 5.2.2)
