@@ -32,16 +32,17 @@ var quiet = slog.New(slog.DiscardHandler)
 // home is a cloud with its store and its two listeners, which can be stopped
 // and started again where it was.
 type home struct {
-	t       testing.TB
-	dir     string
-	ttl     time.Duration // of access tokens
-	signIns int           // cloudlink.ServerConfig.SignIns
-	ca      *localca.Authority
-	plain   string // host:port
-	tls     string
-	token   secret.String // of the account "home"
-	cloud   *cloud.Cloud
-	stop    func()
+	t          testing.TB
+	dir        string
+	ttl        time.Duration // of access tokens
+	signIns    int           // cloudlink.ServerConfig.SignIns
+	allowPlain bool          // cloudlink.ServerConfig.AllowPlain
+	ca         *localca.Authority
+	plain      string // host:port
+	tls        string
+	token      secret.String // of the account "home"
+	cloud      *cloud.Cloud
+	stop       func()
 }
 
 func newHome(t testing.TB, ttl time.Duration) *home {
@@ -76,7 +77,7 @@ func (h *home) start() {
 	if h.cloud, err = cloud.Open(ctx, cloud.Config{Store: st, AccessTTL: h.ttl, Log: quiet}); err != nil {
 		h.t.Fatal(err)
 	}
-	srv := cloudlink.NewServer(cloudlink.ServerConfig{Backend: h.cloud, SignIns: h.signIns, Log: quiet})
+	srv := cloudlink.NewServer(cloudlink.ServerConfig{Backend: h.cloud, SignIns: h.signIns, AllowPlain: h.allowPlain, Log: quiet})
 	var serving sync.WaitGroup
 	listen := func(addr *string, config *tls.Config) {
 		ln, err := net.Listen("tcp", *addr)
