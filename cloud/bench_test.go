@@ -1,8 +1,14 @@
 package cloud
 
 import (
+	"fmt"
+	"strings"
+	"sync/atomic"
 	"testing"
 
+	"golang.org/x/time/rate"
+
+	"github.com/farreach/farreach/cloudlink"
 	"github.com/farreach/farreach/oic"
 )
 
@@ -20,6 +26,33 @@ func BenchmarkHandle(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// BenchmarkReport is what the cloud does with an event of one of 1,000 devices,
+// until it is stored.
+func BenchmarkReport(b *testing.B) {
+	w := newWorld(b)
+	devices := make([]oic.Identity, 1000)
+	for i := range devices {
+		name := []string{"home", "barn"}[i%2]
+		devices[i] = w.join(name, fmt.Sprintf("a1b2c3d4-0000-4000-8000-%012d", 1000+i))
+		_, err := w.Publish(b.Context(), devices[i], cloudlink.Publication{Links: []oic.Link{{Href: "/a/meter", Types: []string{"x.meter"}}}})
+		w.must(err)
+		w.flow(devices[i].Device).events.SetLimit(rate.Inf)
+	}
+	body := []byte(strings.Repeat("x", 40))
+	var next atomic.Int64
+	b.ReportAllocs()
+	b.SetParallelism(250)
+	b.RunParallel(func(pb *testing.PB) {
+		for i := int(next.Add(1)); pb.Next(); i++ {
+			rep := &oic.Response{Status: oic.Content, Format: oic.OCF, Body: body}
+			if err := w.Report(b.Context(), devices[i%len(devices)], "/a/meter", rep); err != nil {
+				b.Error(err)
+			}
+		}
+	})
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
 }
 
 // BenchmarkAuthorize is the one question that every use asks.

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -57,17 +58,25 @@ func (c *child) tell(l *cloudlink.Link, word string) error {
 func (c *child) refusesWrites(l *cloudlink.Link, di string) {
 	c.t.Helper()
 	ctx := c.t.Context()
-	if err := c.tell(l, "refused"); !refused(err, oic.Unavailable) {
-		c.t.Errorf("an event: %v, want 5.03", err)
-	}
-	_, err := l.Publish(ctx, cloudlink.Publication{Device: di, Name: "two", Links: counters})
-	if !refused(err, oic.Unavailable) {
-		c.t.Errorf("a publication: %v, want 5.03", err)
-	}
-	_, err = c.code(ctx)
-	if refusal, ok := errors.AsType[*httpError](err); !ok || refusal.status != http.StatusServiceUnavailable {
-		c.t.Errorf("a pairing code: %v, want 503", err)
-	}
+	var all sync.WaitGroup // a store that is silent takes its time for each
+	defer all.Wait()
+	all.Go(func() {
+		if err := c.tell(l, "refused"); !refused(err, oic.Unavailable) {
+			c.t.Errorf("an event: %v, want 5.03", err)
+		}
+	})
+	all.Go(func() {
+		_, err := l.Publish(ctx, cloudlink.Publication{Device: di, Name: "two", Links: counters})
+		if !refused(err, oic.Unavailable) {
+			c.t.Errorf("a publication: %v, want 5.03", err)
+		}
+	})
+	all.Go(func() {
+		_, err := c.code(ctx)
+		if refusal, ok := errors.AsType[*httpError](err); !ok || refusal.status != http.StatusServiceUnavailable {
+			c.t.Errorf("a pairing code: %v, want 503", err)
+		}
+	})
 	if err := c.call(ctx, http.MethodGet, "/devices/"+di, nil, nil); err != nil {
 		c.t.Errorf("the device cannot be seen: %v", err)
 	}

@@ -16,6 +16,7 @@ import (
 type Log struct {
 	s      *Store
 	name   string
+	id     string // of the stream
 	root   string // what the subjects of all records start with
 	tokens int
 	stream jetstream.Stream
@@ -49,9 +50,9 @@ func OpenLog(ctx context.Context, s *Store, name string, cfg LogConfig) (*Log, e
 	if !validName(name) {
 		return nil, fmt.Errorf("open log: bad name %q", name)
 	}
-	l := &Log{s: s, name: name, root: "farreach." + name, tokens: max(cfg.Tokens, 1)}
+	l := &Log{s: s, name: name, id: "farreach-" + name, root: "farreach." + name, tokens: max(cfg.Tokens, 1)}
 	sc := jetstream.StreamConfig{
-		Name:        "farreach-" + name,
+		Name:        l.id,
 		Subjects:    []string{l.root + strings.Repeat(".*", l.tokens)},
 		Storage:     jetstream.FileStorage,
 		Replicas:    s.replicas,
@@ -71,10 +72,8 @@ func OpenLog(ctx context.Context, s *Store, name string, cfg LogConfig) (*Log, e
 		return nil, failure(ctx, "open log "+name, err)
 	}
 	l.stream = stream
-	return l, failure(ctx, "open log "+name, s.syncer.wrote(ctx, s, l.streamName()))
+	return l, failure(ctx, "open log "+name, s.syncer.wrote(ctx, s, l.id))
 }
-
-func (l *Log) streamName() string { return "farreach-" + l.name }
 
 // Append adds a record and returns its sequence when the store has it. Data is
 // at most MaxValue bytes and not retained.
@@ -92,7 +91,7 @@ func (l *Log) Append(ctx context.Context, key []string, data []byte) (seq uint64
 	if seq, err = l.s.acks.publish(ctx, subject, data); err != nil {
 		return 0, failure(ctx, "append to "+l.name, err)
 	}
-	err = l.s.syncer.wrote(ctx, l.s, l.streamName())
+	err = l.s.syncer.wrote(ctx, l.s, l.id)
 	return seq, failure(ctx, "append to "+l.name, err)
 }
 
@@ -129,7 +128,7 @@ func (l *Log) scan(ctx context.Context, r reader, prefix []string, each func(Rec
 	if r.filter, err = l.filter(prefix); err != nil {
 		return err
 	}
-	r.s, r.stream = l.s, l.streamName()
+	r.s, r.stream = l.s, l.id
 	var broken error
 	err = r.scan(ctx, func(m message) bool {
 		var rec Record
@@ -154,7 +153,7 @@ func (l *Log) Newest(ctx context.Context, n uint64, prefix []string, each func(R
 	}
 	// Look back in steps that grow until there are enough: the records of one
 	// device may be rare among those of all.
-	r := reader{s: l.s, stream: l.streamName(), filter: filter, last: n}
+	r := reader{s: l.s, stream: l.id, filter: filter, last: n}
 	for back := 2 * n; ; back *= 8 {
 		r.seq = first
 		if back < last-first {
@@ -219,7 +218,7 @@ func (l *Log) Follow(ctx context.Context, from uint64, prefix []string, begun fu
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(l.s.life, func() { cancel(fmt.Errorf("%w: closed", ErrUnavailable)) })()
-	r := reader{s: l.s, stream: l.streamName(), filter: filter}
+	r := reader{s: l.s, stream: l.id, filter: filter}
 	if begun == nil {
 		begun = func() {}
 	}
@@ -274,7 +273,7 @@ func (l *Log) Purge(ctx context.Context, prefix []string) error {
 	if err := l.stream.Purge(op, jetstream.WithPurgeSubject(filter)); err != nil {
 		return failure(ctx, "purge "+l.name, err)
 	}
-	return failure(ctx, "purge "+l.name, l.s.syncer.wrote(ctx, l.s, l.streamName()))
+	return failure(ctx, "purge "+l.name, l.s.syncer.wrote(ctx, l.s, l.id))
 }
 
 func (l *Log) record(m message) (Record, error) {

@@ -35,7 +35,7 @@ func TestSlowReader(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			r := reader{s: s, stream: l.streamName(), filter: "farreach.lines.*"}
+			r := reader{s: s, stream: l.id, filter: "farreach.lines.*"}
 			p, pending, err := r.open(t.Context())
 			if err != nil || pending != uint64(c.records) {
 				t.Fatal(pending, err)
