@@ -101,6 +101,9 @@ func (p *path) failed(ctx context.Context, target string, err error) error {
 		}
 	default:
 	}
+	if _, refused := errors.AsType[*oic.StatusError](err); !refused && errors.Is(err, context.DeadlineExceeded) {
+		return fail(exitTimeout, "a longer --timeout", "%s: no answer in time", target)
+	}
 	return fmt.Errorf("%s: %w", target, err)
 }
 
