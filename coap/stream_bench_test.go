@@ -292,7 +292,7 @@ func serveEcho(ln net.Listener, cfg *tls.Config) {
 
 // BenchmarkDo is the whole way there and back between two Conns of one process.
 func BenchmarkDo(b *testing.B) {
-	for _, wire := range []string{"tcp", "tls"} {
+	for _, wire := range []string{"tcp", "tls", "ws"} {
 		b.Run(wire, func(b *testing.B) {
 			client, _ := ends(b, wire, coap.Config{Handler: lamp()})
 			req := get("/a/light")
