@@ -47,6 +47,18 @@ func TestDocsNameWhatExists(t *testing.T) {
 	}
 }
 
+var requireLine = regexp.MustCompile(`(?m)^\t(\S+) v\S+$`) // without "// indirect"
+
+// TestDependenciesAreJustified checks that each direct dependency has its line.
+func TestDependenciesAreJustified(t *testing.T) {
+	reasons := read(t, "../../docs/dependencies.md")
+	for _, m := range requireLine.FindAllStringSubmatch(read(t, "../../go.mod"), -1) {
+		if !strings.Contains(reasons, "| `"+m[1]+"` |") {
+			t.Errorf("docs/dependencies.md does not say why %s is there", m[1])
+		}
+	}
+}
+
 func exists(t *testing.T, doc, name string) {
 	t.Helper()
 	if _, err := os.Stat(name); err != nil {
