@@ -255,7 +255,7 @@ func (p *Peer) Observe(req *Message, each func(resp *Message, err error)) (*Obse
 	w.renew.do = w.again
 	e.mu.Lock()
 	defer e.unlock()
-	r, err := p.await(nil)
+	r, err := p.room()
 	if err != nil {
 		return nil, err
 	}

@@ -323,23 +323,27 @@ func (p *Peer) begin(ctx context.Context, req *Message, w waiter) (*request, err
 	return r.ask(req, randomToken(), w)
 }
 
+// room returns the far end if there is room in the queue for it. The error is
+// errFull if not; with a remote if waiting helps. e.mu is held.
+func (p *Peer) room() (*remote, error) {
+	if p.e.closed() {
+		return nil, p.e.closedErr()
+	}
+	r := p.e.remote(p.route)
+	if r == nil || len(r.queue) >= maxOutgoing {
+		return r, errFull
+	}
+	return r, nil
+}
+
 // await waits until there is room in the queue for the peer. e.mu is held, but
 // not while it waits.
 func (p *Peer) await(ctx context.Context) (*remote, error) {
 	e := p.e
 	for {
-		if e.closed() {
-			return nil, e.closedErr()
-		}
-		r := e.remote(p.route)
-		if r == nil {
-			return nil, errFull
-		}
-		if len(r.queue) < maxOutgoing {
-			return r, nil
-		}
-		if ctx == nil {
-			return nil, errFull
+		r, err := p.room()
+		if r == nil || err == nil {
+			return r, err
 		}
 		changed := r.changed.wait()
 		e.unlock()

@@ -1,7 +1,6 @@
 package oic_test
 
 import (
-	"fmt"
 	"net/netip"
 	"reflect"
 	"strings"
@@ -133,7 +132,7 @@ func FuzzParseDiscovery(f *testing.F) {
 		}
 		got, err := oic.ParseDiscovery(oic.OCF, again, "coap", desk)
 		if err != nil || count(got) != count(sets) {
-			t.Fatal(fmt.Sprintf("%+v came back as %+v (%v)", sets, got, err))
+			t.Fatalf("%+v came back as %+v (%v)", sets, got, err)
 		}
 	})
 }
