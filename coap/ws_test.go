@@ -266,7 +266,9 @@ func TestWebSocketRefuses(t *testing.T) {
 func TestDialWebSocketRefuses(t *testing.T) {
 	for name, h := range map[string]http.HandlerFunc{
 		"no WebSocket": func(w http.ResponseWriter, r *http.Request) { w.Write([]byte("hello")) },
-		"redirect":     func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound) },
+		"redirect": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound)
+		},
 		"no subprotocol": func(w http.ResponseWriter, r *http.Request) {
 			ws, err := websocket.Accept(w, r, nil)
 			if err == nil {
