@@ -1,11 +1,11 @@
 # make build   bin/farreach
 # make demo    the simulated home, until Ctrl-C
 # make test    every check: format, vet, linter, layers, tests under the race detector, fuzzers, benchmarks
-# make fuzz    the fuzzers alone; FUZZTIME=60s for longer
+# make fuzz    the fuzzers alone, 5,000 inputs each; FUZZTIME=60s for longer
 # make bench   the benchmarks alone; BENCHTIME=1x only shows that they run
 
 GO        ?= go
-FUZZTIME  ?= 5s
+FUZZTIME  ?= 5000x
 BENCHTIME ?= 1s
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 
