@@ -60,12 +60,10 @@ func (c *child) refusesWrites(l *cloudlink.Link, di string) {
 	ctx := c.t.Context()
 	var all sync.WaitGroup // a store that is silent takes its time for each
 	defer all.Wait()
-	all.Go(func() {
+	all.Go(func() { // one after the other, as the server takes them from one device
 		if err := c.tell(l, "refused"); !refused(err, oic.Unavailable) {
 			c.t.Errorf("an event: %v, want 5.03", err)
 		}
-	})
-	all.Go(func() {
 		_, err := l.Publish(ctx, cloudlink.Publication{Device: di, Name: "two", Links: counters})
 		if !refused(err, oic.Unavailable) {
 			c.t.Errorf("a publication: %v, want 5.03", err)
