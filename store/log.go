@@ -88,11 +88,13 @@ func (l *Log) Append(ctx context.Context, key []string, data []byte) (seq uint64
 	if err := l.s.writable(); err != nil {
 		return 0, fmt.Errorf("append to %s: %w", l.name, err)
 	}
-	if seq, err = l.s.acks.publish(ctx, subject, data); err != nil {
-		return 0, failure(ctx, "append to "+l.name, err)
+	start := time.Now()
+	if seq, err = l.s.acks.publish(ctx, subject, data); err == nil {
+		err = l.s.syncer.wrote(ctx, l.s, l.id)
 	}
-	err = l.s.syncer.wrote(ctx, l.s, l.id)
-	return seq, failure(ctx, "append to "+l.name, err)
+	err = failure(ctx, "append to "+l.name, err)
+	l.s.wrote(time.Since(start), err)
+	return seq, err
 }
 
 // Last returns the newest record with exactly that key, or ErrNotFound.

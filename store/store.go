@@ -38,6 +38,10 @@ type Config struct {
 	Sync     time.Duration // embedded: most time between a write and its fsync; 0: 10 ms; negative: before every acknowledgement
 	Replicas int           // of each table and log; 0: 1
 	Log      *slog.Logger  // nil: slog.Default()
+
+	// Wrote, if not nil, is called after each write: how long it was until the
+	// store had acknowledged it, and how it went. It must not block.
+	Wrote func(took time.Duration, err error)
 }
 
 // The errors that callers tell apart. Any other error is a bug, a broken
@@ -66,6 +70,7 @@ const opTimeout = 5 * time.Second
 type Store struct {
 	replicas int
 	log      *slog.Logger
+	wrote    func(took time.Duration, err error) // Config.Wrote
 	nc       *nats.Conn
 	js       jetstream.JetStream
 	acks     *acks
@@ -87,7 +92,10 @@ type Store struct {
 // Open starts the embedded server, or connects to the one at cfg.URL, and
 // returns when it answers. ctx ends the attempt, not the store.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
-	s := &Store{replicas: max(cfg.Replicas, 1), log: cfg.Log}
+	s := &Store{replicas: max(cfg.Replicas, 1), log: cfg.Log, wrote: cfg.Wrote}
+	if s.wrote == nil {
+		s.wrote = func(time.Duration, error) {}
+	}
 	if s.log == nil {
 		s.log = slog.Default()
 	}

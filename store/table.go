@@ -127,11 +127,14 @@ func (t *Table[T]) write(ctx context.Context, key string, v T, do func(context.C
 	}
 	op, cancel := t.s.op(ctx)
 	defer cancel()
+	start := time.Now()
 	rev, err := do(op, k, b)
-	if err != nil {
-		return 0, failure(ctx, t.name, err)
+	if err == nil {
+		err = t.s.syncer.wrote(ctx, t.s, t.stream())
 	}
-	return rev, failure(ctx, t.name, t.s.syncer.wrote(ctx, t.s, t.stream()))
+	err = failure(ctx, t.name, err)
+	t.s.wrote(time.Since(start), err)
+	return rev, err
 }
 
 // Delete removes key; it is no error if there is none.
