@@ -22,7 +22,7 @@ const module = "github.com/farreach/farreach"
 // stands for all packages below it that are not named themselves.
 var layers = [][]string{
 	{"store", "internal/"},
-	{"coap", "coap/dtls", "oic", "xmpp/jid"},
+	{"coap", "coap/dtls", "oic", "xmpp/jid", "xmpp/sasl"},
 	{"oic/oiccoap", "device", "device/"},
 	{"cloudlink"},
 	{"cloud", "cloud/account", "cloud/directory", "cloud/event", "reach"},
