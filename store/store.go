@@ -83,6 +83,7 @@ type Store struct {
 	end   context.CancelFunc
 	tasks sync.WaitGroup
 	once  sync.Once
+	still sync.RWMutex // held while the tables must not change, and shared by those who write to one
 
 	mu        sync.Mutex      // guards the connection of this moment
 	connected context.Context // ends when it is lost; acks is told

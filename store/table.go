@@ -125,6 +125,8 @@ func (t *Table[T]) write(ctx context.Context, key string, v T, do func(context.C
 	if err := t.s.writable(); err != nil {
 		return 0, fmt.Errorf("%s: %w", t.name, err)
 	}
+	t.s.still.RLock()
+	defer t.s.still.RUnlock()
 	op, cancel := t.s.op(ctx)
 	defer cancel()
 	start := time.Now()
@@ -155,6 +157,8 @@ func (t *Table[T]) purge(ctx context.Context, key string) (rev uint64, err error
 	mark := nats.NewMsg("$KV." + t.kv.Bucket() + "." + k)
 	mark.Header.Set("KV-Operation", "PURGE")
 	mark.Header.Set(jetstream.MsgRollup, jetstream.MsgRollupSubject)
+	t.s.still.RLock()
+	defer t.s.still.RUnlock()
 	op, cancel := t.s.op(ctx)
 	defer cancel()
 	ack, err := t.s.js.PublishMsg(op, mark, t.marker...)
