@@ -6,6 +6,8 @@
 //	  Host, origin,     token,      JSON in, JSON out,
 //	  limits, headers   identity    problems of RFC 9457
 //
+// Beside it, the same port takes CoAP over WebSocket, which is not its business.
+//
 // Every document says what it is: "schema": "farreach.<thing>/v1". Within v1,
 // fields are only added. /openapi.json describes it all, as OpenAPI 3.1.
 package api
@@ -23,6 +25,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/farreach/farreach/cloud"
+	"github.com/farreach/farreach/coap"
 )
 
 // The limits of threats.md, sections 3.5 and 4.
@@ -43,6 +46,10 @@ type Config struct {
 	Hosts   []string     // names by which it may be asked, beside localhost and the addresses it listens on
 	Version string       // of the program, for /openapi.json
 	Log     *slog.Logger // nil: slog.Default()
+
+	// CoAP takes the WebSockets that come to coap.WebSocketPath, behind the
+	// same guard as the API; nil: none are taken.
+	CoAP http.Handler
 }
 
 // Handler is the API as an http.Handler.
@@ -73,6 +80,9 @@ func New(c *cloud.Cloud, cfg Config) *Handler {
 	h.eventRoutes()
 	h.accountRoutes()
 	h.documentRoute()
+	if cfg.CoAP != nil {
+		h.mux.Handle("GET "+coap.WebSocketPath, cfg.CoAP)
+	}
 	h.mux.HandleFunc("/", h.unknown)
 	h.guarded = h.guard(cfg.Hosts, h.mux)
 	return h

@@ -15,6 +15,7 @@ import (
 	"github.com/farreach/farreach/api"
 	"github.com/farreach/farreach/cloud"
 	"github.com/farreach/farreach/cloudlink"
+	"github.com/farreach/farreach/coap"
 	"github.com/farreach/farreach/internal/secret"
 	"github.com/farreach/farreach/oic"
 	"github.com/farreach/farreach/store"
@@ -60,7 +61,8 @@ func newHome(t testing.TB) *home {
 		h.account(name, admin)
 	}
 	h.join()
-	h.api = api.New(c, api.Config{Hosts: []string{"hub.example.org"}, Version: "test", Log: log})
+	h.api = api.New(c, api.Config{Hosts: []string{"hub.example.org"}, Version: "test", Log: log,
+		CoAP: coap.NewWebSocketListener(new(net.TCPAddr))})
 	h.listen()
 	return h
 }

@@ -24,6 +24,7 @@ var access = map[string]struct {
 	"GET /healthz":                         {"", [6]int{200, 200, 200, 200, 200, 200}},
 	"GET /readyz":                          {"", [6]int{200, 200, 200, 200, 200, 200}},
 	"GET /openapi.json":                    {"", [6]int{200, 200, 200, 200, 200, 200}},
+	"GET /.well-known/coap":                {"", [6]int{400, 400, 400, 400, 400, 400}}, // a WebSocket only; who is there is asked within
 	"GET /api/v1/devices":                  {"", [6]int{401, 401, 401, 200, 200, 200}}, // each its own
 	"GET /api/v1/devices/{di}":             {"", [6]int{401, 401, 401, 200, 404, 200}}, // metadata only
 	"DELETE /api/v1/devices/{di}":          {"", [6]int{401, 401, 401, 204, 404, 204}},
@@ -69,7 +70,7 @@ func TestMatrix(t *testing.T) {
 // TestMatrixIsComplete: rule 5.
 func TestMatrixIsComplete(t *testing.T) {
 	h := newHome(t)
-	routes := map[string]bool{"GET /openapi.json": true}
+	routes := map[string]bool{"GET /openapi.json": true, "GET /.well-known/coap": true}
 	for path, item := range h.api.Routes() {
 		for method, op := range map[string]*huma.Operation{
 			"GET": item.Get, "PUT": item.Put, "POST": item.Post, "DELETE": item.Delete, "PATCH": item.Patch,
@@ -111,6 +112,9 @@ func TestOwnOnly(t *testing.T) {
 func TestBad47(t *testing.T) {
 	h := newHome(t)
 	host := func(name string) func(*http.Request) { return func(r *http.Request) { r.Host = name } }
+	header := func(name, value string) func(*http.Request) {
+		return func(r *http.Request) { r.Header.Set(name, value) }
+	}
 	for name, want := range map[string]int{
 		"evil.example": 421, "127.0.0.1.evil.example": 421, "localhost.evil.example": 421, "192.0.2.7": 421, "[2001:db8::1]:80": 421,
 		"localhost": 200, "LOCALHOST:8080": 200, "127.0.0.1": 200, "127.8.8.8:80": 200, "[::1]:8080": 200,
@@ -121,9 +125,10 @@ func TestBad47(t *testing.T) {
 				t.Errorf("Host %s: %s answers %d, want %d", name, path, got, want)
 			}
 		}
-	}
-	header := func(name, value string) func(*http.Request) {
-		return func(r *http.Request) { r.Header.Set(name, value) }
+		refused := want == 421
+		if got := h.ask("GET", "/.well-known/coap", "", "", host(name), header("Origin", "http://"+name)).StatusCode; (got == 421) != refused {
+			t.Errorf("Host %s: a WebSocket of its page is answered with %d, want 421: %v", name, got, refused)
+		}
 	}
 	for _, c := range []struct {
 		name, value string

@@ -20,7 +20,7 @@ import (
 // Config says how a device stays registered. Servers, Device and Handler have
 // no default.
 type Config struct {
-	Servers []string    // "coaps+tcp://host[:port]" of one cloud, tried in this order from the last good one on
+	Servers []string    // "coaps+tcp://host[:port]" or "coaps+ws://…" of one cloud, tried in this order from the last good one on
 	TLS     *tls.Config // nil: the system's roots. ALPN and least version are set
 	Handler oic.Handler // answers the cloud; an oic.Observer if it can be watched
 
@@ -76,8 +76,8 @@ func New(cfg Config) (*Client, error) {
 		if err != nil {
 			return nil, err
 		}
-		if u.Transport != coap.TCP {
-			return nil, fmt.Errorf("cloudlink: %s: the scheme must be coap+tcp or coaps+tcp", s)
+		if u.Transport == coap.UDP {
+			return nil, fmt.Errorf("cloudlink: %s: %w", s, errScheme)
 		}
 	}
 	if cfg.Device == "" || cfg.Handler == nil {

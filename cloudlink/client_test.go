@@ -24,29 +24,25 @@ import (
 )
 
 // A device dials out, registers, reports its events and is commanded, plain
-// and by TLS (CI-003, CI-009, CI-010, CI-015, CI-017).
+// and by TLS, over TCP and WebSockets (CI-003, CI-009, CI-010, CI-015, CI-017).
 func TestDeviceThroughCloud(t *testing.T) {
-	ca := newAuthority(t)
-	for _, test := range []struct {
-		scheme         string
-		server, client *tls.Config
-	}{
-		{"coap+tcp", nil, nil},
-		{"coaps+tcp", &tls.Config{Certificates: []tls.Certificate{ca.issue(t, "cloud")}}, &tls.Config{RootCAs: ca.pool}},
-	} {
-		t.Run(test.scheme, func(t *testing.T) {
-			c := newCloud()
-			uri := test.scheme + "://" + serve(t, cloudlink.ServerConfig{Backend: c}, test.server)
-			d := run(t, cloudlink.Config{Servers: []string{uri}, TLS: test.client, Name: "Lamp"})
-			if s := d.registered(t); s.Account != account || s.Server != uri {
-				t.Errorf("status %+v", s)
-			}
-			commandAndWatch(t, c, person(t, c, cloudlink.ServerInfo{URI: uri, TLS: test.client}))
-			if err := d.stop(); !errors.Is(err, context.Canceled) {
-				t.Errorf("Run = %v", err)
-			}
-		})
-	}
+	overSchemes(t, func(t *testing.T, serve func(cloudlink.ServerConfig) string, trust *tls.Config) {
+		c := newCloud()
+		uri := serve(cloudlink.ServerConfig{Backend: c})
+		d := run(t, cloudlink.Config{Servers: []string{uri}, TLS: trust, Name: "Lamp"})
+		if s := d.registered(t); s.Account != account || s.Server != uri {
+			t.Errorf("status %+v", s)
+		}
+		l := person(t, c, cloudlink.ServerInfo{URI: uri, TLS: trust})
+		commandAndWatch(t, c, l)
+		all, err := l.Discover(t.Context())
+		if err != nil || len(all[0].Links[0].Endpoints) != 1 || all[0].Links[0].Endpoints[0].URI != uri {
+			t.Errorf("Discover = %v, %v; want endpoints at %s (rule 18)", all, err, uri)
+		}
+		if err := d.stop(); !errors.Is(err, context.Canceled) {
+			t.Errorf("Run = %v", err)
+		}
+	})
 }
 
 func commandAndWatch(t *testing.T, c *cloud, l *cloudlink.Link) {

@@ -223,11 +223,12 @@ func routedLinks(p Publication, rt []string, eps []oic.Endpoint) []oic.Link {
 
 // address is the URI of this server for whoever is at the other end.
 func (s *session) address() string {
-	scheme := "coap+tcp://"
+	scheme := "coap+"
 	if s.conn.TLS() != nil {
-		scheme = "coaps+tcp://"
+		scheme = "coaps+"
 	}
-	if s.srv.cfg.Address != "" {
+	scheme += s.conn.Transport().String() + "://"
+	if s.srv.cfg.Address != "" && s.conn.Transport() == coap.TCP {
 		return scheme + s.srv.cfg.Address
 	}
 	return scheme + s.conn.LocalAddr().String()

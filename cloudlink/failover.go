@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/farreach/farreach/coap"
@@ -61,11 +62,11 @@ func (c *Client) heldOff(uri string) time.Duration { return time.Until(c.holdOff
 // list if it is there.
 func (c *Client) mayFollow(from, to string) (string, bool) {
 	there, err := coap.ParseURI(to)
-	if err != nil || there.Transport != coap.TCP {
+	if err != nil || there.Transport == coap.UDP {
 		return "", false
 	}
 	if here, err := coap.ParseURI(from); err == nil {
-		same := here.Addr() == there.Addr() && here.Secure == there.Secure
+		same := here.Addr() == there.Addr() && here.Secure == there.Secure && here.Transport == there.Transport
 		if same || here.Secure && !there.Secure {
 			return "", false
 		}
@@ -74,7 +75,7 @@ func (c *Client) mayFollow(from, to string) (string, bool) {
 		u, err := coap.ParseURI(s)
 		switch {
 		case err != nil:
-		case u.Addr() == there.Addr() && u.Secure == there.Secure:
+		case u.Addr() == there.Addr() && u.Secure == there.Secure && u.Transport == there.Transport:
 			return s, true
 		case u.Host == there.Host:
 			return to, true
@@ -89,15 +90,12 @@ func (c *Client) released(from string, e *coap.ReleaseError) {
 	if e.HoldOff > 0 {
 		c.holdOff[from] = time.Now().Add(min(e.HoldOff, maxHoldOff))
 	}
-	scheme := "coap+tcp://"
-	if u, err := coap.ParseURI(from); err == nil && u.Secure {
-		scheme = "coaps+tcp://"
-	}
+	scheme, _, _ := strings.Cut(from, "://")
 	for _, a := range e.Alternatives {
 		if _, _, err := net.SplitHostPort(a); err != nil {
 			continue
 		}
-		if to, ok := c.mayFollow(from, scheme+a); ok {
+		if to, ok := c.mayFollow(from, scheme+"://"+a); ok {
 			c.log.Info("sent to another server", "from", from, "to", to)
 			c.last = to
 			return

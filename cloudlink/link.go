@@ -19,13 +19,14 @@ import (
 // ServerInfo says which server to connect to. It comes from the application.
 // Only URI has no default.
 type ServerInfo struct {
-	URI       string        // "coap+tcp://host[:port]" or "coaps+tcp://host[:port]"
+	URI       string        // "coaps+tcp://host[:port]"; or with coap+tcp, coaps+ws, coap+ws
 	TLS       *tls.Config   // nil: the system's roots. ALPN and least version are set
 	Handler   oic.Handler   // answers the server's requests; nil: 4.04 to all
 	KeepAlive time.Duration // silence before a Ping; 0: 20 s; negative: never
 	Log       *slog.Logger  // nil: slog.Default()
 
-	// Dial opens the TCP connection; nil: a net.Dialer does.
+	// Dial opens the TCP connection, also that below a WebSocket; nil: a
+	// net.Dialer does.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
@@ -64,14 +65,8 @@ func connect(ctx context.Context, info ServerInfo) (*Link, error) {
 	if err != nil {
 		return nil, err
 	}
-	if u.Transport != coap.TCP {
-		return nil, errors.New("the scheme must be coap+tcp or coaps+tcp")
-	}
 	info.Log = cmp.Or(info.Log, slog.Default())
-	if info.Dial == nil {
-		info.Dial = new(net.Dialer).DialContext
-	}
-	nc, err := info.Dial(ctx, "tcp", u.Addr())
+	nc, err := dial(ctx, u, info)
 	if err != nil {
 		return nil, err
 	}
@@ -88,14 +83,31 @@ func connect(ctx context.Context, info ServerInfo) (*Link, error) {
 	return nil, err
 }
 
+var errScheme = errors.New("the scheme must be coap+tcp, coaps+tcp, coap+ws or coaps+ws")
+
+// dial opens what carries the messages. The TLS of a WebSocket is in it already.
+func dial(ctx context.Context, u coap.URI, info ServerInfo) (net.Conn, error) {
+	switch u.Transport {
+	case coap.TCP:
+		if info.Dial != nil {
+			return info.Dial(ctx, "tcp", u.Addr())
+		}
+		return new(net.Dialer).DialContext(ctx, "tcp", u.Addr())
+	case coap.WebSocket:
+		return coap.DialWebSocket(ctx, u, clientTLS(info.TLS, u.Host), info.Dial)
+	}
+	return nil, errScheme
+}
+
 func newLink(nc net.Conn, u coap.URI, info ServerInfo) *Link {
 	l := &Link{info: info, ended: make(chan struct{})}
 	cfg := coap.Config{KeepAlive: info.KeepAlive, Log: info.Log}
 	if info.Handler != nil {
 		cfg.Handler = l
 	}
-	if u.Secure {
+	if u.Secure && u.Transport == coap.TCP {
 		cfg.TLS = clientTLS(info.TLS, u.Host)
+		cfg.TLS.NextProtos = []string{alpn}
 	}
 	l.conn = coap.Client(nc, cfg)
 	l.peer = oiccoap.NewClient(l.conn)
@@ -106,14 +118,14 @@ func newLink(nc net.Conn, u coap.URI, info ServerInfo) *Link {
 	return l
 }
 
-// clientTLS is cfg with what the protocol asks for.
+// clientTLS is cfg with what the protocol asks for, but for ALPN.
 func clientTLS(cfg *tls.Config, host string) *tls.Config {
 	if cfg == nil {
 		cfg = &tls.Config{}
 	}
 	cfg = cfg.Clone()
 	cfg.MinVersion = max(cfg.MinVersion, tls.VersionTLS12)
-	cfg.NextProtos = []string{alpn}
+	cfg.NextProtos = nil
 	cfg.ServerName = cmp.Or(cfg.ServerName, host)
 	return cfg
 }

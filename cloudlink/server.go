@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
 
 	"github.com/farreach/farreach/coap"
@@ -23,8 +24,8 @@ type ServerConfig struct {
 	// its token can then be read on the way.
 	AllowPlain bool
 
-	// Address is the host:port that people reach this server at, for the
-	// endpoints in /oic/res; empty: where each connection came in.
+	// Address is the host:port that people reach this server at by TCP, for
+	// the endpoints in /oic/res; empty: where each connection came in.
 	Address string
 
 	SignIn    time.Duration // until a connection must be signed in; 0: 30 s
@@ -51,7 +52,7 @@ const (
 type Server struct {
 	cfg  ServerConfig
 	log  *slog.Logger
-	room chan struct{} // one for each report that waits
+	room *semaphore.Weighted // bytes of the reports that wait
 
 	admission *rate.Limiter // of devices that sign up or in
 }
@@ -60,12 +61,13 @@ type Server struct {
 func NewServer(cfg ServerConfig) *Server {
 	cfg.SignIn = cmp.Or(cfg.SignIn, signInTime)
 	cfg.Request = min(cmp.Or(cfg.Request, requestTime), maxRequestTime)
-	return &Server{cfg: cfg, log: cmp.Or(cfg.Log, slog.Default()), room: make(chan struct{}, maxReports),
+	return &Server{cfg: cfg, log: cmp.Or(cfg.Log, slog.Default()), room: semaphore.NewWeighted(maxReportBytes),
 		admission: newAdmission(cfg.SignIns)}
 }
 
 // Serve accepts devices and people from ln until ctx ends: over TLS if
-// tlsConfig is not nil. It then says goodbye to all, waits at most 5 s for
+// tlsConfig is not nil. A *coap.WebSocketListener takes none: its connections
+// know by themselves whether they are secure. It then says goodbye to all, waits at most 5 s for
 // them, and returns after the last of its goroutines has ended.
 func (s *Server) Serve(ctx context.Context, ln net.Listener, tlsConfig *tls.Config) error {
 	if tlsConfig != nil {

@@ -182,7 +182,7 @@ func same(who oic.Identity, account, device string) error {
 // one that the peer's certificate names (rule 22).
 func (s *session) mayProve(device string) error {
 	if s.plain() && !s.srv.cfg.AllowPlain {
-		return oic.Errorf(oic.Forbidden, "connect by TLS: coaps+tcp")
+		return oic.Errorf(oic.Forbidden, "connect by TLS: coaps+tcp or coaps+ws")
 	}
 	state := s.conn.TLS()
 	if state == nil || len(state.PeerCertificates) == 0 {

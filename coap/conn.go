@@ -292,6 +292,14 @@ func (c *Conn) LocalAddr() net.Addr { return c.nc.LocalAddr() }
 // RemoteAddr is the address of the peer.
 func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
 
+// Transport is what carries the messages: TCP or WebSocket.
+func (c *Conn) Transport() Transport {
+	if _, ok := c.nc.(*webSocket); ok {
+		return WebSocket
+	}
+	return TCP
+}
+
 // TLS describes the TLS session; nil if the connection is plain or the
 // handshake is not done.
 func (c *Conn) TLS() *tls.ConnectionState {

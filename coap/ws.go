@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"strings"
 	"sync"
@@ -29,6 +30,9 @@ import (
 // WebSocketPath is where a server takes WebSockets (RFC 8323, section 4.1).
 const WebSocketPath = "/.well-known/coap"
 
+// DialFunc opens a connection, as net.Dialer.DialContext does.
+type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
+
 // webSocketProtocol is the subprotocol, which both sides must name.
 const webSocketProtocol = "coap"
 
@@ -36,12 +40,13 @@ const webSocketProtocol = "coap"
 const webSocketClose = 500 * time.Millisecond
 
 // DialWebSocket opens a WebSocket to the server of a coap+ws or coaps+ws URI,
-// for Client. cfg is for TLS; nil means the system's roots. Path and query of u
-// are not used. A redirect is not followed, and a proxy not asked.
+// for Client. cfg is for TLS; nil means the system's roots. dial opens the TCP
+// connection below; nil: a net.Dialer does. Path and query of u are not used. A
+// redirect is not followed, and a proxy not asked.
 //
 // Config.TLS of the Conn stays nil: what TLS there is lies below the WebSocket,
 // and Conn.TLS tells of it.
-func DialWebSocket(ctx context.Context, u URI, cfg *tls.Config) (net.Conn, error) {
+func DialWebSocket(ctx context.Context, u URI, cfg *tls.Config, dial DialFunc) (net.Conn, error) {
 	scheme := "ws"
 	if u.Secure {
 		scheme = "wss"
@@ -49,20 +54,29 @@ func DialWebSocket(ctx context.Context, u URI, cfg *tls.Config) (net.Conn, error
 	if u.Transport != WebSocket {
 		return nil, fmt.Errorf("coap: %v is not a WebSocket's URI", u.Transport)
 	}
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
 	var nc net.Conn
-	dial := func(ctx context.Context, network, addr string) (_ net.Conn, err error) {
-		nc, err = new(net.Dialer).DialContext(ctx, network, addr)
+	below := func(ctx context.Context, network, addr string) (_ net.Conn, err error) {
+		nc, err = dial(ctx, network, addr)
 		return nc, err
 	}
 	client := &http.Client{
-		Transport: &http.Transport{DialContext: dial, TLSClientConfig: cfg, TLSHandshakeTimeout: handshakeTimeout,
+		Transport: &http.Transport{DialContext: below, TLSClientConfig: cfg, TLSHandshakeTimeout: handshakeTimeout,
 			ResponseHeaderTimeout: handshakeTimeout, DisableKeepAlives: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	addr := strings.Replace(u.Addr(), "%", "%25", 1) // RFC 6874
 	ws, resp, err := websocket.Dial(ctx, scheme+"://"+addr+WebSocketPath,
 		&websocket.DialOptions{HTTPClient: client, Subprotocols: []string{webSocketProtocol}})
-	if err != nil {
+	switch {
+	case err != nil && resp != nil && resp.StatusCode != http.StatusSwitchingProtocols:
+		return nil, fmt.Errorf("coap: WebSocket: the server answers %s", resp.Status)
+	case err != nil:
+		if e, ok := errors.AsType[*url.Error](err); ok {
+			err = e.Err // it repeats the address, which the caller knows
+		}
 		return nil, fmt.Errorf("coap: WebSocket: %w", err)
 	}
 	if ws.Subprotocol() != webSocketProtocol {

@@ -55,7 +55,7 @@ func webSockets(t testing.TB, wire string) (client, server net.Conn) {
 	if u.Secure {
 		cfg = clientTLS()
 	}
-	client, err := coap.DialWebSocket(t.Context(), u, cfg)
+	client, err := coap.DialWebSocket(t.Context(), u, cfg, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -281,14 +281,14 @@ func TestDialWebSocketRefuses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if nc, err := coap.DialWebSocket(t.Context(), u, nil); err == nil {
+		if nc, err := coap.DialWebSocket(t.Context(), u, nil, nil); err == nil {
 			nc.Close()
 			t.Errorf("%s: no error", name)
 		}
 		s.CloseClientConnections()
 		s.Close()
 	}
-	if _, err := coap.DialWebSocket(t.Context(), coap.URI{Transport: coap.TCP}, nil); err == nil {
+	if _, err := coap.DialWebSocket(t.Context(), coap.URI{Transport: coap.TCP}, nil, nil); err == nil {
 		t.Error("a URI of another transport was taken")
 	}
 }

@@ -7,7 +7,7 @@
 //	LAN ── /oic/res to all ──▶ ParseDiscovery ── /oic/d of each ──▶ LANDevice
 //
 // Today a device is reached through its cloud, or straight over CoAP on TCP,
-// TLS, UDP or DTLS.
+// TLS, WebSocket, UDP or DTLS.
 package reach
 
 import (
@@ -29,7 +29,7 @@ import (
 // Config says where a person's devices are. Only Cloud, Account and Token have
 // no default.
 type Config struct {
-	Cloud   string        // "coaps+tcp://host[:port]"
+	Cloud   string        // "coaps+tcp://host[:port]" or "coaps+ws://host[:port]"
 	Also    []string      // further addresses of the same cloud; Direct signs in there too
 	TLS     *tls.Config   // nil: the system's roots
 	Account string        // the uid

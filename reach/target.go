@@ -32,6 +32,7 @@ const DefaultHref = "/oic/res"
 //	0685b960/a/light              by the beginning of its di
 //	ocf://<di>/a/light            by its di; oic:// is the same
 //	coap+tcp://host[:port]/path   a CoAP server, straight; coaps+tcp:// over TLS
+//	coap+ws://host[:port]/path    over a WebSocket; coaps+ws:// over TLS
 //	coap://host[:port]/path       by datagrams; coaps:// over DTLS
 //
 // A slash or a percent sign in a name is percent-encoded. Without a path the
@@ -41,24 +42,18 @@ func ParseTarget(s string) (Target, error) {
 	scheme, rest, ok := strings.Cut(s, "://")
 	if !ok || strings.ContainsAny(scheme, "/?") { // what is behind a path or query is part of it
 		if strings.HasPrefix(strings.ToLower(s), "xmpp:") {
-			return Target{}, notYet("xmpp:")
+			return Target{}, usagef("ocf:// and the coap schemes work, and names of devices", "xmpp: is not supported yet by this build")
 		}
 		return deviceTarget(s)
 	}
 	switch scheme = strings.ToLower(scheme); scheme {
 	case "ocf", "oic":
 		return deviceTarget(rest)
-	case "coap+tcp", "coaps+tcp", "coap", "coaps":
+	case "coap+tcp", "coaps+tcp", "coap+ws", "coaps+ws", "coap", "coaps":
 		return straightTarget(s)
-	case "coap+ws", "coaps+ws":
-		return Target{}, notYet(scheme + "://")
 	}
 	return Target{}, usagef("try lamp/a/light, ocf://<di>/a/light or coap+tcp://host/a/light",
 		"%.80q: %s:// is not a way to a device", s, scheme)
-}
-
-func notYet(scheme string) error {
-	return usagef("ocf://, coap://, coaps://, coap+tcp:// and coaps+tcp:// work, and names of devices", "%s is not supported yet by this build", scheme)
 }
 
 func deviceTarget(s string) (Target, error) {

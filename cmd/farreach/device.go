@@ -8,12 +8,14 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/farreach/farreach/cloudlink"
 	"github.com/farreach/farreach/cmd/farreach/internal/settings"
+	"github.com/farreach/farreach/coap"
 	"github.com/farreach/farreach/device/sim"
 	"github.com/farreach/farreach/internal/secret"
 	"github.com/farreach/farreach/oic"
@@ -45,7 +47,7 @@ it keeps in a file, so that later starts need no code.`,
 	flags := cmd.Flags()
 	flags.StringVar(&d.kind, "type", "oic.d.light", "device `type`: "+strings.Join(sim.Types(), ", ")+"; or lamp, door, thermostat, meter, strip")
 	flags.StringVar(&d.name, "name", "", "`name` of the device (default its type)")
-	flags.StringSliceVar(&d.clouds, "cloud", nil, "`URL` of the cloud, coaps+tcp:// or coap+tcp:// (default that of the profile); may be repeated for other servers of the same cloud, to go to when the first is gone")
+	flags.StringSliceVar(&d.clouds, "cloud", nil, "`URL` of the cloud, coaps+tcp://, coap+tcp://, coaps+ws:// or coap+ws:// (default that of the profile); may be repeated for other servers of the same cloud, to go to when the first is gone")
 	flags.BoolVar(&d.lan, "lan", false, "answer on the local network, too: found by multicast, and open to everybody there")
 	flags.StringVar(&d.code, "code", "", "one-time pairing `code`, for the first time")
 	flags.StringVar(&d.state, "state", "", "`file` to keep what the cloud gave (default below the user's state directory, by name)")
@@ -112,12 +114,12 @@ func (a *app) chooseCloud(m *member, d deviceFlags) error {
 	if len(m.servers) == 0 {
 		return misuse("--cloud coaps+tcp://HOST", "profile %s has no cloud address", a.profile)
 	}
-	own := "coaps+tcp://" + s.CoAPSTCP
+	own := s.Clouds()
 	for _, server := range m.servers {
-		if !strings.HasPrefix(server, "coaps+tcp://") && !strings.HasPrefix(server, "coap+tcp://") {
-			return misuse("--cloud coaps+tcp://HOST", "cloud %q: not a coaps+tcp or coap+tcp address", server)
+		if u, err := coap.ParseURI(server); err != nil || u.Transport == coap.UDP {
+			return misuse("--cloud coaps+tcp://HOST", "cloud %q: not a coaps+tcp, coap+tcp, coaps+ws or coap+ws address", server)
 		}
-		if server != own {
+		if !slices.Contains(own, server) {
 			s = new(settings.Server)
 		}
 	}

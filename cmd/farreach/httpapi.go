@@ -10,9 +10,9 @@ import (
 )
 
 // apiServer answers with the HTTP API of the cloud, by the names that its
-// certificate has, too.
-func (b *booted) apiServer() *http.Server {
-	cfg := api.Config{Version: build.Get(version).Version, Log: b.log}
+// certificate has, too, and gives WebSockets to ws.
+func (b *booted) apiServer(ws http.Handler) *http.Server {
+	cfg := api.Config{Version: build.Get(version).Version, Log: b.log, CoAP: ws}
 	if b.ports.Secure {
 		cfg.Hosts = listen.Hosts(b.cfg.listen)
 		if name, err := os.Hostname(); err == nil {

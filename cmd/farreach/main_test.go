@@ -60,7 +60,6 @@ func TestMisuse(t *testing.T) {
 		"get a b":                           `farreach: get: "b" is too much; try: farreach get --help`,
 		"put lamp/a/light":                  `farreach: put: missing a body such as value=true; try: farreach put lamp/a/light value=true dimming=40`,
 		"get http://x/y":                    `farreach: get: "http://x/y": http:// is not a way to a device`,
-		"get coap+ws://x/y":                 `coap+ws:// is not supported yet by this build`,
 		"help frobnicate":                   `farreach: help: no command "frobnicate"; try: farreach --help`,
 		"account":                           `farreach: account: missing subcommand; try: farreach account ls`,
 		"account lst":                       `farreach: account: unknown command "lst"; try: farreach account ls`,
@@ -70,7 +69,7 @@ func TestMisuse(t *testing.T) {
 		"observe x/y --count many":          `farreach: observe: invalid argument "many" for "--count" flag`,
 		"device --type toaster":             `farreach: device: no simulated device is of type "toaster"`,
 		"device --name a/b":                 `farreach: device: name "a/b": no slash`,
-		"device --cloud http://x":           `farreach: device: cloud "http://x": not a coaps+tcp or coap+tcp address`,
+		"device --cloud http://x":           `farreach: device: cloud "http://x": not a coaps+tcp, coap+tcp, coaps+ws or coap+ws address`,
 		"device --cloud coap+tcp://[::1]:1": `farreach: device: no pairing code; try: --code, with one of farreach pair`,
 		"device --cloud coap+tcp://[::1]:1 --code 1": `farreach: device: a pairing code looks like`,
 	} {

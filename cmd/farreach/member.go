@@ -21,7 +21,7 @@ import (
 // member is a simulated device that belongs to a cloud, or wants to.
 type member struct {
 	kind, name string
-	servers    []string // "coaps+tcp://host:port", in the order of preference
+	servers    []string // "coaps+tcp://host:port" or the like, in the order of preference
 	lan        bool     // answers on the local network, too
 	trust      *tls.Config
 	state      cloudlink.FileState

@@ -68,6 +68,7 @@ func (a *app) banner(b *booted, s *settings.Server, home *demo, code secret.Stri
 	if s.CoAPTCP != "" {
 		row("ready", "devices", "coap+tcp://"+s.CoAPTCP, "plain, this machine only")
 	}
+	row("ready", "devices", s.WebSocket(), "over WebSocket")
 	row("ready", "HTTP API", s.API())
 	row("pair", "code", code.Reveal(), fmt.Sprintf("good for %.0f min, once", left.Minutes()))
 	if names := home.names(); len(names) > 0 {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/farreach/farreach/cloudlink"
 	"github.com/farreach/farreach/cmd/farreach/internal/settings"
+	"github.com/farreach/farreach/coap"
 )
 
 // serverConfig is what up and cloud are told.
@@ -82,7 +83,9 @@ func (b *booted) serve(ctx context.Context) *running {
 	if b.ports.CoAP != nil {
 		r.group.Go(func() error { return link.Serve(ctx, b.ports.CoAP, nil) })
 	}
-	r.http = b.apiServer()
+	ws := coap.NewWebSocketListener(b.ports.HTTP.Addr())
+	r.group.Go(func() error { return link.Serve(ctx, ws, nil) })
+	r.http = b.apiServer(ws)
 	r.http.BaseContext = func(net.Listener) context.Context { return ctx }
 	r.group.Go(func() error {
 		serve := r.http.Serve

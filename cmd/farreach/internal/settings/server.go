@@ -54,7 +54,8 @@ func (s *Server) Cloud() string {
 	return ""
 }
 
-// Clouds are all URIs of the cloud, the best first.
+// Clouds are all URIs of the cloud, the best first. A WebSocket comes last: it
+// is for networks that let nothing else out.
 func (s *Server) Clouds() (all []string) {
 	if s.CoAPSTCP != "" {
 		all = append(all, "coaps+tcp://"+s.CoAPSTCP)
@@ -62,7 +63,23 @@ func (s *Server) Clouds() (all []string) {
 	if s.CoAPTCP != "" {
 		all = append(all, "coap+tcp://"+s.CoAPTCP)
 	}
+	if ws := s.WebSocket(); ws != "" {
+		all = append(all, ws)
+	}
 	return all
+}
+
+// WebSocket is the address of the Cloud Interface on the port of the API; ""
+// if there is none.
+func (s *Server) WebSocket() string {
+	scheme, addr, _ := strings.Cut(s.API(), "://")
+	if addr == "" || strings.Contains(addr, "/") { // what is below a path is no server's root
+		return ""
+	}
+	if scheme == "https" {
+		return "coaps+ws://" + addr
+	}
+	return "coap+ws://" + addr
 }
 
 // LoadProfile reads the profile called name in dir. A name with a slash in it,
