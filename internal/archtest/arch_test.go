@@ -22,7 +22,7 @@ const module = "github.com/farreach/farreach"
 // stands for all packages below it that are not named themselves.
 var layers = [][]string{
 	{"store", "internal/"},
-	{"coap", "coap/dtls", "oic", "xmpp/jid", "xmpp/sasl"},
+	{"coap", "coap/dtls", "oic", "xmpp/jid", "xmpp/sasl", "xmpp/sm"},
 	{"oic/oiccoap", "device", "device/"},
 	{"cloudlink"},
 	{"cloud", "cloud/account", "cloud/directory", "cloud/event", "reach"},
