@@ -26,12 +26,13 @@ const (
 	opTokens                        // make, list and revoke API tokens
 	opPassword                      // set the password of an account
 	opAccounts                      // list, create and delete accounts
+	opOperate                       // see how the server does, and back it up
 	operations                      // how many there are
 )
 
 var operationNames = [operations]string{
 	"health", "sign up", "sign in", "publish", "see", "read", "command", "reach security resources",
-	"remove device", "read events", "pair", "manage tokens", "set password", "manage accounts",
+	"remove device", "read events", "pair", "manage tokens", "set password", "manage accounts", "operate the server",
 }
 
 func (op operation) String() string {
@@ -62,7 +63,7 @@ type row [kinds]bool
 // matrix is who may do what. What is not here is denied.
 //
 // An admin manages accounts and may see and remove devices, but gets at
-// nobody's data.
+// nobody's data, except with a backup.
 var matrix = [operations]row{
 	opHealth:       {anonymous: true, self: true, device: true, other: true, owner: true, admin: true},
 	opSignUp:       {anonymous: true},
@@ -78,6 +79,7 @@ var matrix = [operations]row{
 	opTokens:       {owner: true},
 	opPassword:     {owner: true, admin: true},
 	opAccounts:     {admin: true},
+	opOperate:      {admin: true},
 }
 
 // target is what an operation is done to: a device or an account. The zero

@@ -11,6 +11,7 @@ import (
 	"github.com/farreach/farreach/cloud/event"
 	"github.com/farreach/farreach/cloudlink"
 	"github.com/farreach/farreach/oic"
+	"github.com/farreach/farreach/store"
 )
 
 // table is who may do what, as people agreed on it: "y" yes, "-" no. Each row
@@ -40,6 +41,9 @@ Accounts                     -       -     -     -     -     -      y        y
 CreateAccount                -       -     -     -     -     -      y        y
 DeleteAccount                -       -     -     -     -     -      y        y
 SetPassword                  -       -     -     -     -     y      y        y
+Census                       -       -     -     -     -     -      y        y
+Backup                       -       -     -     -     -     -      y        y
+StoreReady                   -       -     -     -     -     -      y        y
 `
 
 // aboutOwn are the methods that are about the asker's own account or device:
@@ -177,6 +181,12 @@ func (w *world) doPeople(ctx context.Context, row string, who oic.Identity) (err
 		err = w.DeleteAccount(ctx, who, "home")
 	case "SetPassword":
 		err = w.SetPassword(ctx, who, "home", password)
+	case "Census":
+		_, err = w.Census(ctx, who)
+	case "Backup":
+		err = w.Backup(ctx, who, func(store.Part) error { return nil })
+	case "StoreReady":
+		err = w.StoreReady(ctx, who)
 	case "Inventory":
 		_, err = w.Inventory(ctx, who)
 	case "Devices":
