@@ -10,7 +10,6 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
 
 	"github.com/farreach/farreach/coap"
@@ -52,7 +51,7 @@ const (
 type Server struct {
 	cfg  ServerConfig
 	log  *slog.Logger
-	room *semaphore.Weighted // bytes of the reports that wait
+	room chan struct{} // one for each report that waits
 
 	admission *rate.Limiter // of devices that sign up or in
 }
@@ -61,14 +60,15 @@ type Server struct {
 func NewServer(cfg ServerConfig) *Server {
 	cfg.SignIn = cmp.Or(cfg.SignIn, signInTime)
 	cfg.Request = min(cmp.Or(cfg.Request, requestTime), maxRequestTime)
-	return &Server{cfg: cfg, log: cmp.Or(cfg.Log, slog.Default()), room: semaphore.NewWeighted(maxReportBytes),
+	return &Server{cfg: cfg, log: cmp.Or(cfg.Log, slog.Default()), room: make(chan struct{}, maxReports),
 		admission: newAdmission(cfg.SignIns)}
 }
 
 // Serve accepts devices and people from ln until ctx ends: over TLS if
 // tlsConfig is not nil. A *coap.WebSocketListener takes none: its connections
-// know by themselves whether they are secure. It then says goodbye to all, waits at most 5 s for
-// them, and returns after the last of its goroutines has ended.
+// know by themselves whether they are secure. It then says goodbye to all,
+// waits at most 5 s for them, and returns after the last of its goroutines has
+// ended.
 func (s *Server) Serve(ctx context.Context, ln net.Listener, tlsConfig *tls.Config) error {
 	if tlsConfig != nil {
 		tlsConfig = serverTLS(tlsConfig)
