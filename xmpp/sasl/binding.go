@@ -19,6 +19,11 @@ const (
 type Binding struct {
 	Type string // TLSExporter, …
 	Data []byte
+
+	// Usual says that a server means this type if it does not say which: that
+	// is tls-exporter in TLS 1.3 (RFC 9266, section 3). In TLS 1.2 it is
+	// tls-unique, which nobody here speaks.
+	Usual bool
 }
 
 // ClientBindings returns by what a client can bind its connection, the best
@@ -39,12 +44,12 @@ func ServerBindings(state *tls.ConnectionState, cert *x509.Certificate) []Bindin
 
 func bindings(state *tls.ConnectionState, cert *x509.Certificate) (all []Binding) {
 	// In TLS 1.2 there is none without the extended master secret, and
-	// crypto/tls refuses (RFC 9266, section 4.2).
+	// crypto/tls refuses (RFC 9266, section 4.1).
 	if data, err := state.ExportKeyingMaterial("EXPORTER-Channel-Binding", nil, 32); err == nil {
-		all = append(all, Binding{TLSExporter, data})
+		all = append(all, Binding{TLSExporter, data, state.Version >= tls.VersionTLS13})
 	}
 	if data := endPoint(cert); data != nil {
-		all = append(all, Binding{TLSServerEndPoint, data})
+		all = append(all, Binding{TLSServerEndPoint, data, false})
 	}
 	return all
 }

@@ -84,7 +84,7 @@ func (l *Login) Client(offered []Mechanism, bindings []Binding, types []string) 
 // pick chooses the first binding that the server takes.
 func pick(bindings []Binding, types []string) (Binding, bool) {
 	for _, b := range bindings {
-		if len(types) == 0 || slices.Contains(types, b.Type) {
+		if len(types) == 0 && b.Usual || slices.Contains(types, b.Type) {
 			return b, true
 		}
 	}

@@ -118,7 +118,7 @@ func accounts(password secret.String) *Offer {
 	}
 }
 
-var someBindings = []Binding{{TLSExporter, []byte("exported")}, {TLSServerEndPoint, []byte("hash")}}
+var someBindings = []Binding{{TLSExporter, []byte("exported"), true}, {TLSServerEndPoint, []byte("hash"), false}}
 
 // run lets a client log in at a server and returns the error of each.
 func run(t *testing.T, l *Login, o *Offer, bindings []Binding, types []string) (s *Server, client, server error) {
@@ -163,6 +163,7 @@ func TestStrongestFirst(t *testing.T) {
 		{"all", all, someBindings, nil, Login{}, ScramSHA256Plus, "p=tls-exporter,,"},
 		{"a type that the server takes (XEP-0440)", all, someBindings, []string{"tls-unique", TLSServerEndPoint}, Login{}, ScramSHA256Plus, "p=tls-server-end-point,,"},
 		{"no type in common", all, someBindings, []string{"tls-unique"}, Login{}, ScramSHA256, "n,,"},
+		{"TLS 1.2, where a server that does not say means tls-unique", all, []Binding{{TLSExporter, []byte("exported"), false}}, nil, Login{}, ScramSHA256, "n,,"},
 		{"cannot bind", all, nil, nil, Login{}, ScramSHA256, "n,,"},
 		{"only SHA-1 is bound", []Mechanism{ScramSHA256, ScramSHA1, ScramSHA1Plus}, someBindings, nil, Login{}, ScramSHA1Plus, "p=tls-exporter,,"},
 		{"no -PLUS seen", []Mechanism{ScramSHA1, ScramSHA256}, someBindings, nil, Login{}, ScramSHA256, "y,,"},
@@ -203,7 +204,7 @@ func TestBothHalves(t *testing.T) {
 		{name: "the client cannot bind", server: someBindings},
 		{name: "the server cannot bind", client: someBindings},
 		{name: "a name to be escaped", user: "a=n,n"},
-		{name: "another channel", client: []Binding{{TLSExporter, []byte("theirs")}}, server: someBindings, wantServer: true},
+		{name: "another channel", client: []Binding{{TLSExporter, []byte("theirs"), true}}, server: someBindings, wantServer: true},
 		{name: "wrong password", password: "mars", wantServer: true},
 		{name: "unknown account", user: "eve", wantServer: true},
 		{name: "the store is away", user: "down", wantServer: true},
