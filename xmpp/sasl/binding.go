@@ -19,11 +19,6 @@ const (
 type Binding struct {
 	Type string // TLSExporter, …
 	Data []byte
-
-	// Usual says that a server means this type if it does not say which: that
-	// is tls-exporter in TLS 1.3 (RFC 9266, section 3). In TLS 1.2 it is
-	// tls-unique, which nobody here speaks.
-	Usual bool
 }
 
 // ClientBindings returns by what a client can bind its connection, the best
@@ -46,10 +41,10 @@ func bindings(state *tls.ConnectionState, cert *x509.Certificate) (all []Binding
 	// In TLS 1.2 there is none without the extended master secret, and
 	// crypto/tls refuses (RFC 9266, section 4.1).
 	if data, err := state.ExportKeyingMaterial("EXPORTER-Channel-Binding", nil, 32); err == nil {
-		all = append(all, Binding{TLSExporter, data, state.Version >= tls.VersionTLS13})
+		all = append(all, Binding{TLSExporter, data})
 	}
 	if data := endPoint(cert); data != nil {
-		all = append(all, Binding{TLSServerEndPoint, data, false})
+		all = append(all, Binding{TLSServerEndPoint, data})
 	}
 	return all
 }

@@ -58,9 +58,10 @@ const (
 )
 
 // Client begins an exchange with the strongest mechanism of those that the
-// server offers and l allows. bindings is by what the connection can be bound;
-// types is what the server says it can bind by (XEP-0440), empty if it does
-// not say. The error is ErrTooWeak.
+// server offers and l allows. bindings is by what the connection can be bound,
+// types is what the server says it can bind by (XEP-0440). A server that offers
+// -PLUS and does not say is not bound to: it may well mean tls-unique, even in
+// TLS 1.3, where there is none. The error is ErrTooWeak.
 func (l *Login) Client(offered []Mechanism, bindings []Binding, types []string) (*Client, error) {
 	b, bound := pick(bindings, types)
 	plus := slices.ContainsFunc(offered, Mechanism.Plus)
@@ -81,10 +82,10 @@ func (l *Login) Client(offered []Mechanism, bindings []Binding, types []string) 
 	return nil, fmt.Errorf("%w: %q", ErrTooWeak, offered)
 }
 
-// pick chooses the first binding that the server takes.
+// pick chooses the first binding that the server lists.
 func pick(bindings []Binding, types []string) (Binding, bool) {
 	for _, b := range bindings {
-		if len(types) == 0 && b.Usual || slices.Contains(types, b.Type) {
+		if slices.Contains(types, b.Type) {
 			return b, true
 		}
 	}

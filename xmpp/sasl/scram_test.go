@@ -118,7 +118,9 @@ func accounts(password secret.String) *Offer {
 	}
 }
 
-var someBindings = []Binding{{TLSExporter, []byte("exported"), true}, {TLSServerEndPoint, []byte("hash"), false}}
+var bothTypes = []string{TLSServerEndPoint, TLSExporter}
+
+var someBindings = []Binding{{TLSExporter, []byte("exported")}, {TLSServerEndPoint, []byte("hash")}}
 
 // run lets a client log in at a server and returns the error of each.
 func run(t *testing.T, l *Login, o *Offer, bindings []Binding, types []string) (s *Server, client, server error) {
@@ -160,12 +162,12 @@ func TestStrongestFirst(t *testing.T) {
 		want     Mechanism // "": ErrTooWeak
 		header   string
 	}{
-		{"all", all, someBindings, nil, Login{}, ScramSHA256Plus, "p=tls-exporter,,"},
+		{"all", all, someBindings, bothTypes, Login{}, ScramSHA256Plus, "p=tls-exporter,,"},
 		{"a type that the server takes (XEP-0440)", all, someBindings, []string{"tls-unique", TLSServerEndPoint}, Login{}, ScramSHA256Plus, "p=tls-server-end-point,,"},
 		{"no type in common", all, someBindings, []string{"tls-unique"}, Login{}, ScramSHA256, "n,,"},
-		{"TLS 1.2, where a server that does not say means tls-unique", all, []Binding{{TLSExporter, []byte("exported"), false}}, nil, Login{}, ScramSHA256, "n,,"},
+		{"-PLUS of a type that the server does not name", all, someBindings, nil, Login{}, ScramSHA256, "n,,"},
 		{"cannot bind", all, nil, nil, Login{}, ScramSHA256, "n,,"},
-		{"only SHA-1 is bound", []Mechanism{ScramSHA256, ScramSHA1, ScramSHA1Plus}, someBindings, nil, Login{}, ScramSHA1Plus, "p=tls-exporter,,"},
+		{"only SHA-1 is bound", []Mechanism{ScramSHA256, ScramSHA1, ScramSHA1Plus}, someBindings, bothTypes, Login{}, ScramSHA1Plus, "p=tls-exporter,,"},
 		{"no -PLUS seen", []Mechanism{ScramSHA1, ScramSHA256}, someBindings, nil, Login{}, ScramSHA256, "y,,"},
 		{"SHA-1 is the least (RA-062)", []Mechanism{Plain, ScramSHA1}, nil, nil, Login{}, ScramSHA1, "n,,"},
 		{"PLAIN only (RA-062)", []Mechanism{Plain, "DIGEST-MD5", "ANONYMOUS", "EXTERNAL", "X-OAUTH2"}, nil, nil, Login{}, "", ""},
@@ -202,9 +204,10 @@ func TestBothHalves(t *testing.T) {
 		{name: "tls-exporter", client: someBindings, server: someBindings, least: ScramSHA256Plus},
 		{name: "tls-server-end-point", client: someBindings, server: someBindings, types: []string{TLSServerEndPoint}, least: ScramSHA256Plus},
 		{name: "the client cannot bind", server: someBindings},
+		{name: "the server does not say how", client: someBindings, server: someBindings, types: []string{}},
 		{name: "the server cannot bind", client: someBindings},
 		{name: "a name to be escaped", user: "a=n,n"},
-		{name: "another channel", client: []Binding{{TLSExporter, []byte("theirs"), true}}, server: someBindings, wantServer: true},
+		{name: "another channel", client: []Binding{{TLSExporter, []byte("theirs")}}, server: someBindings, wantServer: true},
 		{name: "wrong password", password: "mars", wantServer: true},
 		{name: "unknown account", user: "eve", wantServer: true},
 		{name: "the store is away", user: "down", wantServer: true},
@@ -212,6 +215,9 @@ func TestBothHalves(t *testing.T) {
 	} {
 		o := accounts("venus")
 		o.Bindings = c.server
+		if c.types == nil && c.server != nil {
+			c.types = bothTypes
+		}
 		l := &Login{User: "ann", Password: "venus", Least: c.least}
 		if c.user != "" {
 			l.User = c.user
