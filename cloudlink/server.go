@@ -54,6 +54,7 @@ type Server struct {
 	room chan struct{} // one for each report that waits
 
 	admission *rate.Limiter // of devices that sign up or in
+	stats     stats
 }
 
 // NewServer returns a Server for cfg.
@@ -105,6 +106,7 @@ func (s *Server) accept(nc net.Conn, tlsConfig *tls.Config, q *reports) *coap.Co
 		Log:        ss.log,
 		Ended:      ss.ended,
 	})
+	s.stats.opened()
 	ss.begin()
 	return ss.conn
 }

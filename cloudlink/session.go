@@ -207,6 +207,7 @@ func (s *session) identity() oic.Identity {
 
 // ended is called once, when the connection is over.
 func (s *session) ended(_ *coap.Conn, err error) {
+	s.srv.stats.closed()
 	s.mu.Lock()
 	s.over = true
 	s.stopDeadline()

@@ -41,6 +41,7 @@ func (s *Server) admit(ctx context.Context) error {
 	wait := r.Delay()
 	if wait > admitTime {
 		r.Cancel()
+		s.stats.heldBack.Add(1)
 		return oic.Errorf(oic.Unavailable, "too many devices at once: try again")
 	}
 	if wait <= 0 {
