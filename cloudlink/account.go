@@ -13,13 +13,13 @@ import (
 // accountRequest is what is sent to the account resources. No field is in all
 // of them, and devices leave out what they can.
 type accountRequest struct {
-	Device     string `json:"di,omitempty"`
 	Account    string `json:"uid,omitempty"`
+	Device     string `json:"di,omitempty"`
 	Provider   string `json:"authprovider,omitempty"`
 	Access     string `json:"accesstoken,omitempty"` // sign-up: the code (rule 20)
 	Code       string `json:"authcode,omitempty"`    // sign-up: the code, of IoTivity classic
+	GrantType  string `json:"granttype,omitempty"`   // "refresh_token"
 	Refresh    string `json:"refreshtoken,omitempty"`
-	GrantType  string `json:"granttype,omitempty"` // "refresh_token"
 	DeviceType string `json:"devicetype,omitempty"`
 	App        string `json:"x.farreach.appid,omitempty"`
 	Login      *bool  `json:"login,omitempty"` // nil: true
@@ -57,9 +57,13 @@ func expiresAt(seconds int64) time.Time {
 
 // SignUp asks for the device to be taken into the account of the code.
 func (l *Link) SignUp(ctx context.Context, s SignUp) (Grant, error) {
-	return l.grant(ctx, pathAccount, "sign up", s.Device, accountRequest{
-		Device: s.Device, Provider: s.Provider, Access: s.Code.Reveal(), DeviceType: s.DeviceType, App: s.App,
-	})
+	doc := accountRequest{Device: s.Device, Provider: s.Provider}
+	if l.info.Dialect == Classic {
+		doc.Code = s.Code.Reveal()
+	} else {
+		doc.Access, doc.DeviceType, doc.App = s.Code.Reveal(), s.DeviceType, s.App
+	}
+	return l.grant(ctx, pathAccount, "sign up", s.Device, doc)
 }
 
 // Refresh exchanges a refresh token for a new grant.
@@ -90,7 +94,10 @@ func (l *Link) grant(ctx context.Context, path, what, device string, req account
 func (l *Link) SignOff(ctx context.Context) error {
 	in := l.login()
 	query := url.Values{"di": {in.Device}, "uid": {in.Account}}
-	_, err := l.peer.Handle(ctx, &oic.Request{Op: oic.Delete, Href: pathAccount + "?" + query.Encode()})
+	if l.info.Dialect == Classic {
+		query.Set("accesstoken", in.Access.Reveal()) // mandatory there
+	}
+	_, err := l.peer.Handle(ctx, &oic.Request{Op: oic.Delete, Href: l.info.Dialect.path(pathAccount) + "?" + query.Encode()})
 	if err != nil {
 		return fmt.Errorf("sign off %s: %w", in.Device, err)
 	}

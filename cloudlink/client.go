@@ -25,12 +25,14 @@ type Config struct {
 	Handler oic.Handler // answers the cloud; an oic.Observer if it can be watched
 
 	Device string            // di: a UUID
-	Name   string            // for people
+	Name   func() string     // for people; called with Links. nil: none
 	App    string            // the application that registers the device; may be empty
-	Links  func() []oic.Link // what to publish; called at each registration
+	Links  func() []oic.Link // what to publish; called at each registration and after Republish
 
-	Code  secret.String // pairing code to sign up with, if State holds no grant that works
-	State StateStore    // nil: kept in memory only, so that a restart must pair again
+	Code     secret.String // pairing code to sign up with, if State holds no grant that works
+	Provider string        // who gave the code (authprovider); some clouds want to know it
+	Dialect  Dialect       // how the cloud is spoken to
+	State    StateStore    // nil: kept in memory only, so that a restart must pair again
 
 	AllowRedirect []string // hosts, beside those of Servers, to which a server may send the device
 
@@ -83,8 +85,14 @@ func New(cfg Config) (*Client, error) {
 	if cfg.Device == "" || cfg.Handler == nil {
 		return nil, errors.New("cloudlink: Device and Handler are needed")
 	}
+	if !cfg.Dialect.valid() {
+		return nil, fmt.Errorf("cloudlink: no dialect %q", cfg.Dialect)
+	}
 	if cfg.Links == nil {
 		cfg.Links = func() []oic.Link { return nil }
+	}
+	if cfg.Name == nil {
+		cfg.Name = func() string { return "" }
 	}
 	if cfg.State == nil {
 		cfg.State = &memory{}
@@ -98,9 +106,9 @@ func New(cfg Config) (*Client, error) {
 	}, nil
 }
 
-// Republish says that Config.Links has something else to tell by now. It does
-// not wait: what changed is published over the link that stands, or with the
-// next registration.
+// Republish says that Config.Links or Config.Name has something else to tell by
+// now. It does not wait: what changed is published over the link that stands, or
+// with the next registration.
 func (c *Client) Republish() {
 	select {
 	case c.again <- struct{}{}:
@@ -203,21 +211,39 @@ func (c *Client) register(ctx context.Context) (*Link, *Registration, time.Time,
 	return nil, nil, time.Time{}, errors.Join(failed...)
 }
 
-// registerAt registers at one server. If there are others to try, it has less
-// time to answer.
+// registerAt registers at one server, in the dialect that is configured or else
+// known, or else in the one or the other. If there are others to try, it has
+// less time to answer.
 func (c *Client) registerAt(ctx context.Context, uri string, others bool) (*Link, *Registration, time.Time, error) {
+	st, err := c.cfg.State.Load()
+	if err != nil {
+		return nil, nil, time.Time{}, fmt.Errorf("load the registration: %w", err)
+	}
+	dialect := cmp.Or(c.cfg.Dialect, st.Dialect)
+	link, r, until, err := c.registerIn(ctx, uri, dialect, others)
+	if dialect == Auto && isSignUpError(err) {
+		c.log.Info("no cloud of OCF: trying the way of IoTivity classic", "server", uri, "err", err)
+		var wrong error
+		if link, r, until, wrong = c.registerIn(ctx, uri, Classic, others); statusOf(wrong) == 0 {
+			err = wrong // nil, or something that trying again may mend
+		}
+	}
+	return link, r, until, err
+}
+
+func (c *Client) registerIn(ctx context.Context, uri string, dialect Dialect, others bool) (*Link, *Registration, time.Time, error) {
 	start := time.Now()
 	st, err := c.cfg.State.Load()
 	if err != nil {
 		return nil, nil, time.Time{}, fmt.Errorf("load the registration: %w", err)
 	}
-	link, err := c.connect(ctx, uri, others)
+	link, err := c.connect(ctx, uri, dialect, others)
 	if err != nil {
 		return nil, nil, time.Time{}, err
 	}
 	r := &Registration{
-		Device: c.cfg.Device, Name: c.cfg.Name, App: c.cfg.App, Links: c.cfg.Links(),
-		Code: c.cfg.Code, State: st, Save: c.cfg.State.Save,
+		Device: c.cfg.Device, Name: c.cfg.Name(), App: c.cfg.App, Links: c.cfg.Links(),
+		Code: c.cfg.Code, Provider: c.cfg.Provider, State: st, Save: c.cfg.State.Save,
 		Follow: func(to string) (string, bool) { return c.mayFollow(uri, to) },
 	}
 	var until time.Time
@@ -231,25 +257,40 @@ func (c *Client) registerAt(ctx context.Context, uri string, others bool) (*Link
 		link.Close()
 		return nil, nil, time.Time{}, err
 	}
-	c.log.Info("registered", "server", uri, "links", len(r.Links), "took", time.Since(start))
+	c.log.Info("registered", "server", uri, "dialect", cmp.Or(dialect, OCF), "links", len(r.Links), "took", time.Since(start))
 	c.cfg.OnChange(Status{Registered: true, Server: uri, Account: r.State.Grant.Account})
 	return link, r, until, nil
 }
 
-func (c *Client) connect(ctx context.Context, uri string, others bool) (*Link, error) {
+func (c *Client) connect(ctx context.Context, uri string, dialect Dialect, others bool) (*Link, error) {
 	if others {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, failoverTime)
 		defer cancel()
 	}
 	return Connect(ctx, ServerInfo{
-		URI: uri, TLS: c.cfg.TLS, Handler: c.cfg.Handler, KeepAlive: c.cfg.KeepAlive, Log: c.log, Dial: c.cfg.Dial,
+		URI: uri, TLS: c.cfg.TLS, Handler: c.cfg.Handler, Dialect: dialect,
+		KeepAlive: c.cfg.KeepAlive, Log: c.log, Dial: c.cfg.Dial,
 	})
 }
 
-// stay keeps the link signed in, and what is published up to date, until the
-// link is lost or ctx ends.
+// stay keeps the link alive, signed in, and what is published up to date, until
+// the link is lost or ctx ends.
 func (c *Client) stay(ctx context.Context, link *Link, r *Registration, until time.Time) error {
+	if link.info.Dialect != Classic {
+		return c.tend(ctx, link, r, until)
+	}
+	ctx, stop := context.WithCancelCause(ctx)
+	var pinging sync.WaitGroup
+	pinging.Go(func() { stop(link.announce(ctx)) })
+	err := c.tend(ctx, link, r, until)
+	stop(err)
+	pinging.Wait()
+	return context.Cause(ctx) // what ended first
+}
+
+// tend is stay, but for the keep-alive of the classic dialect.
+func (c *Client) tend(ctx context.Context, link *Link, r *Registration, until time.Time) error {
 	wait := c.cfg.Backoff
 	for {
 		due, err := c.idle(ctx, link, until)
@@ -262,7 +303,7 @@ func (c *Client) stay(ctx context.Context, link *Link, r *Registration, until ti
 				until = renewed
 			}
 		} else {
-			r.Links = c.cfg.Links()
+			r.Name, r.Links = c.cfg.Name(), c.cfg.Links()
 			err = link.publishChanges(ctx, r)
 		}
 		switch {

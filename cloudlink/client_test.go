@@ -29,7 +29,7 @@ func TestDeviceThroughCloud(t *testing.T) {
 	overSchemes(t, func(t *testing.T, serve func(cloudlink.ServerConfig) string, trust *tls.Config) {
 		c := newCloud()
 		uri := serve(cloudlink.ServerConfig{Backend: c})
-		d := run(t, cloudlink.Config{Servers: []string{uri}, TLS: trust, Name: "Lamp"})
+		d := run(t, cloudlink.Config{Servers: []string{uri}, TLS: trust, Name: func() string { return "Lamp" }})
 		if s := d.registered(t); s.Account != account || s.Server != uri {
 			t.Errorf("status %+v", s)
 		}
@@ -104,7 +104,7 @@ func status(err error) oic.Status {
 func TestDiscoveryForms(t *testing.T) {
 	c := newCloud()
 	addr := serve(t, cloudlink.ServerConfig{Backend: c}, nil)
-	run(t, cloudlink.Config{Servers: []string{"coap+tcp://" + addr}, Name: "Lamp"}).registered(t)
+	run(t, cloudlink.Config{Servers: []string{"coap+tcp://" + addr}, Name: func() string { return "Lamp" }}).registered(t)
 	l := person(t, c, cloudlink.ServerInfo{URI: "coap+tcp://" + addr})
 	link := `{"href":"/` + device1 + `/a/light","rt":["oic.r.switch.binary"],"if":["oic.if.a","oic.if.baseline"],` +
 		`"anchor":"ocf://` + device1 + `","di":"` + device1 + `","ins":42,"p":{"bm":3},"eps":[{"ep":"coap+tcp://` + addr + `","pri":1}]}`
@@ -468,7 +468,7 @@ func TestNoSecretsInLogs(t *testing.T) {
 	}), &slog.HandlerOptions{Level: slog.LevelDebug}))
 	c := newCloud()
 	uri := "coap+tcp://" + serve(t, cloudlink.ServerConfig{Backend: c, Log: log}, nil)
-	d := run(t, cloudlink.Config{Servers: []string{uri}, Name: "Lamp", Log: log})
+	d := run(t, cloudlink.Config{Servers: []string{uri}, Name: func() string { return "Lamp" }, Log: log})
 	d.registered(t)
 	commandAndWatch(t, c, person(t, c, cloudlink.ServerInfo{URI: uri, Log: log}))
 	d.stop()

@@ -146,22 +146,3 @@ const (
 	pathRD      = "/oic/rd"
 	pathRes     = "/oic/res"
 )
-
-// today returns what a path of IoTivity classic is called today.
-func today(path string) string {
-	switch path {
-	case "/oic/account":
-		return pathAccount
-	case "/oic/account/session":
-		return pathSession
-	case "/oic/account/tokenrefresh":
-		return pathRefresh
-	}
-	return path
-}
-
-// isClassic reports whether req was sent to a path of IoTivity classic.
-func isClassic(req *oic.Request) bool {
-	path, _ := oic.SplitHref(req.Href)
-	return today(path) != path
-}

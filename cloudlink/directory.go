@@ -16,12 +16,17 @@ import (
 // Publish tells the directory of the device's resources. The answer has the
 // instance numbers that the directory gave them.
 func (l *Link) Publish(ctx context.Context, p Publication) (Publication, error) {
-	body, err := oic.Encode(oic.OCF, p)
+	content, accept := l.info.Dialect.format()
+	var doc any = p
+	if l.info.Dialect == Classic {
+		doc = classicPublication(p)
+	}
+	body, err := oic.Encode(content, doc)
 	if err != nil {
 		return Publication{}, fmt.Errorf("publish %s: %w", p.Device, err)
 	}
 	resp, err := l.peer.Handle(ctx, &oic.Request{
-		Op: oic.Update, Href: pathRD + "?rt=oic.wk.rdpub", Format: oic.OCF, Accept: oic.OCF, Body: body,
+		Op: oic.Update, Href: pathRD + "?rt=oic.wk.rdpub", Format: content, Accept: accept, Body: body,
 	})
 	if err != nil {
 		return Publication{}, fmt.Errorf("publish %s: %w", p.Device, err)
@@ -33,12 +38,42 @@ func (l *Link) Publish(ctx context.Context, p Publication) (Publication, error) 
 	return p, nil
 }
 
+// classicLink is a link in the form of IoTivity classic, whose directory wants
+// the instance number of each: 0 of one that it does not know.
+type classicLink struct {
+	Href       string     `json:"href"`
+	Types      []string   `json:"rt"`
+	Interfaces []string   `json:"if"`
+	Instance   int64      `json:"ins"`
+	Policy     oic.Policy `json:"p"`
+	Title      string     `json:"title,omitempty"`
+}
+
+// classicPublication is p in the form of IoTivity classic.
+func classicPublication(p Publication) any {
+	doc := struct {
+		Device string        `json:"di"`
+		Name   string        `json:"n"`
+		TTL    int           `json:"ttl"`
+		Links  []classicLink `json:"links"`
+	}{p.Device, p.Name, p.TTL, []classicLink{}}
+	for _, l := range p.Links {
+		doc.Links = append(doc.Links, classicLink{l.Href, l.Types, l.Interfaces, l.Instance, l.Policy, l.Title})
+	}
+	return doc
+}
+
 // unpublishAtOnce is how many instance numbers fit one request: pdev sends ten.
+// The classic cloud reads the first only.
 const unpublishAtOnce = 10
 
 // Unpublish takes resources out of the directory, by instance number.
 func (l *Link) Unpublish(ctx context.Context, device string, ins []int64) error {
-	for some := range slices.Chunk(ins, unpublishAtOnce) {
+	atOnce := unpublishAtOnce
+	if l.info.Dialect == Classic {
+		atOnce = 1
+	}
+	for some := range slices.Chunk(ins, atOnce) {
 		query := "di=" + url.QueryEscape(device)
 		for _, n := range some {
 			query += "&ins=" + strconv.FormatInt(n, 10)

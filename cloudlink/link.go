@@ -22,7 +22,8 @@ type ServerInfo struct {
 	URI       string        // "coaps+tcp://host[:port]"; or with coap+tcp, coaps+ws, coap+ws
 	TLS       *tls.Config   // nil: the system's roots. ALPN and least version are set
 	Handler   oic.Handler   // answers the server's requests; nil: 4.04 to all
-	KeepAlive time.Duration // silence before a Ping; 0: 20 s; negative: never
+	Dialect   Dialect       // Auto is OCF
+	KeepAlive time.Duration // silence before a Ping; 0: 20 s; negative: never. Classic has none
 	Log       *slog.Logger  // nil: slog.Default()
 
 	// Dial opens the TCP connection, also that below a WebSocket; nil: a
@@ -102,6 +103,9 @@ func dial(ctx context.Context, u coap.URI, info ServerInfo) (net.Conn, error) {
 func newLink(nc net.Conn, u coap.URI, info ServerInfo) *Link {
 	l := &Link{info: info, ended: make(chan struct{})}
 	cfg := coap.Config{KeepAlive: info.KeepAlive, Log: info.Log}
+	if info.Dialect == Classic {
+		cfg.KeepAlive = -1 // the Java cloud does not answer Pings (rule 26)
+	}
 	if info.Handler != nil {
 		cfg.Handler = l
 	}
@@ -111,6 +115,9 @@ func newLink(nc net.Conn, u coap.URI, info ServerInfo) *Link {
 	}
 	l.conn = coap.Client(nc, cfg)
 	l.peer = oiccoap.NewClient(l.conn)
+	if info.Dialect == Classic {
+		l.peer.Simplify()
+	}
 	go func() {
 		defer close(l.ended)
 		l.conn.Run(context.Background())
@@ -130,21 +137,33 @@ func clientTLS(cfg *tls.Config, host string) *tls.Config {
 	return cfg
 }
 
-// Serve implements coap.Handler: the server asks.
+// Serve implements coap.Handler: the server asks. One of IoTivity classic that
+// names no content format means 60.
 func (l *Link) Serve(x *coap.Exchange) {
+	if m := x.Request(); l.info.Dialect == Classic && !m.Options.Has(coap.Accept) {
+		m.AddUint(coap.Accept, uint32(oic.CBOR))
+	}
 	l.asks.Serve(x, l.info.Handler, oic.Identity{Account: l.login().Account})
 }
 
 // post sends a document to a resource of the server and reads the answer into
 // to, unless that is nil.
 func (l *Link) post(ctx context.Context, path string, doc, to any) error {
-	body, err := oic.Encode(oic.OCF, doc)
-	if err != nil {
-		return err
+	return l.exchange(ctx, oic.Update, path, doc, to)
+}
+
+// exchange asks a resource of the server, with a document unless that is nil.
+func (l *Link) exchange(ctx context.Context, op oic.Op, path string, doc, to any) error {
+	content, accept := l.info.Dialect.format()
+	req := &oic.Request{Op: op, Href: l.info.Dialect.path(path), Accept: accept}
+	if doc != nil {
+		body, err := oic.Encode(content, doc)
+		if err != nil {
+			return err
+		}
+		req.Format, req.Body = content, body
 	}
-	resp, err := l.peer.Handle(ctx, &oic.Request{
-		Op: oic.Update, Href: path, Format: oic.OCF, Accept: oic.OCF, Body: body,
-	})
+	resp, err := l.peer.Handle(ctx, req)
 	if err != nil || to == nil {
 		return err
 	}

@@ -1,6 +1,8 @@
 package cloudlink
 
 import (
+	"context"
+	"fmt"
 	"time"
 
 	"github.com/farreach/farreach/coap"
@@ -91,4 +93,55 @@ func (s *session) expectPing(minutes time.Duration) {
 	default:
 		s.announced.Reset(d)
 	}
+}
+
+// pingAnswer is how long the cloud may take to answer a ping.
+const pingAnswer = 10 * time.Second
+
+// announce is the keep-alive of a device in the classic dialect, until ctx ends
+// or the cloud does not answer: it asks which announcements the cloud suggests,
+// and makes the shortest again and again. A cloud without /oic/ping is left alone.
+func (l *Link) announce(ctx context.Context) error {
+	minutes, err := l.pingInterval(ctx)
+	for err == nil {
+		next := time.NewTimer(time.Duration(minutes) * time.Minute)
+		if err = l.ping(ctx, oic.Update, pingNote{minutes}, nil); err == nil {
+			select {
+			case <-next.C:
+			case <-ctx.Done():
+			}
+			err = ctx.Err()
+		}
+		next.Stop()
+	}
+	if statusOf(err) != 0 {
+		l.info.Log.Warn("the cloud does not take pings", "err", err)
+		<-ctx.Done()
+	}
+	return err
+}
+
+// pingInterval is the shortest announcement that the cloud suggests, minutes.
+func (l *Link) pingInterval(ctx context.Context) (int, error) {
+	list := pingList{Intervals: []int{1}}
+	if err := l.ping(ctx, oic.Retrieve, nil, &list); err != nil {
+		return 0, err
+	}
+	minutes := maxPing
+	for _, n := range list.Intervals {
+		if n > 0 {
+			minutes = min(minutes, n)
+		}
+	}
+	return minutes, nil
+}
+
+// ping sends a document, or none, to /oic/ping and reads the answer into to.
+func (l *Link) ping(ctx context.Context, op oic.Op, doc, to any) error {
+	ctx, cancel := context.WithTimeout(ctx, pingAnswer)
+	defer cancel()
+	if err := l.exchange(ctx, op, pathPing, doc, to); err != nil {
+		return fmt.Errorf("%s: %w", pathPing, err)
+	}
+	return nil
 }

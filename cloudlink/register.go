@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/farreach/farreach/internal/secret"
@@ -15,11 +16,13 @@ import (
 
 // Registration is what a device tells a cloud about itself.
 type Registration struct {
-	Device string        // di: a UUID
-	Name   string        // for people
-	App    string        // the application that registers the device; may be empty
-	Links  []oic.Link    // what to publish
-	Code   secret.String // pairing code to sign up with, if State has no grant that works
+	Device string     // di: a UUID
+	Name   string     // for people
+	App    string     // the application that registers the device; may be empty
+	Links  []oic.Link // what to publish
+
+	Code     secret.String // pairing code to sign up with, if State has no grant that works
+	Provider string        // who gave the code; may be empty
 
 	State State // of an earlier registration; zero: none
 	// Follow says whether a server may send the device to that URI, and which
@@ -51,7 +54,7 @@ func (l *Link) enter(ctx context.Context, r *Registration) (until time.Time, err
 		if statusOf(err) == oic.Unauthorized { // refresh, and once more (rule 14)
 			until, err = l.renew(ctx, r)
 		}
-		if statusOf(err) != oic.Unauthorized || r.Code == "" {
+		if !forgotten(err) || r.Code == "" {
 			return until, err
 		}
 		l.info.Log.Warn("the cloud does not know this device any more: pairing again", "device", r.Device, "err", err)
@@ -59,11 +62,14 @@ func (l *Link) enter(ctx context.Context, r *Registration) (until time.Time, err
 	if r.Code == "" {
 		return until, oic.Errorf(oic.Unauthorized, "not paired: a pairing code is needed")
 	}
-	g, err := l.SignUp(ctx, SignUp{Device: r.Device, Code: r.Code, DeviceType: "device", App: r.App})
+	g, err := l.SignUp(ctx, SignUp{Device: r.Device, Provider: r.Provider, Code: r.Code, DeviceType: "device", App: r.App})
+	if err != nil && l.info.Dialect == Auto {
+		err = mayBeClassic(err, l.conn.Peer())
+	}
 	if err != nil {
 		return until, err
 	}
-	if err := r.keep(State{Server: l.info.URI, Device: r.Device, Grant: g}); err != nil {
+	if err := r.keep(State{Server: l.info.URI, Device: r.Device, Dialect: l.info.Dialect, Grant: g}); err != nil {
 		return until, err
 	}
 	if g.Redirect != "" && g.Redirect != l.info.URI { // rule 28
@@ -75,6 +81,13 @@ func (l *Link) enter(ctx context.Context, r *Registration) (until time.Time, err
 		l.info.Log.Warn("staying, though redirected", "to", g.Redirect)
 	}
 	return l.signInWith(ctx, r)
+}
+
+// forgotten reports whether a cloud says that it does not know the device's
+// tokens; in 4.04 does the classic one.
+func forgotten(err error) bool {
+	s := statusOf(err)
+	return s == oic.Unauthorized || s == oic.NotFound
 }
 
 // renew refreshes the tokens and signs in with the new ones.
@@ -107,7 +120,7 @@ func (r *Registration) keep(st State) error {
 	return nil
 }
 
-// publishChanges makes the directory equal to r.Links.
+// publishChanges makes the directory equal to r.Links and r.Name.
 func (l *Link) publishChanges(ctx context.Context, r *Registration) error {
 	st := r.State
 	st.Published = maps.Clone(st.Published)
@@ -115,6 +128,9 @@ func (l *Link) publishChanges(ctx context.Context, r *Registration) error {
 		st.Published = map[string]Published{}
 	}
 	changed, gone := difference(st.Published, r.Links)
+	if r.Name != st.Name && r.Name != "" && len(changed) == 0 {
+		changed = bearer(r.Links)
+	}
 	if len(changed) == 0 && len(gone) == 0 {
 		return nil
 	}
@@ -127,10 +143,11 @@ func (l *Link) publishChanges(ctx context.Context, r *Registration) error {
 		return err
 	}
 	if len(changed) > 0 {
-		p, err := l.Publish(ctx, Publication{Device: r.Device, Name: r.Name, Links: changed})
+		p, err := l.Publish(ctx, Publication{Device: r.Device, Name: r.Name, Links: numbered(changed, st.Published)})
 		if err != nil {
 			return err
 		}
+		st.Name = r.Name
 		for _, a := range p.Links {
 			for _, c := range changed {
 				if c.Href == a.Href {
@@ -140,6 +157,25 @@ func (l *Link) publishChanges(ctx context.Context, r *Registration) error {
 		}
 	}
 	return r.keep(st)
+}
+
+// bearer is the link with which the name of a device is published when nothing
+// else is: that of what tells it, if there is one.
+func bearer(links []oic.Link) []oic.Link {
+	i := slices.IndexFunc(links, func(l oic.Link) bool { return l.Href == "/oic/d" })
+	if i = max(i, 0); i < len(links) {
+		return links[i : i+1]
+	}
+	return nil
+}
+
+// numbered is links with the instance numbers that the directory gave them.
+func numbered(links []oic.Link, published map[string]Published) []oic.Link {
+	links = slices.Clone(links)
+	for i := range links {
+		links[i].Instance = published[links[i].Href].Instance
+	}
+	return links
 }
 
 // difference tells what of links is not in the directory as it is, and which

@@ -151,7 +151,7 @@ func (h *home) joinAs(host *device.Host, move func(context.Context) error, w way
 	h.t.Helper()
 	j := &joined{host: host, changes: make(chan cloudlink.Status, 256)}
 	client, err := cloudlink.New(cloudlink.Config{
-		Servers: []string{w.uri}, TLS: w.tls, Handler: host, Device: host.ID(), Name: host.Name(), Links: host.Links,
+		Servers: []string{w.uri}, TLS: w.tls, Handler: host, Device: host.ID(), Name: host.Name, Links: host.Links,
 		Code: h.code(), State: state, Log: quiet, OnChange: func(s cloudlink.Status) { j.changes <- s },
 		Backoff: backoff.Backoff{Base: 50 * time.Millisecond, Max: time.Second, Spread: 500 * time.Millisecond},
 	})

@@ -66,7 +66,7 @@ func (f *fleet) join(ctx context.Context, running *sync.WaitGroup, i int, accoun
 	host.Add(&d.light)
 	from := &net.TCPAddr{IP: net.IPv4(127, 0, byte(1+i/200), byte(1+i%200))}
 	c, err := cloudlink.New(cloudlink.Config{
-		Servers: []string{"coap+tcp://" + f.home.plain}, Handler: host, Device: d.id, Name: host.Name(), Links: host.Links,
+		Servers: []string{"coap+tcp://" + f.home.plain}, Handler: host, Device: d.id, Name: host.Name, Links: host.Links,
 		Code: code, Log: quiet,
 		OnChange: func(s cloudlink.Status) {
 			if s.Registered {

@@ -13,33 +13,34 @@ type Status uint8
 
 // The outcomes, named as RFC 7252, section 5.9 and RFC 7959, section 2.9 do.
 const (
-	Created          Status = 2<<5 | 1
-	Deleted          Status = 2<<5 | 2
-	Valid            Status = 2<<5 | 3
-	Changed          Status = 2<<5 | 4
-	Content          Status = 2<<5 | 5
-	BadRequest       Status = 4 << 5
-	Unauthorized     Status = 4<<5 | 1
-	BadOption        Status = 4<<5 | 2
-	Forbidden        Status = 4<<5 | 3
-	NotFound         Status = 4<<5 | 4
-	MethodNotAllowed Status = 4<<5 | 5
-	NotAcceptable    Status = 4<<5 | 6
-	TooLarge         Status = 4<<5 | 13
-	BadFormat        Status = 4<<5 | 15
-	TooMany          Status = 4<<5 | 29 // RFC 8516
-	Internal         Status = 5 << 5
-	NotImplemented   Status = 5<<5 | 1
-	BadGateway       Status = 5<<5 | 2
-	Unavailable      Status = 5<<5 | 3
-	GatewayTimeout   Status = 5<<5 | 4
+	Created            Status = 2<<5 | 1
+	Deleted            Status = 2<<5 | 2
+	Valid              Status = 2<<5 | 3
+	Changed            Status = 2<<5 | 4
+	Content            Status = 2<<5 | 5
+	BadRequest         Status = 4 << 5
+	Unauthorized       Status = 4<<5 | 1
+	BadOption          Status = 4<<5 | 2
+	Forbidden          Status = 4<<5 | 3
+	NotFound           Status = 4<<5 | 4
+	MethodNotAllowed   Status = 4<<5 | 5
+	NotAcceptable      Status = 4<<5 | 6
+	PreconditionFailed Status = 4<<5 | 12
+	TooLarge           Status = 4<<5 | 13
+	BadFormat          Status = 4<<5 | 15
+	TooMany            Status = 4<<5 | 29 // RFC 8516
+	Internal           Status = 5 << 5
+	NotImplemented     Status = 5<<5 | 1
+	BadGateway         Status = 5<<5 | 2
+	Unavailable        Status = 5<<5 | 3
+	GatewayTimeout     Status = 5<<5 | 4
 )
 
 var statusNames = map[Status]string{
 	Created: "Created", Deleted: "Deleted", Valid: "Valid", Changed: "Changed", Content: "Content",
 	BadRequest: "Bad Request", Unauthorized: "Unauthorized", BadOption: "Bad Option",
 	Forbidden: "Forbidden", NotFound: "Not Found", MethodNotAllowed: "Method Not Allowed",
-	NotAcceptable: "Not Acceptable", TooLarge: "Request Entity Too Large",
+	NotAcceptable: "Not Acceptable", PreconditionFailed: "Precondition Failed", TooLarge: "Request Entity Too Large",
 	BadFormat: "Unsupported Content-Format", TooMany: "Too Many Requests",
 	Internal: "Internal Server Error", NotImplemented: "Not Implemented", BadGateway: "Bad Gateway",
 	Unavailable: "Service Unavailable", GatewayTimeout: "Gateway Timeout",

@@ -27,6 +27,8 @@ type deviceFlags struct {
 	kind, name  string
 	clouds      []string
 	code, state string
+	dialect     string
+	provider    string
 	lan         bool
 }
 
@@ -50,6 +52,8 @@ it keeps in a file, so that later starts need no code.`,
 	flags.StringSliceVar(&d.clouds, "cloud", nil, "`URL` of the cloud, coaps+tcp://, coap+tcp://, coaps+ws:// or coap+ws:// (default that of the profile); may be repeated for other servers of the same cloud, to go to when the first is gone")
 	flags.BoolVar(&d.lan, "lan", false, "answer on the local network, too: found by multicast, and open to everybody there")
 	flags.StringVar(&d.code, "code", "", "one-time pairing `code`, for the first time")
+	flags.StringVar(&d.dialect, "cloud-dialect", "auto", "how to speak to the cloud: ocf, classic for that of IoTivity 1.x, or auto to find out")
+	flags.StringVar(&d.provider, "provider", "", "`name` of who gave the code, where the cloud wants to know")
 	flags.StringVar(&d.state, "state", "", "`file` to keep what the cloud gave (default below the user's state directory, by name)")
 	d.trustFlags(cmd)
 	if err := cmd.RegisterFlagCompletionFunc("type", cobra.FixedCompletions(sim.Types(), cobra.ShellCompDirectiveNoFileComp)); err != nil {
@@ -87,7 +91,14 @@ func (a *app) member(d deviceFlags) (*member, error) {
 	if _, err := sim.New(d.kind, "", name, slog.New(slog.DiscardHandler)); err != nil {
 		return nil, misuse("--type lamp", "%w", err)
 	}
-	m := &member{kind: d.kind, name: name, lan: d.lan, log: a.log(slog.LevelError)}
+	m := &member{kind: d.kind, name: name, lan: d.lan, provider: d.provider, log: a.log(slog.LevelError)}
+	switch d.dialect {
+	case "auto":
+	case "ocf", "classic":
+		m.dialect = cloudlink.Dialect(d.dialect)
+	default:
+		return nil, misuse("auto, ocf or classic", "--cloud-dialect %q", d.dialect)
+	}
 	m.state = cloudlink.FileState(cmp.Or(d.state, filepath.Join(settings.StateDir(a.lookup), "devices", name+".json")))
 	m.code = func(context.Context) (secret.String, error) { return a.pairingCode(d.code) }
 	m.listening = func(at netip.AddrPort) { a.say("%s: answers on the local network at coap://HOST:%d", name, at.Port()) }

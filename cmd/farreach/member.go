@@ -22,7 +22,9 @@ import (
 type member struct {
 	kind, name string
 	servers    []string // "coaps+tcp://host:port" or the like, in the order of preference
-	lan        bool     // answers on the local network, too
+	dialect    cloudlink.Dialect
+	provider   string // who gave the code
+	lan        bool   // answers on the local network, too
 	trust      *tls.Config
 	state      cloudlink.FileState
 	code       func(ctx context.Context) (secret.String, error) // asked for only by a device that has not joined
@@ -56,8 +58,8 @@ func (m member) run(ctx context.Context) error {
 	host := device.Host()
 	client, err := cloudlink.New(cloudlink.Config{
 		Servers: m.servers, TLS: m.trust, Handler: host.Remote(),
-		Device: host.ID(), Name: m.name, App: "farreach", Links: host.Links,
-		Code: code, State: m.state, Backoff: patience(m.servers), OnChange: m.changed, Log: m.log,
+		Device: host.ID(), Name: host.Name, App: "farreach", Links: host.Links,
+		Code: code, Provider: m.provider, Dialect: m.dialect, State: m.state, Backoff: patience(m.servers), OnChange: m.changed, Log: m.log,
 	})
 	if err != nil {
 		return err

@@ -62,7 +62,7 @@ func main() {
 	host := device.NewHost(device.Config{ID: kept.Device, Name: "desk", Type: "oic.d.light"})
 	host.Add(&lamp{})
 	client, err := cloudlink.New(cloudlink.Config{Servers: []string{*server}, TLS: &tls.Config{RootCAs: roots},
-		Handler: host, Device: host.ID(), Name: host.Name(), Links: host.Links,
+		Handler: host, Device: host.ID(), Name: host.Name, Links: host.Links,
 		Code: cloudlink.Secret(*code), State: state})
 	if err != nil {
 		log.Fatal(err)

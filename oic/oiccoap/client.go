@@ -34,6 +34,9 @@ type Client struct {
 // NewClient returns a Client for a peer: a *coap.Conn or a *coap.Peer.
 func NewClient(conn coap.Caller) *Client { return &Client{conn: conn} }
 
+// Simplify spares the peer what only OCF has, from the first request on.
+func (c *Client) Simplify() { c.plain.Store(true) }
+
 // Handle sends req to the peer and returns its answer. It waits 10 s if ctx has
 // no deadline, and at most 60 s. With 32 requests waiting, it refuses at once
 // with 5.03.
