@@ -22,10 +22,10 @@ const module = "github.com/farreach/farreach"
 // stands for all packages below it that are not named themselves.
 var layers = [][]string{
 	{"store", "internal/"},
-	{"coap", "coap/dtls", "oic", "xmpp/jid", "xmpp/sasl", "xmpp/sm"},
+	{"coap", "coap/dtls", "oic", "xmpp/jid", "xmpp/stream", "xmpp/sasl", "xmpp/sm"},
 	{"oic/oiccoap", "device", "device/"},
 	{"cloudlink"},
-	{"cloud", "cloud/account", "cloud/directory", "cloud/event", "reach"},
+	{"cloud", "cloud/account", "cloud/directory", "cloud/event", "cloud/metrics", "reach"},
 	{"api"},
 	{"cmd/farreach/internal/"},
 	{"cmd/farreach", "cmd/farreach/internal/bench", "cmd/farreach/internal/checkup", "e2e", "examples/"},
