@@ -22,6 +22,7 @@ const module = "github.com/farreach/farreach"
 // stands for all packages below it that are not named themselves.
 var layers = [][]string{
 	{"store", "internal/"},
+	{"internal/xmppservers"},
 	{"coap", "coap/dtls", "oic", "xmpp/jid", "xmpp/stream", "xmpp/sasl", "xmpp/sm"},
 	{"oic/oiccoap", "device", "device/"},
 	{"cloudlink"},
