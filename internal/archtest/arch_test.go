@@ -24,7 +24,7 @@ var layers = [][]string{
 	{"store", "internal/"},
 	{"internal/xmppservers"},
 	{"coap", "coap/dtls", "oic", "xmpp/jid", "xmpp/stream", "xmpp/sasl", "xmpp/sm"},
-	{"oic/oiccoap", "device", "device/"},
+	{"oic/oiccoap", "device", "device/", "xmpp/stanza"},
 	{"cloudlink"},
 	{"cloud", "cloud/account", "cloud/directory", "cloud/event", "cloud/metrics", "reach"},
 	{"api"},

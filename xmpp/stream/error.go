@@ -61,7 +61,7 @@ func (e *Error) Append(dst []byte, framed bool) []byte {
 	dst = append(dst, " xmlns='"+NSErrors+"'/>"...)
 	if e.Text != "" {
 		dst = append(dst, "<text xml:lang='en' xmlns='"+NSErrors+"'>"...)
-		dst = AppendEscaped(dst, e.Text)
+		dst = AppendText(dst, e.Text)
 		dst = append(dst, "</text>"...)
 	}
 	dst = append(dst, e.App...)

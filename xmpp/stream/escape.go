@@ -7,36 +7,22 @@ import (
 	"unicode/utf8"
 )
 
-// AppendEscaped appends s so that it may stand as text, and as the value of an
-// attribute in quotes of either kind. What XML cannot hold becomes U+FFFD.
-func AppendEscaped[T string | []byte](dst []byte, s T) []byte {
+// AppendEscaped appends s so that it may stand as the value of an attribute in
+// quotes of either kind. What XML cannot hold becomes U+FFFD.
+func AppendEscaped[T string | []byte](dst []byte, s T) []byte { return escape(dst, s, false) }
+
+// AppendText appends s so that it may stand as the content of an element. What
+// XML cannot hold becomes U+FFFD.
+func AppendText[T string | []byte](dst []byte, s T) []byte { return escape(dst, s, true) }
+
+func escape[T string | []byte](dst []byte, s T, text bool) []byte {
 	done := 0
 	for i := 0; i < len(s); {
-		c, size := s[i], 1
-		var with string
-		switch {
-		case c == '<':
-			with = "&lt;"
-		case c == '>':
-			with = "&gt;"
-		case c == '&':
-			with = "&amp;"
-		case c == '\'':
-			with = "&apos;"
-		case c == '"':
-			with = "&quot;"
-		case c == '\t':
-			with = "&#9;"
-		case c == '\n':
-			with = "&#10;"
-		case c == '\r':
-			with = "&#13;"
-		case c < ' ':
-			with = "\uFFFD"
-		case c >= utf8.RuneSelf:
+		with, size := escaped(s[i], text), 1
+		if s[i] >= utf8.RuneSelf {
 			var r rune
 			r, size = utf8.DecodeRuneInString(string(s[i:min(len(s), i+utf8.UTFMax)]))
-			if r == utf8.RuneError && size == 1 || r == 0xfffe || r == 0xffff {
+			if r == utf8.RuneError && size == 1 || !isChar(r) {
 				with = "\uFFFD"
 			}
 		}
@@ -48,6 +34,37 @@ func AppendEscaped[T string | []byte](dst []byte, s T) []byte {
 		i += size
 	}
 	return append(dst, s[done:]...)
+}
+
+// escaped is what stands for an ASCII character; "": itself.
+func escaped(c byte, text bool) string {
+	switch c {
+	case '<':
+		return "&lt;"
+	case '>':
+		return "&gt;"
+	case '&':
+		return "&amp;"
+	case '\r':
+		return "&#13;"
+	}
+	if text && (c == '\'' || c == '"' || c == '\t' || c == '\n') {
+		return ""
+	}
+	switch c {
+	case '\'':
+		return "&apos;"
+	case '"':
+		return "&quot;"
+	case '\t':
+		return "&#9;"
+	case '\n':
+		return "&#10;"
+	}
+	if c < ' ' {
+		return "\uFFFD"
+	}
+	return ""
 }
 
 // Decode returns the text of an attribute's value as it stands in an Item. It

@@ -1,0 +1,206 @@
+package stanza
+
+import (
+	"bytes"
+	"errors"
+	"strconv"
+
+	"github.com/farreach/farreach/xmpp/stream"
+)
+
+const nsXML = "http://www.w3.org/XML/1998/namespace"
+
+// Element is an XML element: its expanded name, and what it holds.
+type Element struct {
+	NS, Name string
+	Attrs    []Attr
+	Text     string // all character data, joined
+	Children []Element
+}
+
+// Attr is an attribute. NS is "" if it has no prefix.
+type Attr struct{ NS, Name, Value string }
+
+// Attr returns the value of the attribute without a namespace that is called
+// name, "" if there is none.
+func (e *Element) Attr(name string) string { return e.AttrNS("", name) }
+
+// AttrNS returns the value of an attribute, "" if there is none.
+func (e *Element) AttrNS(ns, name string) string {
+	for _, a := range e.Attrs {
+		if a.Name == name && a.NS == ns {
+			return a.Value
+		}
+	}
+	return ""
+}
+
+// Child returns the first child of that name, nil if there is none.
+func (e *Element) Child(ns, name string) *Element {
+	for i := range e.Children {
+		if c := &e.Children[i]; c.Name == name && c.NS == ns {
+			return c
+		}
+	}
+	return nil
+}
+
+var errElement = errors.New("xmpp: not one element")
+
+// maxDepth bounds how deep Parse goes.
+const maxDepth = 128
+
+// Parse makes a tree of one element. ns is the default namespace where it
+// stands.
+func Parse(raw []byte, ns string) (Element, error) {
+	p := parser{rest: raw}
+	var doc Element
+	for len(p.rest) > 0 && len(doc.Children) == 0 {
+		if !p.next(&doc, ns, 0) {
+			return Element{}, errElement
+		}
+	}
+	if len(p.rest) > 0 || len(doc.Children) != 1 || doc.Text != "" {
+		return Element{}, errElement
+	}
+	return doc.Children[0], nil
+}
+
+// parser takes a document apart.
+type parser struct {
+	rest  []byte
+	bound []binding // prefixes in scope, the innermost last
+}
+
+type binding struct{ prefix, ns string }
+
+// next takes the next token, which stands in parent, and whatever belongs to it.
+// It reports false if that makes no sense.
+func (p *parser) next(parent *Element, ns string, depth int) bool {
+	tok, n := stream.NextToken(p.rest)
+	p.rest = p.rest[n:]
+	switch tok.Kind {
+	case stream.Chars:
+		parent.Text += string(tok.Decode())
+		return true
+	case stream.StartTag:
+		return depth < maxDepth && p.element(parent, &tok, ns, depth+1)
+	}
+	return false
+}
+
+// element takes what follows the start tag tok up to its end.
+func (p *parser) element(parent *Element, tok *stream.Token, ns string, depth int) bool {
+	scope := len(p.bound)
+	ns = p.declare(tok, ns)
+	e := Element{NS: ns}
+	prefix, local := cut(tok.Name)
+	e.Name = local
+	if prefix != "" {
+		e.NS = p.lookup(prefix)
+	}
+	e.Attrs = p.attrs(tok)
+	for !tok.Empty && !bytes.HasPrefix(p.rest, []byte("</")) {
+		if len(p.rest) == 0 || !p.next(&e, ns, depth) {
+			return false
+		}
+	}
+	if !tok.Empty {
+		end, n := stream.NextToken(p.rest)
+		if !bytes.Equal(end.Name, tok.Name) {
+			return false
+		}
+		p.rest = p.rest[n:]
+	}
+	p.bound = p.bound[:scope]
+	parent.Children = append(parent.Children, e)
+	return e.Name != ""
+}
+
+// declare brings the prefixes of a start tag into scope and returns the default
+// namespace in it, which outside is ns.
+func (p *parser) declare(tok *stream.Token, ns string) string {
+	for name, value, rest := stream.NextAttr(tok.Attrs); name != nil; name, value, rest = stream.NextAttr(rest) {
+		if string(name) == "xmlns" {
+			ns = string(stream.Decode(value))
+		} else if prefix, local := cut(name); prefix == "xmlns" {
+			p.bound = append(p.bound, binding{local, string(stream.Decode(value))})
+		}
+	}
+	return ns
+}
+
+// attrs returns the attributes of a start tag that declare nothing.
+func (p *parser) attrs(tok *stream.Token) (attrs []Attr) {
+	for name, value, rest := stream.NextAttr(tok.Attrs); name != nil; name, value, rest = stream.NextAttr(rest) {
+		prefix, local := cut(name)
+		if prefix == "xmlns" || prefix == "" && local == "xmlns" {
+			continue
+		}
+		a := Attr{Name: local, Value: string(stream.Decode(value))}
+		if prefix != "" {
+			a.NS = p.lookup(prefix)
+		}
+		attrs = append(attrs, a)
+	}
+	return attrs
+}
+
+// lookup returns the namespace of a prefix.
+func (p *parser) lookup(prefix string) string {
+	for i := len(p.bound) - 1; i >= 0; i-- {
+		if p.bound[i].prefix == prefix {
+			return p.bound[i].ns
+		}
+	}
+	switch prefix {
+	case "stream":
+		return stream.NS // the header declares it
+	case "xml":
+		return nsXML
+	}
+	return ""
+}
+
+// cut splits a name at its colon.
+func cut(name []byte) (prefix, local string) {
+	if before, after, ok := bytes.Cut(name, []byte(":")); ok {
+		return string(before), string(after)
+	}
+	return "", string(name)
+}
+
+// Append appends e as XML. ns is the default namespace where it will stand.
+func (e *Element) Append(dst []byte, ns string) []byte {
+	dst = append(append(dst, '<'), e.Name...)
+	if e.NS != ns {
+		dst = appendAttr(dst, "xmlns", e.NS)
+	}
+	for i, a := range e.Attrs {
+		switch a.NS {
+		case "":
+			dst = appendAttr(dst, a.Name, a.Value)
+		case nsXML:
+			dst = appendAttr(dst, "xml:"+a.Name, a.Value)
+		default:
+			prefix := "a" + strconv.Itoa(i)
+			dst = appendAttr(dst, "xmlns:"+prefix, a.NS)
+			dst = appendAttr(dst, prefix+":"+a.Name, a.Value)
+		}
+	}
+	if e.Text == "" && len(e.Children) == 0 {
+		return append(dst, "/>"...)
+	}
+	dst = stream.AppendText(append(dst, '>'), e.Text)
+	for i := range e.Children {
+		dst = e.Children[i].Append(dst, e.NS)
+	}
+	dst = append(append(dst, "</"...), e.Name...)
+	return append(dst, '>')
+}
+
+func appendAttr(dst []byte, name, value string) []byte {
+	dst = append(append(dst, ' '), name...)
+	dst = stream.AppendEscaped(append(dst, "='"...), value)
+	return append(dst, '\'')
+}
