@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/farreach/farreach/oic"
 )
 
@@ -16,20 +18,24 @@ import (
 //
 //	connection ── put ──▶ queue of the session ── drain ──▶ Backend.Report
 //
-// The reports of one session stay in order. When too many wait, of the session
-// or in the process, put waits, which stops the reading from the device that
-// sends.
+// The reports of one session stay in order. put does not wait, for the Pings of
+// a device that reports more than the Backend takes are to be answered, and its
+// answers to commands to be heard: of what it reports too fast, the newest state
+// of each resource is kept. Only when all that waits takes too much memory is
+// the device not read until some of it is kept.
 type reports struct {
 	backend Backend
 	log     *slog.Logger
-	room    chan struct{} // one for each report that waits in the process
+	room    *semaphore.Weighted // bytes of all that waits in the process
 	tasks   sync.WaitGroup
 }
 
 const (
-	maxReports = 1024             // waiting in the process
-	maxOutbox  = 64               // of these, of one session
-	reportTime = 10 * time.Second // for the Backend to keep one
+	maxOutbox      = 64               // reports of one session that wait before states are merged
+	maxOutboxBytes = 1 << 20          // of what waits of one session
+	maxReportBytes = 64 << 20         // of what waits in the process
+	reportOverhead = 256              // bytes of a report beside its body
+	reportTime     = 10 * time.Second // for the Backend to keep one
 )
 
 // wait returns when all that was put is kept or failed.
@@ -42,57 +48,141 @@ type report struct {
 	rep  *oic.Response
 }
 
+// weight is the memory that r takes, bytes.
+func (r report) weight() int64 { return int64(len(r.rep.Body) + reportOverhead) }
+
 // outbox is the queue of one session. A goroutine drains it while there is
 // anything in it.
 type outbox struct {
-	room chan struct{} // one for each report that waits
-
 	mu       sync.Mutex // guards what follows
 	waiting  []report
+	weight   int64         // of what waits, bytes
+	changed  chan struct{} // closed when there is less; nil: nobody waits for that
+	merged   int           // states replaced by newer ones since it was empty
 	draining bool
 }
 
 // report hands a representation to the Backend, with its body. It is called on
 // the connection's goroutine.
 func (s *session) report(href string, rep *oic.Response) {
-	who := s.identity()
-	if who.Device == "" {
+	r := report{s.identity(), href, rep}
+	if r.who.Device == "" {
 		return // signed out, or expired
 	}
-	q := s.reports
-	for _, room := range []chan struct{}{s.outbox.room, q.room} {
+	q, box := s.reports, &s.outbox
+	if !box.await(r.weight(), s.conn.Done()) || q.room.Acquire(lasting{context.Background(), s.conn.Done()}, r.weight()) != nil {
+		return // the connection is over
+	}
+	box.mu.Lock()
+	defer box.mu.Unlock()
+	if old, ok := box.put(r); ok {
+		q.room.Release(old.weight())
+	}
+	if !box.draining {
+		box.draining = true
+		q.tasks.Go(func() { q.drain(box) })
+	}
+}
+
+// await waits until n bytes more may wait. It reports false when done is closed
+// first.
+func (b *outbox) await(n int64, done <-chan struct{}) bool {
+	for {
+		b.mu.Lock()
+		if b.weight+n <= maxOutboxBytes {
+			b.mu.Unlock()
+			return true
+		}
+		if b.changed == nil {
+			b.changed = make(chan struct{})
+		}
+		changed := b.changed
+		b.mu.Unlock()
 		select {
-		case room <- struct{}{}:
-		case <-s.conn.Done():
-			return // what it took of room goes with the session
+		case <-changed:
+		case <-done:
+			return false
 		}
 	}
-	s.outbox.mu.Lock()
-	defer s.outbox.mu.Unlock()
-	s.outbox.waiting = append(s.outbox.waiting, report{who, href, rep})
-	if !s.outbox.draining {
-		s.outbox.draining = true
-		q.tasks.Go(func() { q.drain(&s.outbox) })
+}
+
+// put appends r. With many waiting it replaces the newest of the same resource
+// instead, and returns what it replaced; there are only so many resources. b.mu
+// is held.
+func (b *outbox) put(r report) (old report, replaced bool) {
+	b.weight += r.weight()
+	if len(b.waiting) >= maxOutbox {
+		for i := len(b.waiting) - 1; i >= 0; i-- {
+			if b.waiting[i].href == r.href && b.waiting[i].who == r.who {
+				old, b.waiting[i] = b.waiting[i], r
+				b.weight -= old.weight()
+				b.merged++
+				return old, true
+			}
+		}
 	}
+	b.waiting = append(b.waiting, r)
+	return report{}, false
+}
+
+// next takes the oldest. It reports false, and that draining is over, when
+// there is none; merged is then how many were replaced since the last time.
+func (b *outbox) next() (r report, merged int, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.waiting) == 0 {
+		merged = b.merged
+		b.waiting, b.merged, b.draining = nil, 0, false
+		return report{}, merged, false
+	}
+	r = b.waiting[0]
+	b.waiting = b.waiting[1:]
+	return r, 0, true
+}
+
+// kept notes that r does not wait any more.
+func (b *outbox) kept(r report) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.weight -= r.weight()
+	if b.changed != nil {
+		close(b.changed)
+		b.changed = nil
+	}
+}
+
+// lasting is a context that ends with something that has a channel for it.
+type lasting struct {
+	context.Context
+	done <-chan struct{}
+}
+
+func (l lasting) Done() <-chan struct{} { return l.done }
+
+func (l lasting) Err() error {
+	if done(l.done) {
+		return context.Canceled
+	}
+	return nil
 }
 
 // drain reports what is in box until it is empty.
 func (q *reports) drain(box *outbox) {
+	var last oic.Identity
 	for {
-		box.mu.Lock()
-		if len(box.waiting) == 0 {
-			box.waiting, box.draining = nil, false
-			box.mu.Unlock()
+		r, merged, ok := box.next()
+		if !ok {
+			if merged > 0 {
+				q.log.Warn("device reports too fast: only its newest states are kept", "device", last.Device, "left out", merged)
+			}
 			return
 		}
-		r := box.waiting[0]
-		box.waiting = box.waiting[1:]
-		box.mu.Unlock()
+		last = r.who
 		ctx, cancel := context.WithTimeout(context.Background(), reportTime)
 		err := q.backend.Report(ctx, r.who, r.href, r.rep)
 		cancel()
-		<-q.room
-		<-box.room
+		q.room.Release(r.weight())
+		box.kept(r)
 		if err != nil {
 			q.log.Warn("event lost", "device", r.who.Device, "href", r.href, "err", err)
 		}
@@ -122,8 +212,18 @@ func (l *Link) Report(ctx context.Context, href string, rep *oic.Response) error
 // the cloud shows them.
 type events struct{ to *session }
 
+// maxEvents is how many events a device may tell at once. They take their time
+// when it tells more than it may, and must not take all the places for requests
+// of the connection: when those are gone it is not read, and none of its Pings.
+const maxEvents = 32
+
 // Handle implements oic.Handler.
 func (e events) Handle(ctx context.Context, req *oic.Request) (*oic.Response, error) {
+	if e.to.events.Add(1) > maxEvents {
+		e.to.events.Add(-1)
+		return nil, &oic.StatusError{Status: oic.TooMany, Diag: "too many events at once", Retry: time.Second}
+	}
+	defer e.to.events.Add(-1)
 	ctx, cancel := context.WithTimeout(ctx, reportTime)
 	defer cancel()
 	path, query := oic.SplitHref(req.Href)

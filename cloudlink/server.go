@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
 
 	"github.com/farreach/farreach/coap"
@@ -51,7 +52,7 @@ const (
 type Server struct {
 	cfg  ServerConfig
 	log  *slog.Logger
-	room chan struct{} // one for each report that waits
+	room *semaphore.Weighted // bytes of the reports that wait
 
 	admission *rate.Limiter // of devices that sign up or in
 	stats     stats
@@ -61,7 +62,7 @@ type Server struct {
 func NewServer(cfg ServerConfig) *Server {
 	cfg.SignIn = cmp.Or(cfg.SignIn, signInTime)
 	cfg.Request = min(cmp.Or(cfg.Request, requestTime), maxRequestTime)
-	return &Server{cfg: cfg, log: cmp.Or(cfg.Log, slog.Default()), room: make(chan struct{}, maxReports),
+	return &Server{cfg: cfg, log: cmp.Or(cfg.Log, slog.Default()), room: semaphore.NewWeighted(maxReportBytes),
 		admission: newAdmission(cfg.SignIns)}
 }
 

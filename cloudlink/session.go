@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/farreach/farreach/coap"
@@ -34,6 +35,7 @@ type session struct {
 	watch   watch           // our observations of the peer
 	outbox  outbox          // what they brought, on its way to the Backend
 	reports *reports
+	events  atomic.Int32 // under way: Link.Report
 
 	tail chan struct{} // closed after the latest ordered request; only for Serve
 
@@ -56,7 +58,6 @@ func newSession(srv *Server, q *reports, remote net.Addr) *session {
 	}
 	close(s.tail)
 	s.watch.session = s
-	s.outbox.room = make(chan struct{}, maxOutbox)
 	return s
 }
 

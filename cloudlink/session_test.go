@@ -253,47 +253,6 @@ func (s slow) Report(ctx context.Context, who oic.Identity, href string, rep *oi
 	return s.cloud.Report(ctx, who, href, rep)
 }
 
-// A device that reports faster than the store takes it has to wait: what it
-// sent is bounded, and in order when it arrives.
-func TestBackPressure(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := slow{newCloud(), make(chan struct{})}
-		p := newPipes()
-		stop := serveOn(t, p, cloudlink.ServerConfig{Backend: c, AllowPlain: true, KeepAlive: -1}, nil)
-		defer stop()
-		nc, err := p.DialContext(t.Context(), "", "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		r := rawOn(t, nc)
-		for _, name := range []string{"O1", "O3", "O9"} {
-			r.ask(name)
-		}
-		token := r.must().Token
-		sent := 0
-		for ; ; sent++ {
-			nc.SetWriteDeadline(time.Now().Add(time.Second))
-			b, _ := content(token, fmt.Sprintf("\x19%c%c", sent>>8, sent), true).Append(coap.TCP, nil)
-			if _, err := nc.Write(b); err != nil {
-				break
-			}
-		}
-		if sent < 64 || sent > 80 {
-			t.Errorf("%d notifications were taken, want 64 and a few on their way", sent)
-		}
-		close(c.gate)
-		synctest.Wait()
-		for i, got := range c.seen() {
-			if want := fmt.Sprint(i); got.body != want {
-				t.Fatalf("report %d is %s", i, got.body)
-			}
-		}
-		if n := len(c.seen()); n < sent {
-			t.Errorf("%d of %d arrived", n, sent)
-		}
-	})
-}
-
 // TestBad05: connections dropped in every state leave nothing behind; TestMain
 // looks for goroutines.
 func TestBad05DroppedInEveryState(t *testing.T) {

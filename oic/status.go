@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Status is the outcome of a request. The numbers are CoAP's codes, class in
@@ -64,6 +65,10 @@ func (s Status) String() string {
 type StatusError struct {
 	Status Status
 	Diag   string // for a person: what was wrong; may be empty
+
+	// Retry is when to try again, of a TooMany or an Unavailable; 0: not said.
+	// On wires it is whole seconds.
+	Retry time.Duration
 
 	// Body is what else the refusal says, in Format: how each item of a batch
 	// went, of which one has failed. It is nil as a rule, and then Diag is

@@ -3,6 +3,7 @@ package oiccoap
 import (
 	"bytes"
 	"errors"
+	"time"
 	"unicode/utf8"
 
 	"github.com/farreach/farreach/coap"
@@ -68,12 +69,18 @@ func (w wishes) fill(m *coap.Message, resp *oic.Response, err error) {
 }
 
 // refuse makes m a refusal: with a body of its own, or else with a diagnostic.
+// Max-Age says when to try again (RFC 7252, section 5.9.3.4; RFC 8516).
 func (w wishes) refuse(m *coap.Message, err error) {
 	status, diag := oic.StatusOf(err)
 	m.Code = coap.Code(status)
-	if e, ok := errors.AsType[*oic.StatusError](err); ok && len(e.Body) > 0 {
-		w.body(m, e.Format, e.Body)
-		return
+	if e, ok := errors.AsType[*oic.StatusError](err); ok {
+		if e.Retry > 0 {
+			m.AddUint(coap.MaxAge, uint32((e.Retry+time.Second-1)/time.Second))
+		}
+		if len(e.Body) > 0 {
+			w.body(m, e.Format, e.Body)
+			return
+		}
 	}
 	m.Payload = []byte(shorten(diag))
 }
@@ -121,6 +128,9 @@ func FromResponse(m *coap.Message) (*oic.Response, error) {
 // refusal is what a peer's error says. It shares nothing with m.
 func refusal(m *coap.Message) *oic.StatusError {
 	e := &oic.StatusError{Status: oic.Status(m.Code), Diag: diagnostic(m)}
+	if age, ok := m.Options.Uint(coap.MaxAge); ok && (e.Status == oic.TooMany || e.Status == oic.Unavailable) {
+		e.Retry = time.Duration(age) * time.Second
+	}
 	if f := format(m, coap.ContentFormat); f.IsCBOR() && len(m.Payload) > 0 {
 		e.Format, e.Body = f, bytes.Clone(m.Payload)
 	}

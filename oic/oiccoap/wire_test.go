@@ -87,6 +87,7 @@ func TestErrorsThereAndBack(t *testing.T) {
 	}{
 		{"refusal", oic.Errorf(oic.NotFound, "no resource /a"), oic.Errorf(oic.NotFound, "no resource /a")},
 		{"without a word", &oic.StatusError{Status: oic.Forbidden}, &oic.StatusError{Status: oic.Forbidden}},
+		{"try again (RFC 8516)", &oic.StatusError{Status: oic.TooMany, Retry: 1500 * time.Millisecond}, &oic.StatusError{Status: oic.TooMany, Retry: 2 * time.Second}},
 		{"offline", oic.ErrOffline, oic.Errorf(oic.Unavailable, "device offline")},
 		{"inside", errors.New("secret"), oic.Errorf(oic.Internal, "internal error")},
 		{"no answer", nil, oic.Errorf(oic.Internal, "no answer")},
