@@ -69,40 +69,44 @@ func (s *session) report(href string, rep *oic.Response) {
 	if r.who.Device == "" {
 		return // signed out, or expired
 	}
-	q, box := s.reports, &s.outbox
-	if !box.await(r.weight(), s.conn.Done()) || q.room.Acquire(lasting{context.Background(), s.conn.Done()}, r.weight()) != nil {
+	q, box, gone := s.reports, &s.outbox, s.conn.Done()
+	n := r.weight()
+	if !q.room.TryAcquire(n) && q.room.Acquire(lasting{context.Background(), gone}, n) != nil {
 		return // the connection is over
 	}
 	box.mu.Lock()
-	defer box.mu.Unlock()
+	for box.weight+n > maxOutboxBytes {
+		if !box.await(gone) {
+			box.mu.Unlock()
+			q.room.Release(n)
+			return
+		}
+	}
 	if old, ok := box.put(r); ok {
 		q.room.Release(old.weight())
 	}
-	if !box.draining {
-		box.draining = true
+	begin := !box.draining
+	box.draining = true
+	box.mu.Unlock()
+	if begin {
 		q.tasks.Go(func() { q.drain(box) })
 	}
 }
 
-// await waits until n bytes more may wait. It reports false when done is closed
-// first.
-func (b *outbox) await(n int64, done <-chan struct{}) bool {
-	for {
-		b.mu.Lock()
-		if b.weight+n <= maxOutboxBytes {
-			b.mu.Unlock()
-			return true
-		}
-		if b.changed == nil {
-			b.changed = make(chan struct{})
-		}
-		changed := b.changed
-		b.mu.Unlock()
-		select {
-		case <-changed:
-		case <-done:
-			return false
-		}
+// await waits until less waits, and reports false when done is closed first.
+// b.mu is held.
+func (b *outbox) await(done <-chan struct{}) bool {
+	if b.changed == nil {
+		b.changed = make(chan struct{})
+	}
+	changed := b.changed
+	b.mu.Unlock()
+	defer b.mu.Lock()
+	select {
+	case <-changed:
+		return true
+	case <-done:
+		return false
 	}
 }
 
