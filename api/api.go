@@ -50,6 +50,9 @@ type Config struct {
 	// CoAP takes the WebSockets that come to coap.WebSocketPath, behind the
 	// same guard as the API; nil: none are taken.
 	CoAP http.Handler
+
+	// Operate is what operators are told; nil: they have no routes.
+	Operate *Operate
 }
 
 // Handler is the API as an http.Handler.
@@ -61,6 +64,8 @@ type Handler struct {
 	guarded http.Handler
 	load    load
 	health  health
+	version string
+	operate *Operate
 
 	ending chan struct{} // closed when streams shall end
 	end    func()
@@ -68,7 +73,8 @@ type Handler struct {
 
 // New returns the API of c.
 func New(c *cloud.Cloud, cfg Config) *Handler {
-	h := &Handler{cloud: c, log: cfg.Log, mux: http.NewServeMux(), ending: make(chan struct{})}
+	h := &Handler{cloud: c, log: cfg.Log, mux: http.NewServeMux(), ending: make(chan struct{}),
+		version: cfg.Version, operate: cfg.Operate}
 	h.end = sync.OnceFunc(func() { close(h.ending) })
 	if h.log == nil {
 		h.log = slog.Default()
@@ -79,6 +85,7 @@ func New(c *cloud.Cloud, cfg Config) *Handler {
 	h.deviceRoutes()
 	h.eventRoutes()
 	h.accountRoutes()
+	h.operateRoutes()
 	h.documentRoute()
 	if cfg.CoAP != nil {
 		h.mux.Handle("GET "+coap.WebSocketPath, cfg.CoAP)

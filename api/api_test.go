@@ -11,9 +11,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/farreach/farreach/api"
 	"github.com/farreach/farreach/cloud"
+	"github.com/farreach/farreach/cloud/metrics"
 	"github.com/farreach/farreach/cloudlink"
 	"github.com/farreach/farreach/coap"
 	"github.com/farreach/farreach/internal/secret"
@@ -62,7 +64,8 @@ func newHome(t testing.TB) *home {
 	}
 	h.join()
 	h.api = api.New(c, api.Config{Hosts: []string{"hub.example.org"}, Version: "test", Log: log,
-		CoAP: coap.NewWebSocketListener(new(net.TCPAddr))})
+		CoAP:    coap.NewWebSocketListener(new(net.TCPAddr)),
+		Operate: &api.Operate{Metrics: metrics.New("test"), Started: time.Now(), Store: "embedded", Ends: func() time.Time { return time.Unix(2e9, 0) }}})
 	h.listen()
 	return h
 }

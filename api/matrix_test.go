@@ -34,6 +34,9 @@ var access = map[string]struct {
 	"GET /api/v1/accounts":                 {"", [6]int{401, 401, 401, 403, 403, 200}},
 	"POST /api/v1/accounts":                {`{"name":"guest","password":"long enough"}`, [6]int{401, 401, 401, 403, 403, 201}},
 	"PUT /api/v1/accounts/{name}/password": {`{"password":"long enough"}`, [6]int{401, 401, 401, 204, 403, 204}},
+	"GET /api/v1/status":                   {"", [6]int{401, 401, 401, 403, 403, 200}},
+	"GET /api/v1/backup":                   {"", [6]int{401, 401, 401, 403, 403, 200}},
+	"GET /metrics":                         {"", [6]int{401, 401, 401, 403, 403, 200}},
 	"DELETE /api/v1/accounts/{name}":       {"", [6]int{401, 401, 401, 403, 403, 204}},
 }
 

@@ -1,11 +1,15 @@
 package store
 
 import (
+	"bufio"
 	"context"
+	"encoding/gob"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -46,8 +50,8 @@ type snapshot struct {
 }
 
 // Backup calls add for each part of a backup of the whole store, while it is
-// in use. What add returns as an error ends it. Writes to tables wait while
-// the tables are read, which is why add shall not take long for these.
+// in use. What add returns as an error ends it, and so does an add that takes
+// many seconds.
 func (s *Store) Backup(ctx context.Context, add func(Part) error) error {
 	tables, logs, err := s.streams(ctx)
 	if err != nil {
@@ -82,15 +86,65 @@ func (s *Store) streams(ctx context.Context) (tables, logs []string, err error) 
 	return tables, logs, failure(ctx, "list streams", list.Err())
 }
 
-func (s *Store) backupTables(ctx context.Context, tables []string, add func(Part) error) error {
+// backupTables keeps the tables still for no longer than it takes to read them
+// into a file; then it passes them on at the pace of add.
+func (s *Store) backupTables(ctx context.Context, tables []string, add func(Part) error) (err error) {
+	spool, err := os.CreateTemp(s.spoolDir(), spoolName) // mode 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(spool.Name())
+	defer spool.Close()
+	w := bufio.NewWriter(spool)
+	if err := s.readStill(ctx, tables, gob.NewEncoder(w)); err != nil {
+		return err
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if _, err := spool.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	for parts := gob.NewDecoder(bufio.NewReader(spool)); ; {
+		var p Part
+		if err := parts.Decode(&p); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if err := add(p); err != nil {
+			return err
+		}
+	}
+}
+
+const spoolName = "backup-*"
+
+// removeSpools removes what a process that was killed has left in dir.
+func removeSpools(dir string) {
+	left, _ := filepath.Glob(filepath.Join(dir, spoolName)) // fails only for a bad pattern
+	for _, name := range left {
+		_ = os.Remove(name) // it is in nobody's way
+	}
+}
+
+func (s *Store) readStill(ctx context.Context, tables []string, to *gob.Encoder) error {
 	s.still.Lock()
 	defer s.still.Unlock()
 	for _, name := range tables {
-		if err := s.backupStream(ctx, name, add); err != nil {
+		if err := s.backupStream(ctx, name, func(p Part) error { return to.Encode(p) }); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// spoolDir is on the disk of the embedded server; "": where temporary files are.
+func (s *Store) spoolDir() string {
+	if s.server == nil {
+		return ""
+	}
+	return s.server.dir
 }
 
 // backupStream asks the server for a snapshot and passes it on.

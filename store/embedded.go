@@ -39,6 +39,7 @@ func startEmbedded(dir string, log *slog.Logger) (*embedded, error) {
 	if err != nil {
 		return nil, err
 	}
+	removeSpools(dir)
 	e := &embedded{dir: dir, lock: lock, log: log}
 	e.opts = server.Options{
 		ServerName:             "farreach",

@@ -47,6 +47,8 @@ type Metrics struct {
 	writeStored  prometheus.Observer
 	writeRefused prometheus.Observer
 
+	link func() cloudlink.Stats // Sources.Link; nil: none
+
 	mu      sync.Mutex // guards samples
 	samples []sample   // the last minute, oldest first
 }
@@ -100,8 +102,10 @@ func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(prometheus.Gatherers{m.counts, m.state}, promhttp.HandlerOpts{})
 }
 
-// Watch adds the gauges of a server. It is to be called once.
+// Watch adds the gauges of a server. It is to be called once, before anybody
+// looks.
 func (m *Metrics) Watch(s Sources) {
+	m.link = s.Link
 	if s.Link != nil {
 		m.counts.MustRegister(
 			counter("farreach_connections_total", "Connections that were accepted.", func() float64 { return float64(s.Link().Accepted) }),

@@ -112,6 +112,14 @@ func (m *Metrics) Rates() Totals {
 	}
 }
 
+// Open is how many connections are open.
+func (m *Metrics) Open() int64 {
+	if m.link == nil {
+		return 0
+	}
+	return m.link().Open
+}
+
 // Latency is how long something took, since the server started. It is read
 // from a histogram, and so at most a bucket wrong.
 type Latency struct {
