@@ -77,7 +77,14 @@ func (q *routed) Handle(ctx context.Context, req *oic.Request) (*oic.Response, e
 	if to == nil {
 		return q.session.discover(ctx, r.From, r)
 	}
-	return to.Handle(ctx, r)
+	resp, err := to.Handle(ctx, r)
+	if err != nil || resp.Location == "" {
+		return resp, err
+	}
+	// What was made is here where the device that made it is here.
+	here := *resp
+	here.Location = strings.TrimSuffix(req.Href, r.Href) + resp.Location
+	return &here, nil
 }
 
 // Observe implements oic.Observer.
