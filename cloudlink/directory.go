@@ -86,25 +86,38 @@ func (l *Link) Unpublish(ctx context.Context, device string, ins []int64) error 
 }
 
 // Discover lists the devices that who is signed in may see, with the hrefs as
-// they are on the device. It asks for content format 60, in which the devices
-// have names.
+// they are on the device. If they have too many links for one answer, which some
+// hundred devices have, only that of its description comes with each.
 func (l *Link) Discover(ctx context.Context) ([]Publication, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
+	all, err := l.discover(ctx, "")
+	if s, _ := oic.StatusOf(err); s == oic.TooLarge || s == oic.BadRequest { // beyond some limit of theirs or of ours
+		all, err = l.discover(ctx, "rt=oic.wk.d")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("discover: %w", err)
+	}
+	return all, nil
+}
+
+// discover asks for content format 60, in which the devices have names.
+func (l *Link) discover(ctx context.Context, query string) ([]Publication, error) {
 	req := &coap.Message{Code: coap.GET}
 	req.SetPath(pathRes)
+	req.SetQuery(query)
 	oiccoap.SetAccept(req, oic.CBOR)
 	m, err := l.conn.Do(ctx, req)
 	if err != nil {
-		return nil, fmt.Errorf("discover: %w", err)
+		return nil, err
 	}
 	resp, err := oiccoap.FromResponse(m)
 	if err != nil {
-		return nil, fmt.Errorf("discover: %w", err)
+		return nil, err
 	}
 	all, err := oic.ParseLinks(resp.Format, resp.Body)
 	if err != nil {
-		return nil, fmt.Errorf("discover: the answer: %w", err)
+		return nil, fmt.Errorf("the answer: %w", err)
 	}
 	for _, p := range all {
 		for i := range p.Links {
@@ -205,7 +218,7 @@ func (s *session) selector(req *oic.Request) (outcome, error) {
 // discover answers GET /oic/res with the devices of who. The links are a flat
 // array with endpoints, for without these OCF clients drop them (rule 18); in
 // content format 60 there is one object for each device, as clients of
-// OIC 1.1 know it.
+// OIC 1.1 know it, whose links do not repeat what is the same in all.
 func (s *session) discover(ctx context.Context, who oic.Identity, req *oic.Request) (*oic.Response, error) {
 	all, err := s.srv.cfg.Backend.Devices(ctx, who)
 	if err != nil {
@@ -222,7 +235,7 @@ func (s *session) discover(ctx context.Context, who oic.Identity, req *oic.Reque
 		links := routedLinks(p, rt, eps)
 		flat = append(flat, links...)
 		if len(links) > 0 || len(rt) == 0 {
-			p.Links = links
+			p.Links = briefly(links)
 			nested = append(nested, p)
 		}
 	}
@@ -235,7 +248,7 @@ func (s *session) discover(ctx context.Context, who oic.Identity, req *oic.Reque
 	if err != nil {
 		return nil, oic.Errorf(oic.NotAcceptable, "%v is not a form of /oic/res", f)
 	}
-	if len(body) > maxSigned {
+	if len(body) > s.longest() {
 		return nil, oic.Errorf(oic.TooLarge, "an answer of %d bytes: ask with ?di= or ?rt=", len(body))
 	}
 	return &oic.Response{Status: oic.Content, Format: f, Body: body}, nil
@@ -254,6 +267,23 @@ func routedLinks(p Publication, rt []string, eps []oic.Endpoint) []oic.Link {
 		links = append(links, l)
 	}
 	return links
+}
+
+// briefly returns links without what is the same in all links of a device.
+func briefly(links []oic.Link) []oic.Link {
+	brief := slices.Clone(links)
+	for i := range brief {
+		brief[i].Anchor, brief[i].Device, brief[i].Endpoints, brief[i].Instance = "", "", nil, 0
+	}
+	return brief
+}
+
+// longest is how long an answer of the server itself may be, bytes.
+func (s *session) longest() int {
+	if s.conn.Peer().BlockWise {
+		return coap.MaxBlockBody
+	}
+	return maxSigned
 }
 
 // address is the URI of this server for whoever is at the other end.
