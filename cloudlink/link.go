@@ -102,7 +102,7 @@ func dial(ctx context.Context, u coap.URI, info ServerInfo) (net.Conn, error) {
 
 func newLink(nc net.Conn, u coap.URI, info ServerInfo) *Link {
 	l := &Link{info: info, ended: make(chan struct{})}
-	cfg := coap.Config{KeepAlive: info.KeepAlive, Log: info.Log}
+	cfg := coap.Config{BlockWise: true, KeepAlive: info.KeepAlive, Log: info.Log}
 	if info.Dialect == Classic {
 		cfg.KeepAlive = -1 // the Java cloud does not answer Pings (rule 26)
 	}

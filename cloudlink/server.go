@@ -103,6 +103,7 @@ func (s *Server) accept(nc net.Conn, tlsConfig *tls.Config, q *reports) *coap.Co
 		Handler:    ss,
 		TLS:        tlsConfig,
 		MaxMessage: maxUnsigned,
+		BlockWise:  true, // towards whoever announces it, too (rule 7)
 		KeepAlive:  s.cfg.KeepAlive,
 		Log:        ss.log,
 		Ended:      ss.ended,

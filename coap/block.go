@@ -128,8 +128,8 @@ type blockTerms struct {
 
 	// again is held by who fetches a second time, because the peer may know one
 	// transfer of a resource alone: two at once would disturb each other for
-	// ever. Capacity 1.
-	again chan struct{}
+	// ever.
+	again *turn
 }
 
 // blockOptions is what the options of a block and its header take at most,

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 )
 
 // ErrChanged says that a representation changed each time while its blocks were
@@ -15,6 +16,30 @@ var ErrChanged = errors.New("coap: representation changed while it was fetched")
 // maxRestarts is how often a fetch begins again because the representation
 // changed.
 const maxRestarts = 3
+
+// turn is held by one at a time, and costs nothing until somebody has to take
+// it.
+type turn struct {
+	mu   sync.Mutex    // guards held
+	held chan struct{} // has one while it is held; nil: it never was
+}
+
+func (t *turn) take(ctx context.Context) error {
+	t.mu.Lock()
+	if t.held == nil {
+		t.held = make(chan struct{}, 1)
+	}
+	held := t.held
+	t.mu.Unlock()
+	select {
+	case held <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (t *turn) give() { <-t.held }
 
 // exchange sends a request and returns its response, which is the caller's.
 type exchange func(ctx context.Context, req *Message) (*Message, error)
@@ -101,12 +126,10 @@ func fetch(ctx context.Context, req, first *Message, terms blockTerms, do exchan
 			return m, err
 		}
 		if restarts == 0 {
-			select {
-			case terms.again <- struct{}{}:
-				defer func() { <-terms.again }()
-			case <-ctx.Done():
-				return nil, ctx.Err()
+			if err := terms.again.take(ctx); err != nil {
+				return nil, err
 			}
+			defer terms.again.give()
 		}
 		again := req.derive(func(n Number) bool { return n == Observe })
 		if first, err = do(ctx, again); err != nil {

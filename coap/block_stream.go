@@ -22,7 +22,7 @@ func (c *Conn) blockTerms() (t blockTerms, ok bool) {
 	c.mu.Lock()
 	p := c.peer
 	c.mu.Unlock()
-	t = blockTerms{message: baseMessage, whole: math.MaxInt, szx: maxSZX, body: MaxBlockBody, again: c.again}
+	t = blockTerms{message: baseMessage, whole: math.MaxInt, szx: maxSZX, body: MaxBlockBody, again: &c.again}
 	if p.announced {
 		t.message = p.MaxMessage
 	}
@@ -108,8 +108,8 @@ func (c *Conn) tooLarge(err error) bool {
 	return err != nil && c.cfg.BlockWise && errors.Is(err, ErrTooLarge)
 }
 
-// settingsWait is how long a request waits for the peer's CSM if it is too long
-// without one.
+// settingsWait is how long after our CSM a request waits for the peer's, if it
+// is too long without one.
 const settingsWait = 5 * time.Second
 
 // doBlocks is Do for requests and responses of any length.
@@ -126,9 +126,17 @@ func (c *Conn) doBlocks(ctx context.Context, req *Message) (*Message, error) {
 	return blockDo(ctx, req, terms, c.do)
 }
 
-// awaitSettings waits for the peer's CSM, at most settingsWait: some send none.
+// awaitSettings waits for the peer's CSM, but not for one that is overdue: some
+// send none.
 func (c *Conn) awaitSettings(ctx context.Context) error {
-	timer := time.NewTimer(settingsWait)
+	select {
+	case <-c.ready:
+	case <-c.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	timer := time.NewTimer(settingsWait - time.Since(c.born.Add(c.openedAt)))
 	defer timer.Stop()
 	for {
 		c.mu.Lock()

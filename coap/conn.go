@@ -86,6 +86,8 @@ type Conn struct {
 
 	partial []byte // the beginning of a message; only Run's goroutine uses it
 
+	openedAt time.Duration // when ready was closed, since born
+
 	ready   chan struct{} // closed when our CSM is in the queue and writing may begin
 	done    chan struct{} // closed when err is set
 	tasks   sync.WaitGroup
@@ -100,7 +102,7 @@ type Conn struct {
 
 	peer     peer
 	blocks   *blocks          // nil: there were none
-	again    chan struct{}    // see blockTerms
+	again    turn             // see blockTerms
 	waiting  map[Token]waiter // requests of ours without their last response
 	pings    []*pingCall
 	open     []openItem // the peer's requests under way in x.Go, and Pings with Custody behind them
@@ -142,9 +144,6 @@ func newConn(nc net.Conn, cfg Config, client bool) *Conn {
 	}
 	c.limit.Store(int64(c.cfg.MaxMessage))
 	c.limitLink(c.cfg.MaxMessage)
-	if cfg.BlockWise {
-		c.again = make(chan struct{}, 1)
-	}
 	if cfg.TLS != nil {
 		c.sec = newSecure(nc, c.link, cfg.TLS, client)
 		c.link = c.sec
@@ -225,6 +224,7 @@ func (c *Conn) connect() error {
 		return err
 	}
 	c.startKeepAlive()
+	c.openedAt = time.Since(c.born)
 	close(c.ready)
 	return nil
 }

@@ -82,8 +82,8 @@ type Endpoint struct {
 	done  chan struct{} // closed when err is set
 	tasks sync.WaitGroup
 
-	unfinished atomic.Int64  // bytes in block-wise transfers
-	again      chan struct{} // see blockTerms
+	unfinished atomic.Int64 // bytes in block-wise transfers
+	again      turn         // see blockTerms
 
 	ticking sync.Mutex // held by tick
 
@@ -122,7 +122,7 @@ type packet struct {
 // NewEndpoint returns an Endpoint on pc. It does nothing on the network: Run
 // does.
 func NewEndpoint(pc PacketConn, cfg EndpointConfig) *Endpoint {
-	e := &Endpoint{cfg: cfg, again: make(chan struct{}, 1), socks: []PacketConn{pc}, echo: newEcho(), born: time.Now(), done: make(chan struct{}),
+	e := &Endpoint{cfg: cfg, socks: []PacketConn{pc}, echo: newEcho(), born: time.Now(), done: make(chan struct{}),
 		remotes: map[route]*remote{}, sequence: rand.Uint32(), nextID: uint16(rand.Uint32())}
 	for _, g := range cfg.Groups {
 		e.socks = append(e.socks, g)

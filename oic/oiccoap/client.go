@@ -23,7 +23,7 @@ const (
 // and may be used by several goroutines.
 //
 // It speaks the way that iotivity-lite needs: content format 10000, in place of
-// 60 too, no blocks, and no critical option beyond OCF's own. A peer that
+// 60 too, and no critical option beyond OCF's own. A peer that
 // refuses these is asked again without them, and from then on spared.
 type Client struct {
 	conn  coap.Caller

@@ -114,7 +114,7 @@ func FromResponse(m *coap.Message) (*oic.Response, error) {
 	switch m.Code.Class() {
 	case 2:
 		if m.Code == coap.Continue {
-			return nil, oic.Errorf(oic.BadGateway, "the answer asks for blocks, which streams do not need")
+			return nil, oic.Errorf(oic.BadGateway, "the answer asks for a block behind the last")
 		}
 	case 4, 5:
 		return nil, refusal(m)

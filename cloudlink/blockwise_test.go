@@ -1,0 +1,171 @@
+package cloudlink_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/farreach/farreach/cloudlink"
+	"github.com/farreach/farreach/coap"
+	"github.com/farreach/farreach/oic"
+)
+
+// attic is a device with one resource, /a/blob, which is what was put there.
+type attic struct {
+	mu   sync.Mutex // guards what follows
+	body []byte
+	news chan struct{} // closed at each change
+}
+
+func newAttic() *attic { return &attic{news: make(chan struct{})} }
+
+func (a *attic) state() ([]byte, chan struct{}) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.body, a.news
+}
+
+func (a *attic) Handle(_ context.Context, req *oic.Request) (*oic.Response, error) {
+	if req.Op == oic.Retrieve {
+		body, _ := a.state()
+		return &oic.Response{Status: oic.Content, Format: oic.OCF, Body: body}, nil
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.body = bytes.Clone(req.Body)
+	close(a.news)
+	a.news = make(chan struct{})
+	return &oic.Response{Status: oic.Changed, Format: oic.OCF, Body: a.body}, nil
+}
+
+func (a *attic) Observe(ctx context.Context, _ *oic.Request, each func(*oic.Response)) error {
+	for {
+		body, news := a.state()
+		each(&oic.Response{Status: oic.Content, Format: oic.OCF, Body: body})
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func atticLinks() []oic.Link {
+	return []oic.Link{{Href: "/a/blob", Types: []string{"x.blob"}, Interfaces: []string{oic.IfBaseline}, Policy: oic.Policy{Mask: 3}}}
+}
+
+// large is n bytes, of which no two parts are alike.
+func large(n int) []byte {
+	var b bytes.Buffer
+	for i := 0; b.Len() < n; i++ {
+		fmt.Fprintf(&b, "%d,", i)
+	}
+	return b.Bytes()[:n]
+}
+
+// A command, its answer, a representation and a notification of any length up
+// to 1 MiB go through the cloud, in both directions and over each transport;
+// what is longer is refused at once.
+func TestLongBodiesThroughCloud(t *testing.T) {
+	overSchemes(t, func(t *testing.T, serve func(cloudlink.ServerConfig) string, trust *tls.Config) {
+		c := newCloud()
+		uri := serve(cloudlink.ServerConfig{Backend: c})
+		run(t, cloudlink.Config{Servers: []string{uri}, TLS: trust, Handler: newAttic(), Links: atticLinks}).registered(t)
+		d := person(t, c, cloudlink.ServerInfo{URI: uri, TLS: trust}).Device(device1)
+		heard := make(chan []byte, 1)
+		ctx, cancel := context.WithCancel(t.Context())
+		watching := make(chan error, 1)
+		go func() {
+			watching <- d.Observe(ctx, &oic.Request{Href: "/a/blob"}, func(rep *oic.Response) { heard <- bytes.Clone(rep.Body) })
+		}()
+		<-heard
+		for _, n := range []int{1000, 6200, 20_000, 262_144, 300_000, coap.MaxBlockBody} {
+			body := large(n)
+			resp, err := d.Handle(t.Context(), &oic.Request{Op: oic.Update, Href: "/a/blob", Format: oic.OCF, Body: body})
+			if err != nil || !bytes.Equal(resp.Body, body) {
+				t.Fatalf("POST of %d bytes: %v", n, err)
+			}
+			if got := <-heard; !bytes.Equal(got, body) {
+				t.Errorf("heard %d bytes, want %d", len(got), n)
+			}
+			resp, err = d.Handle(t.Context(), &oic.Request{Href: "/a/blob"})
+			if err != nil || !bytes.Equal(resp.Body, body) {
+				t.Fatalf("GET of %d bytes: %v", n, err)
+			}
+		}
+		_, err := d.Handle(t.Context(), &oic.Request{Op: oic.Update, Href: "/a/blob", Format: oic.OCF, Body: large(coap.MaxBlockBody + 1)})
+		if status(err) != oic.TooLarge {
+			t.Errorf("POST of more than 1 MiB: %v, want 4.13", err)
+		}
+		cancel()
+		if err := <-watching; !errors.Is(err, context.Canceled) {
+			t.Errorf("Observe = %v", err)
+		}
+	})
+}
+
+// Rule 7: whatever is too long for a device whose CSM says nothing of blocks, or
+// that sends none, is refused; the device never sees a Block option. Its CSM is
+// waited for at the beginning only.
+func TestRule7NoBlocksToDevices(t *testing.T) {
+	for name, csm := range map[string]*coap.Message{
+		"no CSM":                 nil,
+		"CSM without Block-Wise": {Code: coap.CSM, Token: coap.TokenFrom(1)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r, session, stop := signedIn(t, newCloud())
+				defer stop()
+				if csm != nil {
+					r.send(csm)
+				}
+				for _, wait := range []time.Duration{5 * time.Second, 0} {
+					start := time.Now()
+					for _, n := range []int{7000, 100_000} {
+						_, err := session.Handle(t.Context(), &oic.Request{Op: oic.Update, Href: "/a", Format: oic.OCF, Body: large(n)})
+						if status(err) != oic.TooLarge {
+							t.Errorf("%d bytes: %v, want 4.13", n, err)
+						}
+					}
+					if took := time.Since(start); took > wait {
+						t.Errorf("that took %v", took)
+					}
+				}
+				go session.Handle(t.Context(), &oic.Request{Op: oic.Update, Href: "/a/last", Format: oic.OCF, Body: large(3000)})
+				m := r.must()
+				if m.Options.Path() != "/a/last" || m.Options.Has(coap.Block1) || m.Options.Has(coap.Block2) || len(m.Payload) != 3000 {
+					t.Errorf("the device got %v %v", m, m.Options)
+				}
+			})
+		})
+	}
+}
+
+// Who has not signed in gets no more room in blocks than in one message, and
+// none for blocks that it did not announce.
+func TestStrangerInBlocks(t *testing.T) {
+	addr := serve(t, cloudlink.ServerConfig{Backend: newCloud()}, nil)
+	l, err := cloudlink.Connect(t.Context(), cloudlink.ServerInfo{URI: "coap+tcp://" + addr, Log: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, err = l.Peer().Handle(t.Context(), &oic.Request{Op: oic.Update, Href: "/oic/sec/account", Format: oic.OCF, Body: large(20_000)})
+	if status(err) != oic.TooLarge {
+		t.Errorf("a sign-up of 20,000 bytes: %v, want 4.13", err)
+	}
+	r := dialRaw(t, addr)
+	m := request(t, coap.POST, "/oic/sec/account", "")
+	m.AddBlock(coap.Block1, coap.Block{More: true, SZX: 6})
+	m.Payload = []byte(strings.Repeat("x", 1024))
+	if got := r.do(m); got.Code != coap.BadOption {
+		t.Errorf("a block of one who announced none is answered with %v, want 4.02", got)
+	}
+}
