@@ -9,7 +9,7 @@
 //
 // A goroutine that waits in Next holds no buffer and little stack. Try writes
 // what the socket takes at once; only a full socket needs WriteBefore, and a
-// goroutine that can wait.
+// goroutine that can wait: Queue sees to that.
 package wire
 
 import (

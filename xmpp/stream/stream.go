@@ -3,8 +3,8 @@
 //
 //	bytes ─▶ Scanner.Next ─▶ Item ─▶ routed by To, Type, ID, Child
 //	           │ Limits        │
-//	           ▼               └─▶ AppendStamped ─▶ Writer ─▶ wire.Link
-//	         *Error                 (from is ours)     joins what waits
+//	           ▼               └─▶ AppendStamped ─▶ wire.Queue ─▶ wire.Link
+//	         *Error                 (from is ours)
 //
 // The Scanner accepts the restricted XML of RFC 6120, section 11, and nothing
 // more, so that what it accepts means the same to whoever gets it: it is
