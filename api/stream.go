@@ -51,8 +51,8 @@ func (h *Handler) streamRoute() {
 }
 
 // stream follows events until the client or the server goes. Between the store
-// and the client nothing waits but one event: a client that is slow is sent
-// what it missed when it is ready, and one that takes nothing is cut off.
+// and the client only few events wait: a client that is slow is sent what it
+// missed when it is ready, and one that takes nothing is cut off.
 func (h *Handler) stream(hc huma.Context, who oic.Identity, f event.Filter) {
 	done, ok := h.load.openStream(who.Account)
 	if !ok {

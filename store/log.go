@@ -3,7 +3,6 @@ package store
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -131,15 +130,20 @@ func (l *Log) scan(ctx context.Context, r reader, prefix []string, each func(Rec
 		return err
 	}
 	r.s, r.stream = l.s, l.id
-	var broken error
-	err = r.scan(ctx, func(m message) bool {
-		var rec Record
-		if rec, broken = l.record(m); broken != nil {
-			return false
-		}
-		return each(rec)
+	return r.scan(ctx, func(m message) bool {
+		rec, ok := l.readable(m)
+		return !ok || each(rec)
 	})
-	return errors.Join(err, broken)
+}
+
+// readable is the record that m is. One with a key that nobody here wrote is
+// reported and left out: it must not hide those after it.
+func (l *Log) readable(m message) (Record, bool) {
+	rec, err := l.record(m)
+	if err != nil {
+		l.s.log.Error("store: unreadable record is left out", "seq", m.seq, "err", err)
+	}
+	return rec, err == nil
 }
 
 // Newest calls each for the newest n records below prefix that are there now,
@@ -210,9 +214,9 @@ func (l *Log) Extent(ctx context.Context) (Extent, error) {
 // record. It waits for as long as each takes and goes on by itself when the
 // store was away: no record is left out or comes twice.
 //
-// begun, if not nil, is called once when it is known where to start: no record
-// appended after that is missed.
-func (l *Log) Follow(ctx context.Context, from uint64, prefix []string, begun func(), each func(Record) error) error {
+// begun, if not nil, is called once when it is known where to start, at the
+// sequence next: no record appended after that is missed.
+func (l *Log) Follow(ctx context.Context, from uint64, prefix []string, begun func(next uint64), each func(Record) error) error {
 	filter, err := l.filter(prefix)
 	if err != nil {
 		return err
@@ -222,7 +226,7 @@ func (l *Log) Follow(ctx context.Context, from uint64, prefix []string, begun fu
 	defer context.AfterFunc(l.s.life, func() { cancel(fmt.Errorf("%w: closed", ErrUnavailable)) })()
 	r := reader{s: l.s, stream: l.id, filter: filter}
 	if begun == nil {
-		begun = func() {}
+		begun = func(uint64) {}
 	}
 	for wait := time.Duration(0); ; wait = min(2*wait+10*time.Millisecond, time.Second) {
 		before := r.seq
@@ -244,7 +248,7 @@ func (l *Log) Follow(ctx context.Context, from uint64, prefix []string, begun fu
 }
 
 // follow does it until something fails; stopped says that this was each.
-func (l *Log) follow(ctx context.Context, r *reader, from uint64, begun func(), each func(Record) error) (stopped bool, err error) {
+func (l *Log) follow(ctx context.Context, r *reader, from uint64, begun func(next uint64), each func(Record) error) (stopped bool, err error) {
 	if r.seq == 0 {
 		_, last, err := l.bounds(ctx)
 		if err != nil {
@@ -253,14 +257,13 @@ func (l *Log) follow(ctx context.Context, r *reader, from uint64, begun func(), 
 		if r.seq = from; from == 0 || from > last+1 {
 			r.seq = last + 1
 		}
-		begun()
+		begun(r.seq)
 	}
 	return r.follow(ctx, func(m message) error {
-		rec, err := l.record(m)
-		if err != nil {
-			return err
+		if rec, ok := l.readable(m); ok {
+			return each(rec)
 		}
-		return each(rec)
+		return nil
 	})
 }
 

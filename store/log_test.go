@@ -189,7 +189,7 @@ func TestFollow(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			begun, got, ended := make(chan bool), make(chan string), make(chan error)
 			go func() {
-				ended <- l.Follow(ctx, from, nil, func() { close(begun) }, func(r store.Record) error {
+				ended <- l.Follow(ctx, from, nil, func(uint64) { close(begun) }, func(r store.Record) error {
 					got <- string(r.Data)
 					return nil
 				})

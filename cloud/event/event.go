@@ -20,6 +20,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/farreach/farreach/oic"
@@ -71,6 +72,10 @@ type Events struct {
 	log     *slog.Logger
 	slots   chan struct{} // holds one for each Append under way
 
+	feed     *feed
+	appended atomic.Uint64 // the newest sequence that Append has returned
+
+	life  context.Context // ends with Close
 	stop  context.CancelFunc
 	tasks sync.WaitGroup
 }
@@ -94,9 +99,14 @@ func Open(ctx context.Context, s *store.Store, cfg Config) (*Events, error) {
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	e := &Events{
 		cfg: cfg, records: records, kept: kept, log: cfg.Log,
-		slots: make(chan struct{}, maxAppends), stop: stop,
+		slots: make(chan struct{}, maxAppends), feed: newFeed(), life: run, stop: stop,
 	}
 	e.tasks.Go(func() { e.keep(run) })
+	e.tasks.Go(func() {
+		defer stop() // nobody is to wait for events that will not come
+		err := e.feed.run(run, e)
+		e.log.Debug("no more events", "err", err)
+	})
 	return e, nil
 }
 
@@ -130,6 +140,9 @@ func (e *Events) Append(ctx context.Context, ev Event) (Event, error) {
 		return ev, err
 	}
 	ev.Seq = seq
+	for last := e.appended.Load(); seq > last && !e.appended.CompareAndSwap(last, seq); {
+		last = e.appended.Load()
+	}
 	return ev, nil
 }
 
@@ -194,27 +207,6 @@ func (e *Events) Query(ctx context.Context, f Filter, each func(Event) bool) err
 		return e.records.Read(ctx, store.Start{Seq: f.From}, prefix, read)
 	}
 	return e.records.Newest(ctx, uint64(limit), prefix, read)
-}
-
-// Follow calls each for the events from f.From on, and for each new one, until
-// ctx ends or each returns an error, which is returned. From 0 it starts with
-// the first new event. Events wait in the store, not in memory, for as long as
-// each takes; Follow goes on by itself when the store was away.
-//
-// To go on after an interruption: f.From is the Seq of the last event seen + 1.
-func (e *Events) Follow(ctx context.Context, f Filter, each func(Event) error) error {
-	prefix, err := f.prefix()
-	if err != nil {
-		return err
-	}
-	return e.records.Follow(ctx, f.From, prefix, f.Begun, func(r store.Record) error {
-		ev, err := parseRecord(r)
-		if err != nil {
-			e.broken(r, err)
-			return nil
-		}
-		return each(ev)
-	})
 }
 
 // Purge removes all events of a device of the account. What the device reports
