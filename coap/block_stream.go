@@ -30,17 +30,10 @@ func (c *Conn) blockTerms() (t blockTerms, ok bool) {
 	if t.message > baseMessage && limit > baseMessage {
 		t.szx = BERT
 	}
-	if c.server != nil && c.server.stranger(c) {
+	if c.server != nil && c.server.strangers.Has(c) {
 		t.body = min(limit, MaxBlockBody)
 	}
 	return t, p.BlockWise
-}
-
-// stranger reports whether the peer of c is not known yet.
-func (s *server) stranger(c *Conn) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.conns[c].IsValid()
 }
 
 // transfers returns the block-wise transfers of the peer.

@@ -94,7 +94,7 @@ func (c *Conn) finish() {
 	c.endTransfers()
 	c.tasks.Wait()
 	c.mu.Lock()
-	c.out.free()
+	c.out.Free()
 	c.out = nil
 	c.mu.Unlock()
 	c.account(len(c.partial), 0)
@@ -113,7 +113,7 @@ const (
 // unread bytes would reset it, and the peer might never see the last frames.
 func (c *Conn) lingerClose() {
 	if c.awaitDrained(lingerWrite) && c.sec != nil {
-		c.sec.closeNotify()
+		c.sec.CloseNotify()
 	}
 	half, ok := c.nc.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil {
@@ -121,11 +121,11 @@ func (c *Conn) lingerClose() {
 	}
 	c.nc.SetReadDeadline(time.Now().Add(lingerRead))
 	for taken := 0; taken < lingerBytes; {
-		b, err := c.bottom().read()
+		b, err := c.bottom().Next()
 		if err != nil {
 			return
 		}
-		taken += len(b.b)
-		b.free()
+		taken += len(b.B)
+		b.Free()
 	}
 }

@@ -4,12 +4,15 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/farreach/farreach/internal/wire"
 )
 
 // Config says how one end of a connection behaves. Zero values work.
@@ -65,16 +68,16 @@ func (e closedError) Unwrap() []error { return []error{ErrClosed, e.cause} }
 // one after each silence). It holds no buffer while it waits. Whoever sends writes to the socket himself; only while the
 // socket is full another goroutine waits for it.
 //
-//	link.read ──▶ step ──▶ Parse ──▶ dispatch ──▶ Handler
+//	link.Next ──▶ step ──▶ Parse ──▶ dispatch ──▶ Handler
 //	  (waits)                           │            │ Reply
 //	                                    ▼            ▼
-//	         Do, Observe, Ping ──▶ queue of frames ──▶ link.try
+//	         Do, Observe, Ping ──▶ queue of frames ──▶ link.Try
 type Conn struct {
 	cfg    Config
 	nc     net.Conn
 	client bool
-	link   link
-	sec    *secure // nil: plain
+	link   wire.Link
+	sec    *wire.Secure // nil: plain
 
 	born  time.Time
 	seen  atomic.Int64 // when the peer last sent anything, since born
@@ -93,12 +96,12 @@ type Conn struct {
 	tasks   sync.WaitGroup
 	changed event // of anything below
 
-	mu          sync.Mutex // guards what follows, and changed
-	out         *buffer    // frames not yet given to the socket; nil: none
-	queued      int        // how many frames are in out
-	inHand      int        // how many are just being written
-	inHandBytes int        // and how long they are
-	writing     bool       // someone writes, or writing must not begin yet
+	mu          sync.Mutex   // guards what follows, and changed
+	out         *wire.Buffer // frames not yet given to the socket; nil: none
+	queued      int          // how many frames are in out
+	inHand      int          // how many are just being written
+	inHandBytes int          // and how long they are
+	writing     bool         // someone writes, or writing must not begin yet
 
 	peer     peer
 	blocks   *blocks          // nil: there were none
@@ -128,7 +131,7 @@ func Client(nc net.Conn, cfg Config) *Conn { return newConn(nc, cfg, true) }
 func Server(nc net.Conn, cfg Config) *Conn { return newConn(nc, cfg, false) }
 
 func newConn(nc net.Conn, cfg Config, client bool) *Conn {
-	c := &Conn{cfg: cfg, nc: nc, client: client, link: newLink(nc), born: time.Now(),
+	c := &Conn{cfg: cfg, nc: nc, client: client, link: wire.New(nc), born: time.Now(),
 		ready: make(chan struct{}), done: make(chan struct{}), next: rand.Uint64(), writing: true}
 	if c.cfg.MaxMessage <= 0 {
 		c.cfg.MaxMessage = DefaultMaxMessage
@@ -145,8 +148,7 @@ func newConn(nc net.Conn, cfg Config, client bool) *Conn {
 	c.limit.Store(int64(c.cfg.MaxMessage))
 	c.limitLink(c.cfg.MaxMessage)
 	if cfg.TLS != nil {
-		c.sec = newSecure(nc, c.link, cfg.TLS, client)
-		c.link = c.sec
+		c.secure(cfg.TLS)
 	}
 	return c
 }
@@ -215,8 +217,8 @@ func (c *Conn) start() bool {
 // connect shakes hands and puts the CSM in front of whatever waits in the queue.
 func (c *Conn) connect() error {
 	if c.sec != nil {
-		if err := c.sec.handshake(); err != nil {
-			return err
+		if err := c.sec.Handshake(handshakeTimeout); err != nil {
+			return fmt.Errorf("coap: %w", err)
 		}
 	}
 	c.seen.Store(int64(time.Since(c.born)))
@@ -233,7 +235,7 @@ func (c *Conn) connect() error {
 const quiet = time.Second
 
 // loop waits for bytes and takes them, until the connection is over. The frames
-// that stay on the stack while it waits are this one's and those of link.read.
+// that stay on the stack while it waits are this one's and those of link.Next.
 //
 // Taking bytes needs more stack than waiting does, and a stack that has grown
 // stays so. So loop also returns, and then reports true, after bytes that ended
@@ -241,15 +243,15 @@ const quiet = time.Second
 // goroutine, whose stack is half as large. Busy connections do not come by here.
 func (c *Conn) loop() (again bool) {
 	for {
-		b, err := c.link.read()
+		b, err := c.link.Next()
 		if err != nil {
 			c.fail(c.readError(err))
 			return false
 		}
 		now := int64(time.Since(c.born))
 		silent := now-c.seen.Swap(now) >= int64(quiet)
-		err = c.step(b.b)
-		b.free()
+		err = c.step(b.B)
+		b.Free()
 		switch {
 		case err != nil:
 			c.fail(err)
@@ -258,14 +260,6 @@ func (c *Conn) loop() (again bool) {
 			return true
 		}
 	}
-}
-
-// bottom is the link to the socket itself.
-func (c *Conn) bottom() link {
-	if c.sec != nil {
-		return c.sec.inner
-	}
-	return c.link
 }
 
 // Done is closed when the connection has ended.
@@ -311,7 +305,7 @@ func (c *Conn) TLS() *tls.ConnectionState {
 	}
 	select {
 	case <-c.ready:
-		state := c.sec.tls.ConnectionState()
+		state := c.sec.State()
 		return &state
 	default:
 		return nil

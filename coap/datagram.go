@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/farreach/farreach/internal/wire"
 )
 
 // PacketConn is a socket for datagrams. *net.UDPConn is one; package coap/dtls
@@ -348,10 +350,10 @@ func (e *Endpoint) reset(in arrival, id uint16) {
 
 // bare sends a message without content.
 func (e *Endpoint) bare(to route, t Type, id uint16) {
-	b := borrow()
-	b.b = appendBare(b.b, t, id)
-	e.write(to, b.b)
-	b.free()
+	b := wire.Borrow()
+	b.B = appendBare(b.B, t, id)
+	e.write(to, b.B)
+	b.Free()
 }
 
 func appendBare(dst []byte, t Type, id uint16) []byte {

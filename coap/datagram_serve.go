@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"github.com/farreach/farreach/internal/wire"
 )
 
 // processing is how long a handler may take until the request is acknowledged
@@ -149,8 +151,8 @@ func (x *Exchange) replyDatagram(resp *Message) error {
 	m := *resp
 	m.Token = x.req.Token
 	r, e := in.r, in.r.e
-	b := borrow()
-	defer b.free()
+	b := wire.Borrow()
+	defer b.Free()
 
 	e.mu.Lock()
 	if e.closed() {
@@ -158,9 +160,9 @@ func (x *Exchange) replyDatagram(resp *Message) error {
 		return e.closedErr()
 	}
 	x.head(&m)
-	wire, err := m.Append(UDP, b.b)
+	wire, err := m.Append(UDP, b.B)
 	if err == nil && !r.trusted() && len(wire) > amplify*in.arrival.size {
-		wire, err = x.challenge(&m, b.b)
+		wire, err = x.challenge(&m, b.B)
 	}
 	if err == nil && len(wire) > MaxDatagram {
 		err = tooLong(len(wire))
@@ -183,7 +185,7 @@ func (x *Exchange) replyDatagram(resp *Message) error {
 	x.rest()
 	e.unlock()
 	e.write(r.route, wire)
-	b.b = wire
+	b.B = wire
 	return nil
 }
 

@@ -1,63 +1,40 @@
 package coap
 
 import (
-	"net"
+	"crypto/tls"
 	"time"
+
+	"github.com/farreach/farreach/internal/wire"
 )
 
-// link is how a connection waits for bytes and gets rid of them. It stands
-// between Conn and the way of waiting, so that an idle connection could be
-// parked on a poller instead of a goroutine.
-type link interface {
-	// read waits until there are bytes and returns some of them in a borrowed
-	// buffer, which the caller frees. One goroutine at a time calls it.
-	read() (*buffer, error)
+// ALPN is the name of CoAP in TLS's protocol negotiation (RFC 8323, section
+// 8.2). A client offers it. A server chooses it, goes on with a client that
+// offers nothing, and refuses one that offers only other names.
+const ALPN = "coap"
 
-	// try writes as much of b as can be written without waiting.
-	try(b []byte) (n int, err error)
+// handshakeTimeout is how long the TLS handshake may take.
+const handshakeTimeout = 15 * time.Second
 
-	// pending reports whether bytes that try has taken are still to be
-	// written.
-	pending() bool
-
-	// write writes what is pending and all of b, and gives up at the deadline.
-	// One goroutine at a time calls try, pending and write.
-	write(b []byte, deadline time.Time) error
-}
-
-// blocking is the link over a net.Conn of which nothing more is known. It
-// needs a buffer while it waits, and can write only by waiting.
-type blocking struct{ nc net.Conn }
-
-func (l blocking) read() (*buffer, error) {
-	b := borrow()
-	for {
-		n, err := l.nc.Read(b.b[:cap(b.b)])
-		if n > 0 {
-			b.b = b.b[:n]
-			return b, nil // an error comes again
-		}
-		if err != nil {
-			b.free()
-			return nil, err
-		}
+// secure puts TLS over the link of c.
+func (c *Conn) secure(cfg *tls.Config) {
+	if len(cfg.NextProtos) == 0 {
+		cfg = cfg.Clone()
+		cfg.NextProtos = []string{ALPN}
 	}
+	if c.client {
+		c.sec = wire.Client(c.nc, c.link, cfg)
+	} else {
+		c.sec = wire.Server(c.nc, c.link, cfg)
+	}
+	c.link = c.sec
 }
 
-func (l blocking) try([]byte) (int, error) { return 0, nil }
-
-func (l blocking) pending() bool { return false }
-
-func (l blocking) write(b []byte, deadline time.Time) error {
-	return writeDeadline(l.nc, b, deadline)
-}
-
-// writeDeadline writes all of b to nc before the deadline.
-func writeDeadline(nc net.Conn, b []byte, deadline time.Time) error {
-	nc.SetWriteDeadline(deadline) // fails on a closed connection, as Write does
-	_, err := nc.Write(b)
-	nc.SetWriteDeadline(time.Time{})
-	return err
+// bottom is the link to the socket itself.
+func (c *Conn) bottom() wire.Link {
+	if c.sec != nil {
+		return c.sec.Inner()
+	}
+	return c.link
 }
 
 // limitLink tells a link that gathers messages itself how long one may be.

@@ -7,6 +7,8 @@ import (
 	"io"
 	"syscall"
 	"time"
+
+	"github.com/farreach/farreach/internal/wire"
 )
 
 // Bounds of what waits to be written on one connection.
@@ -51,7 +53,7 @@ func (c *Conn) Send(ctx context.Context, m *Message) error {
 func (c *Conn) full() bool {
 	bytes := c.inHandBytes
 	if c.out != nil {
-		bytes += len(c.out.b)
+		bytes += len(c.out.B)
 	}
 	return c.queued+c.inHand >= maxQueued || bytes >= maxPending
 }
@@ -60,7 +62,7 @@ func (c *Conn) full() bool {
 // waits if the peer sends requests and does not take the answers.
 func (c *Conn) answer(m *Message) error {
 	c.mu.Lock()
-	for c.err == nil && c.out != nil && (c.queued >= maxQueued || len(c.out.b) >= batchBytes) {
+	for c.err == nil && c.out != nil && (c.queued >= maxQueued || len(c.out.B) >= batchBytes) {
 		c.flushLocked()
 		c.mu.Lock()
 		if c.err != nil || !c.full() {
@@ -86,17 +88,17 @@ func (c *Conn) enqueue(m *Message) error {
 		return c.closed()
 	}
 	if c.out == nil {
-		c.out = borrow()
+		c.out = wire.Borrow()
 	}
-	b, err := c.appendFrame(c.out.b, m)
+	b, err := c.appendFrame(c.out.B, m)
 	if err != nil {
-		if len(c.out.b) == 0 { // nothing to write, which whoever writes relies on
-			c.out.free()
+		if len(c.out.B) == 0 { // nothing to write, which whoever writes relies on
+			c.out.Free()
 			c.out = nil
 		}
 		return err
 	}
-	c.out.b = b
+	c.out.B = b
 	c.queued++
 	return nil
 }
@@ -159,9 +161,9 @@ func (c *Conn) openQueue() error {
 		return err
 	}
 	if early != nil {
-		c.out.b = append(c.out.b, early.b...)
+		c.out.B = append(c.out.B, early.B...)
 		c.queued += queued
-		early.free()
+		early.Free()
 	}
 	c.writing, c.opened = false, true
 	c.flushLocked()
@@ -179,17 +181,17 @@ func (c *Conn) flushLocked() {
 	for c.out != nil {
 		b, apart := c.takeQueue()
 		c.mu.Unlock()
-		rest, begun, err := c.transmit(b.b, apart)
+		rest, begun, err := c.transmit(b.B, apart)
 		switch {
 		case err != nil:
-			b.free()
+			b.Free()
 			c.writeFailed(err) // and nobody writes any more
 			return
-		case len(rest) > 0 || c.link.pending():
+		case len(rest) > 0 || c.link.Pending():
 			c.startDrain(b, rest, begun, apart)
 			return
 		}
-		b.free()
+		b.Free()
 		c.mu.Lock()
 	}
 	c.written()
@@ -197,9 +199,9 @@ func (c *Conn) flushLocked() {
 }
 
 // takeQueue takes all that is queued, to be written. c.mu is held.
-func (c *Conn) takeQueue() (b *buffer, apart bool) {
+func (c *Conn) takeQueue() (b *wire.Buffer, apart bool) {
 	b = c.out
-	c.inHand, c.inHandBytes = c.queued, len(b.b)
+	c.inHand, c.inHandBytes = c.queued, len(b.B)
 	c.out, c.queued = nil, 0
 	c.changed.broadcast()
 	return b, !c.peer.SentCSM
@@ -218,7 +220,7 @@ func (c *Conn) written() {
 func (c *Conn) transmit(frames []byte, apart bool) (rest []byte, begun int, err error) {
 	for len(frames) > 0 {
 		n := pieceLen(frames, apart)
-		wrote, err := c.link.try(frames[:n])
+		wrote, err := c.link.Try(frames[:n])
 		if err != nil {
 			return nil, 0, err
 		}
@@ -240,11 +242,11 @@ func pieceLen(b []byte, apart bool) int {
 }
 
 // startDrain starts drain, unless the connection is over.
-func (c *Conn) startDrain(b *buffer, rest []byte, begun int, apart bool) {
+func (c *Conn) startDrain(b *wire.Buffer, rest []byte, begun int, apart bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.finished {
-		b.free()
+		b.Free()
 		return
 	}
 	c.tasks.Go(func() { c.drain(b, rest, begun, apart) })
@@ -252,10 +254,10 @@ func (c *Conn) startDrain(b *buffer, rest []byte, begun int, apart bool) {
 
 // drain goes on writing, on a goroutine of its own, while the socket is full.
 // b is borrowed and holds rest.
-func (c *Conn) drain(b *buffer, rest []byte, begun int, apart bool) {
+func (c *Conn) drain(b *wire.Buffer, rest []byte, begun int, apart bool) {
 	for {
 		err := c.writeAll(rest, begun, apart)
-		b.free()
+		b.Free()
 		if err != nil {
 			c.writeFailed(err)
 			return
@@ -268,7 +270,7 @@ func (c *Conn) drain(b *buffer, rest []byte, begun int, apart bool) {
 		}
 		b, apart = c.takeQueue()
 		c.mu.Unlock()
-		rest, begun = b.b, 0
+		rest, begun = b.B, 0
 	}
 }
 
@@ -280,7 +282,7 @@ func (c *Conn) writeAll(frames []byte, begun int, apart bool) error {
 		if n == 0 {
 			n = pieceLen(frames, apart)
 		}
-		if err := c.link.write(frames[:n], time.Now().Add(writeTimeout)); err != nil {
+		if err := c.link.WriteBefore(frames[:n], time.Now().Add(writeTimeout)); err != nil {
 			return err
 		}
 		if frames, begun = frames[n:], 0; len(frames) == 0 {

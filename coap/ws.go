@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/farreach/farreach/internal/wire"
 )
 
 // CoAP over WebSocket (RFC 8323, section 4) is a Conn over a socket whose bytes
@@ -109,7 +111,7 @@ type webSocket struct {
 }
 
 type webSocketRead struct {
-	b   *buffer
+	b   *wire.Buffer
 	err error
 }
 
@@ -138,7 +140,7 @@ func (w *webSocket) receive() {
 		select {
 		case w.in <- webSocketRead{b, err}:
 		case <-w.closed:
-			b.free()
+			b.Free()
 			return
 		}
 		if err != nil {
@@ -149,7 +151,7 @@ func (w *webSocket) receive() {
 
 // gather reads the next message, in stream framing. Memory grows with the bytes
 // that came, up to the limit, whatever length the peer announced.
-func (w *webSocket) gather() (*buffer, error) {
+func (w *webSocket) gather() (*wire.Buffer, error) {
 	kind, r, err := w.ws.Reader(context.Background())
 	if err != nil {
 		return nil, webSocketError(err)
@@ -162,21 +164,21 @@ func (w *webSocket) gather() (*buffer, error) {
 	w.mu.Lock()
 	most := 2 + MaxToken + w.limit
 	w.mu.Unlock()
-	b := borrow()
+	b := wire.Borrow()
 	for {
-		if len(b.b) == cap(b.b) {
-			b.b = append(b.b, 0)[:len(b.b)]
+		if len(b.B) == cap(b.B) {
+			b.B = append(b.B, 0)[:len(b.B)]
 		}
-		n, err := r.Read(b.b[len(b.b):min(cap(b.b), most+1)])
-		b.b = b.b[:len(b.b)+n]
+		n, err := r.Read(b.B[len(b.B):min(cap(b.B), most+1)])
+		b.B = b.B[:len(b.B)+n]
 		switch {
-		case len(b.b) > most:
-			b.free()
+		case len(b.B) > most:
+			b.Free()
 			return nil, &FormatError{Spec: specLimit, Why: fmt.Sprintf("message of more than %d bytes", most)}
 		case err == io.EOF:
-			return b.toStream()
+			return toStream(b)
 		case err != nil:
-			b.free()
+			b.Free()
 			return nil, webSocketError(err)
 		}
 	}
@@ -197,28 +199,28 @@ func webSocketError(err error) error {
 
 // toStream gives the message in b the header of a stream. What is wrong in it
 // beyond its length, the engine will find.
-func (b *buffer) toStream() (*buffer, error) {
+func toStream(b *wire.Buffer) (*wire.Buffer, error) {
 	var m Message
-	n := len(b.b)
+	n := len(b.B)
 	tkl := 0
 	if n >= 2 {
-		tkl = min(int(b.b[0]&15), MaxToken) // longer ones are refused by the header
+		tkl = min(int(b.B[0]&15), MaxToken) // longer ones are refused by the header
 	}
-	if n < 2+tkl || b.b[0]>>4 != 0 {
-		_, err := m.Parse(WebSocket, b.b, n)
-		b.free()
+	if n < 2+tkl || b.B[0]>>4 != 0 {
+		_, err := m.Parse(WebSocket, b.B, n)
+		b.Free()
 		return nil, err
 	}
 	var header [maxHeader]byte
-	h := appendStreamLength(header[:0], int64(n-2-tkl), b.b[0]&15)
-	b.b = append(b.b, h[1:]...) // room
-	copy(b.b[len(h):], b.b[1:n])
-	copy(b.b, h)
+	h := appendStreamLength(header[:0], int64(n-2-tkl), b.B[0]&15)
+	b.B = append(b.B, h[1:]...) // room
+	copy(b.B[len(h):], b.B[1:n])
+	copy(b.B, h)
 	return b, nil
 }
 
-// read returns the next message, as link.read does.
-func (w *webSocket) read() (*buffer, error) {
+// Next returns the next message, as a wire.Link does.
+func (w *webSocket) Next() (*wire.Buffer, error) {
 	for {
 		w.mu.Lock()
 		if !w.started && !w.isClosed {
@@ -241,13 +243,13 @@ func (w *webSocket) read() (*buffer, error) {
 	}
 }
 
-// try writes nothing: the socket cannot write without waiting.
-func (w *webSocket) try([]byte) (int, error) { return 0, nil }
+// Try writes nothing: the socket cannot write without waiting.
+func (w *webSocket) Try([]byte) (int, error) { return 0, nil }
 
-func (w *webSocket) pending() bool { return false }
+func (w *webSocket) Pending() bool { return false }
 
-// write writes whole frames, each as one message.
-func (w *webSocket) write(b []byte, deadline time.Time) error {
+// WriteBefore writes whole frames, each as one message.
+func (w *webSocket) WriteBefore(b []byte, deadline time.Time) error {
 	ctx, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
 	for len(b) > 0 {
@@ -279,12 +281,12 @@ func toMessage(frames []byte) (m, rest []byte, err error) {
 // Read reads from the stream. A Conn uses read instead.
 func (w *webSocket) Read(p []byte) (int, error) {
 	if len(w.rest) == 0 {
-		b, err := w.read()
+		b, err := w.Next()
 		if err != nil {
 			return 0, err
 		}
-		w.rest = append(w.rest[:0], b.b...)
-		b.free()
+		w.rest = append(w.rest[:0], b.B...)
+		b.Free()
 	}
 	n := copy(p, w.rest)
 	w.rest = w.rest[n:]
@@ -293,7 +295,7 @@ func (w *webSocket) Read(p []byte) (int, error) {
 
 // Write writes whole frames.
 func (w *webSocket) Write(p []byte) (int, error) {
-	err := w.write(append([]byte(nil), p...), time.Now().Add(writeTimeout))
+	err := w.WriteBefore(append([]byte(nil), p...), time.Now().Add(writeTimeout))
 	if err != nil {
 		return 0, err
 	}
