@@ -166,17 +166,40 @@ func (x *Exchange) Go(f func(ctx context.Context)) {
 	c.mu.Unlock()
 	c.tasks.Go(func() {
 		defer x.done()
+		defer c.rescueTask()
 		f(ctx)
 	})
+}
+
+// Background is Go for what lasts, as an observation does: f takes none of the
+// 64 places and holds up no orderly end of the connection, but Run and Serve
+// return after it has. It must end when ctx does.
+func (x *Exchange) Background(f func(ctx context.Context)) {
+	if x.conn == nil {
+		e := x.in.r.e
+		x.goDatagram(func(ctx context.Context) {
+			e.tasks.Go(func() { defer e.rescue(); f(ctx) })
+		})
+		return
+	}
+	c := x.conn
+	x.Go(func(ctx context.Context) {
+		c.tasks.Go(func() { defer c.rescueTask(); f(ctx) })
+	})
+}
+
+// rescueTask turns a panic on another goroutine than Run's into the end of the
+// connection.
+func (c *Conn) rescueTask() {
+	if p := recover(); p != nil {
+		c.logPanic(p)
+		c.fail(ErrPanic)
+	}
 }
 
 // done is the end of one function of Go.
 func (x *Exchange) done() {
 	c := x.conn
-	if p := recover(); p != nil {
-		c.logPanic(p)
-		c.fail(ErrPanic)
-	}
 	c.mu.Lock()
 	if x.tasks--; x.tasks == 0 {
 		c.closeItem(x)

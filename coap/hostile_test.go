@@ -357,7 +357,7 @@ func listen(t testing.TB) net.Listener {
 // A panic in a handler ends its connection, and no other, and is logged once
 // with its stack (threats rule 23).
 func TestPanic(t *testing.T) {
-	for _, how := range []string{"/inline", "/go", "observer"} {
+	for _, how := range []string{"/inline", "/go", "/background", "observer"} {
 		t.Run(how, func(t *testing.T) {
 			log := new(lines)
 			h := coap.HandlerFunc(func(x *coap.Exchange) {
@@ -366,6 +366,8 @@ func TestPanic(t *testing.T) {
 					panic("inline")
 				case "/go":
 					x.Go(func(context.Context) { panic("go") })
+				case "/background":
+					x.Background(func(context.Context) { panic("background") })
 				default:
 					echo(x)
 				}

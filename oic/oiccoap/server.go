@@ -92,7 +92,7 @@ func (s *Server) start(x *coap.Exchange, h oic.Observer, req *oic.Request) bool 
 		old.cancel(errUnwatched)
 	}
 	req.Body = nil // a GET has none
-	background(x, func(ctx context.Context) { o.run(ctx, h, req) })
+	x.Background(func(ctx context.Context) { o.run(ctx, h, req) })
 	return true
 }
 
@@ -122,11 +122,4 @@ func (s *Server) remove(o *observation) {
 	if s.observed[o.token] == o {
 		delete(s.observed, o.token)
 	}
-}
-
-// background runs f for as long as it takes. ctx ends with the connection, and
-// f must then. It does not hold one of the places of Exchange.Go, of which the
-// peer's other requests have need.
-func background(x *coap.Exchange, f func(ctx context.Context)) {
-	x.Go(func(ctx context.Context) { go f(ctx) })
 }
