@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http/httptest"
 	"strings"
@@ -15,37 +14,27 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/farreach/farreach/coap"
+	"github.com/farreach/farreach/coap/coaptest"
 	"github.com/farreach/farreach/oic"
-	"github.com/farreach/farreach/oic/oiccoap"
 	"github.com/farreach/farreach/reach"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var quiet = slog.New(slog.DiscardHandler)
+var quiet = coaptest.Quiet
 
 // serve is a CoAP server that is no cloud: it answers with h.
 func serve(t *testing.T, h oic.Handler, config *tls.Config) (addr string) {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() {
-		ended <- coap.Serve(ctx, ln, func(nc net.Conn) *coap.Conn {
-			var asks oiccoap.Server
-			return coap.Server(nc, coap.Config{TLS: config, Log: quiet, Handler: coap.HandlerFunc(func(x *coap.Exchange) {
-				asks.Serve(x, h, oic.Identity{})
-			})})
-		})
-	}()
-	t.Cleanup(func() {
-		cancel()
-		<-ended
-	})
+	ln := coaptest.Listen(t)
+	serveOn(t, ln, h, config)
 	return ln.Addr().String()
+}
+
+func serveOn(t *testing.T, ln net.Listener, h oic.Handler, config *tls.Config) {
+	coaptest.Serve(t, ln, func(nc net.Conn) *coap.Conn {
+		return coap.Server(nc, coap.Config{TLS: config, BlockWise: true, Log: quiet, Handler: answers(h)})
+	})
 }
 
 func hello(_ context.Context, req *oic.Request) (*oic.Response, error) {

@@ -12,10 +12,10 @@ import (
 	"time"
 
 	"github.com/farreach/farreach/coap"
+	"github.com/farreach/farreach/coap/coaptest"
 	"github.com/farreach/farreach/coap/dtls"
 	"github.com/farreach/farreach/device"
 	"github.com/farreach/farreach/device/sim"
-	"github.com/farreach/farreach/internal/localca"
 	"github.com/farreach/farreach/oic"
 	"github.com/farreach/farreach/oic/oiccoap"
 	"github.com/farreach/farreach/reach"
@@ -23,10 +23,7 @@ import (
 
 func udp(t *testing.T) (*net.UDPConn, netip.AddrPort) {
 	t.Helper()
-	pc, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
-	if err != nil {
-		t.Fatal(err)
-	}
+	pc := coaptest.UDP(t)
 	return pc, pc.LocalAddr().(*net.UDPAddr).AddrPort()
 }
 
@@ -39,21 +36,18 @@ func hosted(t *testing.T, h oic.Handler, groups ...*coap.GroupConn) netip.AddrPo
 }
 
 func hostedOn(t *testing.T, pc coap.PacketConn, h oic.Handler, groups ...*coap.GroupConn) {
-	t.Helper()
-	e := coap.NewEndpoint(pc, coap.EndpointConfig{Log: quiet, Leisure: -1, Closed: true, Groups: groups,
-		Accept: func(*coap.Peer) coap.Handler {
-			var asks oiccoap.Server
-			return coap.HandlerFunc(func(x *coap.Exchange) { asks.Serve(x, h, oic.Identity{}) })
-		}})
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		e.Run(ctx)
-	}()
-	t.Cleanup(func() {
-		cancel()
-		<-ended
+	coaptest.Endpoint(t, pc, coap.EndpointConfig{Leisure: -1, Closed: true, Groups: groups,
+		Accept: func(*coap.Peer) coap.Handler { return answers(h) }})
+}
+
+// answers answers one peer with h. Who has asked anything is no stranger.
+func answers(h oic.Handler) coap.Handler {
+	asks := new(oiccoap.Server)
+	return coap.HandlerFunc(func(x *coap.Exchange) {
+		if x.Conn() != nil {
+			x.Conn().Vouch()
+		}
+		asks.Serve(x, h, oic.Identity{})
 	})
 }
 
@@ -196,28 +190,14 @@ func TestDirectDatagram(t *testing.T) {
 
 // Over DTLS the server proves who it is, or nothing is asked.
 func TestDirectDTLS(t *testing.T) {
-	dir := t.TempDir()
-	ca, err := localca.Open(localca.Config{Dir: dir, Hosts: []string{"127.0.0.1"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots, err := localca.Pool(ca.CAFile())
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := ca.ServerConfig()
-	cert, err := server.GetCertificate(&tls.ClientHelloInfo{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	secure, trust := certificate(t)
 	pc, at := udp(t)
-	hostedOn(t, dtls.New(pc, dtls.Config{TLS: &tls.Config{Certificates: []tls.Certificate{*cert}}, Listen: true, Log: quiet}),
-		simulated(t, "lamp", di, "lamp"))
+	hostedOn(t, dtls.New(pc, dtls.Config{TLS: secure, Listen: true, Log: quiet}), simulated(t, "lamp", di, "lamp"))
 	for name, c := range map[string]struct {
 		tls  *tls.Config
 		kind reach.Kind
 	}{
-		"trusted":   {&tls.Config{RootCAs: roots}, 0},
+		"trusted":   {trust, 0},
 		"untrusted": {nil, reach.NotAllowed},
 	} {
 		t.Run(name, func(t *testing.T) {

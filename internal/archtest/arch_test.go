@@ -23,7 +23,7 @@ const module = "github.com/farreach/farreach"
 var layers = [][]string{
 	{"store", "internal/"},
 	{"internal/xmppservers"},
-	{"coap", "coap/dtls", "oic", "xmpp/jid", "xmpp/stream", "xmpp/sasl", "xmpp/sm"},
+	{"coap", "coap/coaptest", "coap/dtls", "oic", "xmpp/jid", "xmpp/stream", "xmpp/sasl", "xmpp/sm"},
 	{"oic/oiccoap", "device", "device/", "xmpp/stanza"},
 	{"cloudlink"},
 	{"cloud", "cloud/account", "cloud/directory", "cloud/event", "cloud/metrics", "reach"},

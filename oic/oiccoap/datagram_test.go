@@ -3,7 +3,6 @@ package oiccoap_test
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/netip"
 	"strings"
@@ -12,35 +11,15 @@ import (
 	"time"
 
 	"github.com/farreach/farreach/coap"
+	"github.com/farreach/farreach/coap/coaptest"
 	"github.com/farreach/farreach/oic"
 	"github.com/farreach/farreach/oic/oiccoap"
 )
 
 func socket(t *testing.T) (*net.UDPConn, netip.AddrPort) {
 	t.Helper()
-	pc, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
-	if err != nil {
-		t.Fatal(err)
-	}
+	pc := coaptest.UDP(t)
 	return pc, pc.LocalAddr().(*net.UDPAddr).AddrPort()
-}
-
-// endpoint runs one until the test ends.
-func endpoint(t *testing.T, pc coap.PacketConn, cfg coap.EndpointConfig) *coap.Endpoint {
-	t.Helper()
-	cfg.Log = slog.New(slog.DiscardHandler)
-	e := coap.NewEndpoint(pc, cfg)
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		e.Run(ctx)
-	}()
-	t.Cleanup(func() {
-		cancel()
-		<-ended
-	})
-	return e
 }
 
 // servingAll answers every peer with h.
@@ -66,9 +45,9 @@ func (s sends) Handle(ctx context.Context, req *oic.Request) (*oic.Response, err
 func TestDatagrams(t *testing.T) {
 	pc, at := socket(t)
 	far := sends{newSky("/a"), make(chan oic.Request, 1)}
-	endpoint(t, pc, coap.EndpointConfig{Accept: servingAll(far)})
+	coaptest.Endpoint(t, pc, coap.EndpointConfig{Accept: servingAll(far)})
 	mine, _ := socket(t)
-	client := oiccoap.NewClient(endpoint(t, mine, coap.EndpointConfig{}).Peer(at))
+	client := oiccoap.NewClient(coaptest.Endpoint(t, mine, coap.EndpointConfig{}).Peer(at))
 	for _, c := range []struct {
 		req           oic.Request
 		arrives, want string
@@ -120,7 +99,7 @@ func TestDatagrams(t *testing.T) {
 func TestMulticast(t *testing.T) {
 	group, at := socket(t)
 	pc, own := socket(t)
-	endpoint(t, pc, coap.EndpointConfig{Leisure: -1, Groups: []*coap.GroupConn{coap.NewGroupConn(group)},
+	coaptest.Endpoint(t, pc, coap.EndpointConfig{Leisure: -1, Groups: []*coap.GroupConn{coap.NewGroupConn(group)},
 		Accept: servingAll(oic.HandlerFunc(func(_ context.Context, req *oic.Request) (*oic.Response, error) {
 			if !req.Group {
 				t.Errorf("%s was for a group", req.Href)
@@ -131,7 +110,7 @@ func TestMulticast(t *testing.T) {
 			return &oic.Response{Status: oic.Content, Format: oic.OCF, Body: []byte("\x80")}, nil
 		}))})
 	mine, _ := socket(t)
-	asker := endpoint(t, mine, coap.EndpointConfig{})
+	asker := coaptest.Endpoint(t, mine, coap.EndpointConfig{})
 	for _, c := range []struct {
 		name   string
 		req    *coap.Message
