@@ -115,7 +115,7 @@ func (s *session) signUp(ctx context.Context, req *oic.Request) (outcome, error)
 		code = doc.Code
 	}
 	if doc.Device == "" || code == "" {
-		return outcome{}, oic.Errorf(oic.BadRequest, "di and accesstoken are needed")
+		return outcome{}, missing(isClassic(req), "di and the code, in accesstoken or authcode, are needed")
 	}
 	if err := s.srv.admit(ctx); err != nil {
 		return outcome{}, err
@@ -136,7 +136,7 @@ func (s *session) refresh(ctx context.Context, req *oic.Request) (outcome, error
 		return outcome{}, err
 	}
 	if doc.Device == "" || doc.Refresh == "" {
-		return outcome{}, oic.Errorf(oic.BadRequest, "di and refreshtoken are needed")
+		return outcome{}, missing(isClassic(req), "di and refreshtoken are needed")
 	}
 	if doc.GrantType != "" && doc.GrantType != "refresh_token" {
 		return outcome{}, oic.Errorf(oic.BadRequest, "granttype must be refresh_token")
@@ -168,7 +168,7 @@ func (s *session) signOff(ctx context.Context, req *oic.Request, query string) (
 	if who.Anonymous() {
 		token := oic.QueryValue(query, "accesstoken")
 		if device == "" || token == "" {
-			return outcome{}, oic.Errorf(oic.BadRequest, "di and accesstoken are needed")
+			return outcome{}, missing(isClassic(req), "di and accesstoken are needed")
 		}
 		if err := s.mayProve(device); err != nil {
 			return outcome{}, err
@@ -189,6 +189,10 @@ func (s *session) signOff(ctx context.Context, req *oic.Request, query string) (
 	}
 	if err := s.srv.cfg.Backend.SignOff(ctx, who); err != nil {
 		return outcome{}, err
+	}
+	if isClassic(req) {
+		s.leave(classicGrace)
+		return outcome{resp: &oic.Response{Status: oic.Deleted}}, nil
 	}
 	s.leave(s.srv.cfg.SignIn)
 	return outcome{resp: &oic.Response{Status: oic.Deleted}, then: s.goodbye}, nil

@@ -9,6 +9,7 @@ import (
 
 	"github.com/farreach/farreach/cloudlink"
 	"github.com/farreach/farreach/coap"
+	"github.com/farreach/farreach/device"
 	"github.com/farreach/farreach/internal/vector"
 	"github.com/farreach/farreach/oic"
 )
@@ -204,5 +205,97 @@ func TestClassicRoute(t *testing.T) {
 		if got := r.do(request(t, coap.GET, path, "")); got.Code != coap.NotFound {
 			t.Errorf("%s: %v, want 4.04", path, got)
 		}
+	}
+}
+
+// What the classic cloud says to a request that lacks something, and to one with
+// a method that its resource does not have; without a sign-in, and with one.
+func TestClassicRefusals(t *testing.T) {
+	refused := func(r *raw, code coap.Code, path, doc string, want string) {
+		t.Helper()
+		if got := r.do(request(t, code, path, doc)); got.Code.String()[:4] != want {
+			t.Errorf("%v %s %s: %v %s, want %s", code, path, doc, got.Code, got.Payload, want)
+		}
+	}
+	r := dialRaw(t, serve(t, cloudlink.ServerConfig{Backend: newCloud()}, nil))
+	refused(r, coap.POST, "/oic/account", `{"di":"`+device1+`","authprovider":"github"}`, "4.12")
+	refused(r, coap.POST, "/oic/account", `{"authcode":"code-1"}`, "4.12")
+	refused(r, coap.POST, "/oic/account", "", "4.00")
+	refused(r, coap.PUT, "/oic/account", `{"di":"x"}`, "4.00")
+	refused(r, coap.POST, "/oic/account/session", `{"uid":"u-1","di":"`+device1+`","login":true}`, "4.12")
+	refused(r, coap.GET, "/oic/account/session", "", "4.00")
+	refused(r, coap.POST, "/oic/account/tokenrefresh", `{"uid":"u-1","di":"`+device1+`"}`, "4.12")
+	refused(r, coap.DELETE, "/oic/account?uid=u-1", "", "4.12")
+	refused(r, coap.POST, "/oic/sec/account", `{"di":"`+device1+`"}`, "4.00") // OCF's way
+	refused(r, coap.PUT, "/oic/sec/account", `{"di":"x"}`, "4.05")
+	r.ask("C1")
+	r.ask("C2")
+	refused(r, coap.POST, "/oic/rd?rt=oic.wk.rdpub", `{"di":"`+device1+`","n":"x","ttl":0}`, "4.12")
+	refused(r, coap.GET, "/oic/res?rt=nothing", "", "4.04")
+	refused(r, coap.GET, "/oic/account", "", "4.12")
+	refused(r, coap.PUT, "/oic/account/search", `{"di":"x"}`, "4.05")
+	refused(dialRaw(t, r.nc.RemoteAddr().String()), coap.GET, "/oic/account?uid=u-1", "", "4.01")
+}
+
+// A client that signed in as those of IoTivity classic do finds devices in
+// content format 60 and below /oic/route, and users; of these, itself.
+func TestClassicClient(t *testing.T) {
+	c := newCloud()
+	addr := serve(t, cloudlink.ServerConfig{Backend: c}, nil)
+	d := run(t, cloudlink.Config{Servers: []string{"coap+tcp://" + addr}, Name: func() string { return "Lamp" }})
+	d.registered(t)
+	c.person("fut_1")
+	r := dialRaw(t, addr)
+	r.do(classic(t, "/oic/account/session", map[string]any{"uid": account, "accesstoken": "fut_1", "login": true}))
+	const me = `{"ulist":[{"uid":"u-1","uinfo":{"userid":"u-1"}}]}`
+	for _, test := range []struct{ href, want string }{
+		{"/oic/res", `[{"di":"` + device1 + `","n":"Lamp","ttl":0,"links":[{"href":"/oic/route/` + device1 + `/a/light",` +
+			`"rt":["oic.r.switch.binary"],"if":["oic.if.a","oic.if.baseline"],"p":{"bm":3}}]}]`},
+		{"/oic/account?uid=u-1", me},
+		{"/oic/account?search=userid:u-1", me},
+		{"/oic/account/search?search=userid:u-1", me},
+		{"/oic/account?search=userid:u-1,userid:other", `{"ulist":[]}`},
+		{"/oic/account?search=userid:other;search=userid:u-1", me},
+		{"/oic/account?uid=other", `{"ulist":[]}`},
+	} {
+		m := r.do(request(t, coap.GET, test.href, ""))
+		f, _ := m.Options.Uint(coap.ContentFormat)
+		if got, err := oic.ToJSON(oic.CBOR, m.Payload); m.Code != coap.Content || f != 60 || err != nil || string(got) != test.want {
+			t.Errorf("%s: %v\n got %d %s, %v\nwant %s", test.href, m, f, got, err, test.want)
+		}
+	}
+	d.stop()
+	for {
+		if got := r.do(request(t, coap.GET, "/oic/route/"+device1+"/a/light", "")); got.Code == coap.NotFound {
+			break // once the server has noticed
+		}
+	}
+}
+
+// Through /oic/route the links that a device lists have hrefs that lead there.
+func TestClassicRouteLinks(t *testing.T) {
+	c := newCloud()
+	addr := serve(t, cloudlink.ServerConfig{Backend: c}, nil)
+	h := device.NewHost(device.Config{ID: device1, Log: quiet})
+	run(t, cloudlink.Config{Servers: []string{"coap+tcp://" + addr}, Handler: h}).registered(t)
+	c.person("fut_1")
+	l, err := cloudlink.Connect(t.Context(), cloudlink.ServerInfo{URI: "coap+tcp://" + addr, Dialect: cloudlink.Classic, Log: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if _, err := l.SignIn(t.Context(), cloudlink.Login{Account: account, Access: "fut_1"}); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := l.Device(device1).Handle(t.Context(), &oic.Request{Href: "/oic/res?if=oic.if.ll&rt=oic.wk.p"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `[{"href":"/oic/route/` + device1 + `/oic/p","rt":["oic.wk.p"],"if":["oic.if.r","oic.if.baseline"],"anchor":"ocf://` + device1 + `","p":{"bm":1}}]`
+	if got, err := oic.ToJSON(resp.Format, resp.Body); err != nil || string(got) != want {
+		t.Errorf("links %s, %v\nwant %s", got, err, want)
+	}
+	if all, err := l.Discover(t.Context()); err != nil || len(all) != 1 || all[0].Links[0].Href != "/a/light" {
+		t.Errorf("Discover = %v, %v", all, err)
 	}
 }

@@ -1,6 +1,7 @@
 package cloudlink
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/url"
@@ -120,8 +121,10 @@ func (l *Link) discover(ctx context.Context, query string) ([]Publication, error
 		return nil, fmt.Errorf("the answer: %w", err)
 	}
 	for _, p := range all {
-		for i := range p.Links {
-			p.Links[i].Href = strings.TrimPrefix(p.Links[i].Href, "/"+p.Device)
+		for i := range p.Links { // what stands in front of the di is each cloud's choice
+			if _, href, ok := strings.Cut(p.Links[i].Href, "/"+p.Device+"/"); ok {
+				p.Links[i].Href = "/" + href
+			}
 		}
 	}
 	return all, nil
@@ -136,6 +139,9 @@ func (s *session) publish(ctx context.Context, req *oic.Request) (outcome, error
 	if err != nil {
 		return outcome{}, err
 	}
+	if len(p.Links) == 0 && s.classic.Load() {
+		return outcome{}, missing(true, "no links")
+	}
 	if err := checkPublication(req.From, &p); err != nil {
 		return outcome{}, err
 	}
@@ -147,13 +153,17 @@ func (s *session) publish(ctx context.Context, req *oic.Request) (outcome, error
 	return out, err
 }
 
-// onePublication reads {di, n, ttl or lt, links}.
+// onePublication reads {di, n, ttl or lt, links}; without links there is nothing
+// to read.
 func onePublication(f oic.ContentFormat, body []byte) (Publication, error) {
 	sets, err := oic.ParseLinks(f, body)
 	if err != nil {
 		return Publication{}, err
 	}
-	if len(sets) != 1 {
+	switch {
+	case len(sets) == 0:
+		return Publication{}, nil
+	case len(sets) > 1:
 		return Publication{}, oic.Errorf(oic.BadRequest, "links of %d devices, not of one", len(sets))
 	}
 	return sets[0], nil
@@ -218,7 +228,9 @@ func (s *session) selector(req *oic.Request) (outcome, error) {
 // discover answers GET /oic/res with the devices of who. The links are a flat
 // array with endpoints, for without these OCF clients drop them (rule 18); in
 // content format 60 there is one object for each device, as clients of
-// OIC 1.1 know it, whose links do not repeat what is the same in all.
+// OIC 1.1 know it, whose links do not repeat what is the same in all. Those of
+// IoTivity classic get it unasked, with hrefs below /oic/route, and 4.04 if
+// there is none.
 func (s *session) discover(ctx context.Context, who oic.Identity, req *oic.Request) (*oic.Response, error) {
 	all, err := s.srv.cfg.Backend.Devices(ctx, who)
 	if err != nil {
@@ -227,12 +239,15 @@ func (s *session) discover(ctx context.Context, who oic.Identity, req *oic.Reque
 	_, query := oic.SplitHref(req.Href)
 	rt, di := oic.QueryValues(query, "rt"), oic.QueryValues(query, "di")
 	eps := []oic.Endpoint{{URI: s.address(), Priority: 1}}
-	flat, nested := []oic.Link{}, []Publication{}
+	flat, nested, front := []oic.Link{}, []Publication{}, ""
+	if s.classic.Load() {
+		front = pathRoute
+	}
 	for _, p := range all {
 		if len(di) > 0 && !slices.Contains(di, p.Device) {
 			continue
 		}
-		links := routedLinks(p, rt, eps)
+		links := routedLinks(front, p, rt, eps)
 		flat = append(flat, links...)
 		if len(links) > 0 || len(rt) == 0 {
 			p.Links = briefly(links)
@@ -240,6 +255,12 @@ func (s *session) discover(ctx context.Context, who oic.Identity, req *oic.Reque
 		}
 	}
 	f := format(req)
+	if front == pathRoute {
+		f = cmp.Or(req.Accept, oic.CBOR)
+		if len(flat) == 0 {
+			return nil, oic.Errorf(oic.NotFound, "no such resource")
+		}
+	}
 	var v any = flat
 	if f == oic.CBOR {
 		v = nested
@@ -256,13 +277,13 @@ func (s *session) discover(ctx context.Context, who oic.Identity, req *oic.Reque
 
 // routedLinks are the discoverable links of p that match one of rt, as they
 // are reached through this server.
-func routedLinks(p Publication, rt []string, eps []oic.Endpoint) []oic.Link {
+func routedLinks(front string, p Publication, rt []string, eps []oic.Endpoint) []oic.Link {
 	links := []oic.Link{}
 	for _, l := range p.Links {
 		if l.Policy.Mask&oic.Discoverable == 0 || !l.Matches(rt) {
 			continue
 		}
-		l.Href = "/" + p.Device + l.Href
+		l.Href = front + "/" + p.Device + l.Href
 		l.Anchor, l.Device, l.Endpoints = "ocf://"+p.Device, p.Device, eps
 		links = append(links, l)
 	}

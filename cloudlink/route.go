@@ -11,7 +11,12 @@ import (
 
 // Device returns the device di behind the server. Whether it exists shows when
 // it is asked.
-func (l *Link) Device(di string) oic.Observer { return behind{l.peer, "/" + di} }
+func (l *Link) Device(di string) oic.Observer {
+	if l.info.Dialect == Classic {
+		return behind{l.peer, pathRoute + "/" + di}
+	}
+	return behind{l.peer, "/" + di}
+}
 
 // Peer returns the server itself.
 func (l *Link) Peer() oic.Observer { return behind{l.peer, ""} }
@@ -61,7 +66,7 @@ func (e offlineError) Error() string   { return e.refusal.Diag }
 func (e offlineError) Unwrap() []error { return []error{oic.ErrOffline, e.refusal} }
 
 // routed is one request that came in on a session, for what lies behind the
-// server: /oic/res, and the devices at /<di>/<href> or /oic/route/<di>/<href>.
+// server: /oic/res, and the devices at /<di>/<href>.
 type routed struct {
 	session *session
 	before  <-chan struct{} // closed when the ordered requests before it are served
@@ -129,9 +134,13 @@ func (q *routed) route(ctx context.Context, req *oic.Request) (oic.Observer, *oi
 		}
 		return nil, &r, nil
 	}
-	if strings.HasPrefix(path, pathRoute+"/") {
-		path, r.Href = path[len(pathRoute):], req.Href[len(pathRoute):]
+	front := ""
+	for _, p := range []string{pathRoute, pathHub} {
+		if strings.HasPrefix(path, p+"/") {
+			front = p
+		}
 	}
+	path, r.Href = path[len(front):], req.Href[len(front):]
 	di, _, _ := strings.Cut(path[1:], "/")
 	r.Href = r.Href[1+len(di):]
 	if !strings.HasPrefix(r.Href, "/") || strings.HasPrefix(path, "/oic/") {
@@ -141,12 +150,18 @@ func (q *routed) route(ctx context.Context, req *oic.Request) (oic.Observer, *oi
 		return events{to: q.session}, &r, nil
 	}
 	to, err := q.session.srv.cfg.Backend.Device(ctx, who, di)
+	if front == pathRoute {
+		return classicRoute{to, di}, &r, classicRefusal(err)
+	}
 	return to, &r, err
 }
 
-// pathRoute stands in front of /<di>/<href> in IoTivity classic; /<di>/<href>
-// alone is the same.
-const pathRoute = "/oic/route"
+// What stands in front of /<di>/<href> elsewhere, in IoTivity classic and in
+// plgd's hub. It may stand there here, too.
+const (
+	pathRoute = "/oic/route"
+	pathHub   = "/api/v1/devices"
+)
 
 // Handle implements oic.Handler: req goes to the device at the other end. What
 // is too much at once for the device is refused with 5.03, what is too long

@@ -39,6 +39,8 @@ type session struct {
 
 	tail chan struct{} // closed after the latest ordered request; only for Serve
 
+	classic atomic.Bool // the peer has used a path of IoTivity classic
+
 	mu        sync.Mutex // guards what follows
 	who       oic.Identity
 	until     time.Time // of who; zero: for ever
@@ -121,7 +123,7 @@ var errSignIn = oic.Errorf(oic.Unauthorized, "sign in first")
 // ordered reports whether requests for path are served one after the other.
 func ordered(path string) bool {
 	switch today(path) {
-	case pathAccount, pathSession, pathRefresh, pathRD:
+	case pathAccount, pathSession, pathRefresh, pathRD, pathSearch:
 		return true
 	}
 	return false
@@ -135,6 +137,7 @@ func (s *session) serveOrdered(ctx context.Context, x *coap.Exchange) {
 		req.From, err = s.prove(ctx, bearerOf(x.Request()))
 	}
 	if err == nil {
+		s.spoken(req)
 		out, err = s.control(ctx, req)
 	}
 	if err != nil {
@@ -155,6 +158,9 @@ type outcome struct {
 
 func (s *session) control(ctx context.Context, req *oic.Request) (outcome, error) {
 	path, query := oic.SplitHref(req.Href)
+	if path == pathSearch || path == Classic.path(pathAccount) && req.Op == oic.Retrieve {
+		return s.users(req, query)
+	}
 	path = today(path)
 	switch {
 	case path == pathAccount && req.Op == oic.Update:
@@ -174,7 +180,7 @@ func (s *session) control(ctx context.Context, req *oic.Request) (outcome, error
 	case path == pathRD && req.Op == oic.Retrieve:
 		return s.selector(req)
 	}
-	return outcome{}, oic.Errorf(oic.MethodNotAllowed, "%v is not for %s", req.Op, path)
+	return outcome{}, wrongMethod(req, path)
 }
 
 // prove returns who sends a request: whoever bears the token in it, else

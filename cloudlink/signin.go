@@ -52,7 +52,7 @@ func (s *session) signIn(ctx context.Context, req *oic.Request) (outcome, error)
 	case doc.Login != nil && !*doc.Login:
 		return s.signOut(req, doc)
 	case doc.Access == "":
-		return outcome{}, oic.Errorf(oic.BadRequest, "accesstoken is needed")
+		return outcome{}, missing(isClassic(req), "accesstoken is needed")
 	}
 	if doc.Device != "" && req.From.Anonymous() {
 		if err := s.srv.admit(ctx); err != nil {
