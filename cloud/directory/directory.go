@@ -50,6 +50,10 @@ type Device struct {
 	Type    string     `json:"type,omitzero"` // "oic.d.light"; empty: not told
 	Created time.Time  `json:"created"`
 	Links   []oic.Link `json:"links,omitzero"`
+
+	// Anew says that the device has signed up again since it published: what it
+	// publishes next is all that it has.
+	Anew bool `json:"anew,omitzero"`
 }
 
 // Directory is the devices of a cloud. Its methods may be called from several
@@ -172,7 +176,9 @@ func sortDevices(list []Device) {
 }
 
 // Claim makes di a device of account. A device that is this account's already
-// remains as it is. The refusals are those of Claimable.
+// keeps its links until it publishes again: it may be the same with another
+// software, or have forgotten what it published, and so cannot take it back. The
+// refusals are those of Claimable.
 func (d *Directory) Claim(ctx context.Context, account, di string) error {
 	if err := d.Claimable(account, di); err != nil {
 		return err
@@ -180,7 +186,10 @@ func (d *Directory) Claim(ctx context.Context, account, di string) error {
 	dev := Device{ID: di, Account: account, Created: time.Now().UTC()}
 	err := d.devices.Create(ctx, di, dev)
 	if errors.Is(err, store.ErrExists) {
-		_, err = d.devices.Modify(ctx, di, func(now *Device) error { return claimed(*now, account) })
+		_, err = d.devices.Modify(ctx, di, func(now *Device) error {
+			now.Anew = true
+			return claimed(*now, account)
+		})
 	}
 	return failed("claim device", err)
 }

@@ -65,6 +65,46 @@ func link(href string, mask uint8, rt ...string) oic.Link {
 	return oic.Link{Href: href, Types: rt, Interfaces: []string{oic.IfBaseline}, Policy: oic.Policy{Mask: mask}}
 }
 
+// A device that signs up again, having lost what it knew, takes nothing back: what
+// it publishes first is what it has. A publication beyond that only adds. Until
+// then all stays as it was, for the sign-up may be a repetition (rule 12).
+func TestSignUpAgainReplaces(t *testing.T) {
+	d := newDirectory(t)
+	claim(t, d, "home", lamp)
+	hrefs := func() (list string) {
+		dev, _ := d.Get(lamp)
+		for _, l := range dev.Links {
+			list += fmt.Sprintf("%s ", l.Href)
+		}
+		return list
+	}
+	publish := func(links ...oic.Link) []oic.Link {
+		t.Helper()
+		p, err := d.Publish(t.Context(), lamp, "", links)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	before := publish(link("/a", 3, "x"), link("/b", 3, "x"))
+	publish(link("/c", 3, "x"))
+	if got := hrefs(); got != "/a /b /c " {
+		t.Fatalf("published %s", got)
+	}
+	claim(t, d, "home", lamp)
+	if got := hrefs(); got != "/a /b /c " {
+		t.Errorf("after the sign-up: %s", got)
+	}
+	after := publish(link("/d", 3, "x"), link("/b", 3, "x"))
+	if got := hrefs(); got != "/d /b " || after[1].Instance != before[1].Instance {
+		t.Errorf("after the first publication: %s, %d of /b was %d", got, after[1].Instance, before[1].Instance)
+	}
+	publish(link("/a", 3, "x"))
+	if got := hrefs(); got != "/d /b /a " {
+		t.Errorf("after the second: %s", got)
+	}
+}
+
 func TestClaim(t *testing.T) {
 	d := newDirectory(t)
 	claim(t, d, "home", lamp)

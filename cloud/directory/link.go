@@ -32,7 +32,7 @@ func (dev *Device) Link(href string) (oic.Link, bool) {
 }
 
 // Publish adds links to those of a device and replaces those with an equal
-// href. It returns the links it was given as they are kept now: with instance
+// href; after a sign-up the first to be published replace all. It returns the links it was given as they are kept now: with instance
 // numbers, which stay the same for an href, and without endpoints. A name, if
 // given, becomes that of the device.
 //
@@ -51,6 +51,9 @@ func (d *Directory) Publish(ctx context.Context, di, name string, links []oic.Li
 			dev.Name = name
 		}
 		dev.Links, published = merge(dev.Links, fresh)
+		if dev.Anew {
+			dev.Links, dev.Anew = slices.Clone(published), false
+		}
 		dev.Type = typeOf(dev.Links, dev.Type)
 		return fits(dev.Links)
 	})
