@@ -14,10 +14,12 @@ import (
 	"time"
 
 	"github.com/farreach/farreach/cloud"
+	"github.com/farreach/farreach/cloud/metrics"
 	"github.com/farreach/farreach/cmd/farreach/internal/listen"
 	"github.com/farreach/farreach/cmd/farreach/internal/settings"
 	"github.com/farreach/farreach/internal/localca"
 	"github.com/farreach/farreach/internal/secret"
+	build "github.com/farreach/farreach/internal/version"
 	"github.com/farreach/farreach/oic"
 	"github.com/farreach/farreach/store"
 )
@@ -41,6 +43,7 @@ type booted struct {
 	ca       *localca.Authority
 	store    *store.Store
 	cloud    *cloud.Cloud
+	metrics  *metrics.Metrics
 	password secret.String // of the first account, if this start made it
 }
 
@@ -149,7 +152,8 @@ func (b *booted) openCA() (err error) {
 }
 
 func (b *booted) openStore(ctx context.Context) (err error) {
-	cfg := store.Config{URL: b.cfg.nats, Log: b.log}
+	b.metrics = metrics.New(build.Get(version).Version)
+	cfg := store.Config{URL: b.cfg.nats, Log: b.log, Wrote: b.metrics.Wrote}
 	keep, err := b.cfg.retention()
 	if err != nil {
 		return err

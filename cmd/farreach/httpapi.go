@@ -1,10 +1,16 @@
 package main
 
 import (
+	"context"
 	"net/http"
 	"os"
+	"strings"
+	"time"
 
 	"github.com/farreach/farreach/api"
+	"github.com/farreach/farreach/cloud"
+	"github.com/farreach/farreach/cloud/metrics"
+	"github.com/farreach/farreach/cloudlink"
 	"github.com/farreach/farreach/cmd/farreach/internal/listen"
 	build "github.com/farreach/farreach/internal/version"
 )
@@ -12,7 +18,7 @@ import (
 // apiServer answers with the HTTP API of the cloud, by the names that its
 // certificate has, too, and gives WebSockets to ws.
 func (b *booted) apiServer(ws http.Handler) *http.Server {
-	cfg := api.Config{Version: build.Get(version).Version, Log: b.log, CoAP: ws}
+	cfg := api.Config{Version: build.Get(version).Version, Log: b.log, CoAP: ws, Operate: b.operate()}
 	if b.ports.Secure {
 		cfg.Hosts = listen.Hosts(b.cfg.listen)
 		if name, err := os.Hostname(); err == nil {
@@ -20,6 +26,31 @@ func (b *booted) apiServer(ws http.Handler) *http.Server {
 		}
 	}
 	return api.New(b.cloud, cfg).Server()
+}
+
+// watch gives the metrics what they are asked for.
+func (b *booted) watch(link *cloudlink.Server) {
+	b.metrics.Watch(metrics.Sources{
+		Link:   link.Stats,
+		Census: func(ctx context.Context) (cloud.Census, error) { return b.cloud.Census(ctx, operator) },
+		Ready:  b.cloud.Ready,
+		Ends:   b.ca.Ends,
+	})
+}
+
+// operate is what operators are told.
+func (b *booted) operate() *api.Operate {
+	o := &api.Operate{Metrics: b.metrics, Started: time.Now(), Store: "embedded", Ends: b.ca.Ends}
+	if b.cfg.nats != "" {
+		o.Store = "NATS"
+	}
+	s := b.where()
+	for _, uri := range s.Clouds() {
+		name, _, _ := strings.Cut(uri, "://")
+		o.Listeners = append(o.Listeners, api.Listener{Name: name, Address: uri})
+	}
+	o.Listeners = append(o.Listeners, api.Listener{Name: "http", Address: s.API()})
+	return o
 }
 
 // passwordChanged removes the file with the first password, which it is not

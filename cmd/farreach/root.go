@@ -62,7 +62,7 @@ Start a server and a simulated home on this machine, and command a lamp:
 		a.upCmd(), a.cloudCmd(), a.deviceCmd(), a.pairCmd(),
 		a.getCmd(), a.putCmd(), a.postCmd(), a.setCmd(), a.deleteCmd(), a.observeCmd(), a.pingCmd(), a.discoverCmd(),
 		a.devicesCmd(), a.eventsCmd(),
-		a.accountCmd(), a.doctorCmd(), a.benchCmd(), a.completionCmd(), a.versionCmd())
+		a.accountCmd(), a.statusCmd(), a.doctorCmd(), a.benchCmd(), a.backupCmd(), a.completionCmd(), a.versionCmd())
 	return root
 }
 

@@ -78,7 +78,9 @@ func (b *booted) serve(ctx context.Context) *running {
 	ctx, end := context.WithCancel(ctx)
 	r := &running{end: end}
 	r.group, r.failed = errgroup.WithContext(ctx)
-	link := cloudlink.NewServer(cloudlink.ServerConfig{Backend: b.cloud, AllowPlain: b.cfg.allowPlain, Log: b.log})
+	link := cloudlink.NewServer(cloudlink.ServerConfig{Backend: b.metrics.Backend(b.cloud), AllowPlain: b.cfg.allowPlain, Log: b.log})
+	b.watch(link)
+	r.group.Go(func() error { return b.metrics.Run(ctx) })
 	r.group.Go(func() error { return link.Serve(ctx, b.ports.CoAPS, b.ca.ServerConfig()) })
 	if b.ports.CoAP != nil {
 		r.group.Go(func() error { return link.Serve(ctx, b.ports.CoAP, nil) })

@@ -92,6 +92,13 @@ func (a *Authority) Fingerprint() string {
 	return strings.ReplaceAll(fmt.Sprintf("% X", sum[:]), " ", ":")
 }
 
+// Ends is when the server certificate ends that is used now.
+func (a *Authority) Ends() time.Time {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.server.Leaf.NotAfter
+}
+
 // ServerConfig returns what a listener needs: TLS 1.2 and 1.3 and nothing but
 // ECDHE with authenticated encryption. The caller adds its ALPN names. The
 // certificate is renewed by itself during the life of the process.
