@@ -3,6 +3,7 @@ package stream
 import (
 	"encoding/binary"
 	"math/bits"
+	"strings"
 )
 
 // What a byte may be.
@@ -11,6 +12,7 @@ const (
 	nameChar              // a part of a name
 	colon                 // what stands between prefix and name
 	space                 // white space
+	notURI                // what the name of a namespace cannot hold
 )
 
 // class says what each byte may be. Names are ASCII: which others are letters
@@ -26,7 +28,9 @@ var class = func() (t [256]uint8) {
 		case c == ':':
 			t[c] = colon
 		case c == ' ', c == '\t', c == '\r', c == '\n':
-			t[c] = space
+			t[c] = space | notURI
+		case c < ' ', c == 0x7f, strings.IndexByte("<>\"{}|\\^`", c) >= 0:
+			t[c] = notURI
 		}
 	}
 	return t
@@ -41,13 +45,14 @@ const (
 // plainText returns the offset of the first byte of b, at i or behind it, that
 // is not printable ASCII or is one of < > &; len(b) if there is none.
 func plainText(b []byte, i int) int {
+	for ; i+16 <= len(b); i += 16 {
+		x, y := binary.LittleEndian.Uint64(b[i:]), binary.LittleEndian.Uint64(b[i+8:])
+		if (textMarks(x)|textMarks(y))&highs != 0 {
+			break
+		}
+	}
 	for ; i+8 <= len(b); i += 8 {
-		x := binary.LittleEndian.Uint64(b[i:])
-		angle := (x | 0x02*ones) ^ '>'*ones // a zero byte for each < and >
-		amp := x ^ '&'*ones
-		// A byte borrows from the next only if it is marked itself, so that the
-		// lowest mark is right.
-		if marks := (x | (x - ' '*ones) | (angle - ones) | (amp - ones)) & highs; marks != 0 {
+		if marks := textMarks(binary.LittleEndian.Uint64(b[i:])) & highs; marks != 0 {
 			return i + bits.TrailingZeros64(marks)>>3
 		}
 	}
@@ -59,15 +64,22 @@ func plainText(b []byte, i int) int {
 	return i
 }
 
+// textMarks sets the highest bit of each byte of x where plainText stops, and
+// perhaps of some behind the first of them: a byte borrows from the next one
+// only if it is marked itself.
+func textMarks(x uint64) uint64 {
+	angle := (x | 0x02*ones) ^ '>'*ones // a zero byte for each < and >
+	amp := x ^ '&'*ones
+	return x | (x - ' '*ones) | (angle - ones) | (amp - ones)
+}
+
 // plainValue is plainText for the value of an attribute: > is plain there, and
 // quote is not.
 func plainValue(b []byte, i int, quote byte) int {
 	quotes := uint64(quote) * ones
 	for ; i+8 <= len(b); i += 8 {
 		x := binary.LittleEndian.Uint64(b[i:])
-		end := x ^ quotes
-		less := x ^ '<'*ones
-		amp := x ^ '&'*ones
+		end, less, amp := x^quotes, x^'<'*ones, x^'&'*ones
 		if marks := (x | (x - ' '*ones) | (end - ones) | (less - ones) | (amp - ones)) & highs; marks != 0 {
 			return i + bits.TrailingZeros64(marks)>>3
 		}

@@ -118,6 +118,10 @@ func malformed(text string) *Error {
 	return &Error{Condition: NotWellFormed, Text: text, Spec: "RFC 6120, section 4.9.3.13"}
 }
 
+func badFormat(text string) *Error {
+	return &Error{Condition: BadFormat, Text: text, Spec: "RFC 6120, section 4.9.3.1"}
+}
+
 func restricted(text string) *Error {
 	return &Error{Condition: RestrictedXML, Text: text, Spec: "RFC 6120, section 11.1"}
 }

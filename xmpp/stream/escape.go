@@ -69,7 +69,12 @@ func escaped(c byte, text bool) string {
 
 // Decode returns the text of an attribute's value as it stands in an Item. It
 // is raw itself if nothing in it is escaped.
-func Decode(raw []byte) []byte { return decode(raw, true, true) }
+func Decode(raw []byte) []byte {
+	if plainValue(raw, 0, '&') == len(raw) {
+		return raw
+	}
+	return decode(raw, true, true)
+}
 
 // decode resolves references, if there may be any, and does to the ends of lines
 // what XML says (XML 1.0, sections 2.11 and 3.3.3).

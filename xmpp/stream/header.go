@@ -12,31 +12,25 @@ type Header struct {
 
 // header checks the header that is the start tag, whose namespace is ns.
 func (w *work) header(b []byte, ns span) error {
-	local := w.elementLocal().of(b)
-	prefixed := w.tagColon > 0
-	for _, a := range w.attrs {
-		if a.colon > 0 && string(a.prefix(b)) == "xmlns" && string(a.local(b)) != "stream" && string(a.local(b)) != "xml" {
+	for i := range w.tag.attrs {
+		if a := &w.tag.attrs[i]; a.colon > 0 && a.declares(b) && string(a.local(b)) != "stream" && string(a.local(b)) != "xml" {
 			return badPrefix("header declares more than stream and its default namespace") // Bad10
 		}
 	}
-	invalid := &Error{Condition: InvalidNamespace, Text: "header is in a namespace of no stream", Spec: "RFC 6120, section 4.9.3.10"}
-	content := w.nsOf(b, w.topNS)
+	content := w.nsOf(b, w.firstNS)
+	bound := w.lookup(b, []byte("stream"))
 	switch {
-	case string(local) != "stream":
-		return &Error{Condition: BadFormat, Text: "stream does not begin with a header", Spec: "RFC 6120, section 4.9.3.1"}
-	case prefixed && string(b[w.open[0].name.off:w.tagColon]) != "stream":
+	case string(w.localName().of(b)) != "stream":
+		return badFormat("stream does not begin with a header")
+	case w.tag.colon > 0 && string(b[w.tag.name.off:w.tag.colon]) != "stream":
 		return badPrefix("header has another prefix than stream")
-	case string(w.nsOf(b, ns)) != NS:
-		return invalid
-	case len(content) > 0 && string(content) != NS && string(content) != NSClient:
-		return invalid
-	}
-	if bound := w.lookup(b, []byte("stream")); bound.off >= 0 && string(w.nsOf(b, bound)) != NS {
-		return badPrefix("prefix stream is bound to something else")
+	case bound.off >= 0 && string(w.nsOf(b, bound)) != NS, string(w.nsOf(b, ns)) != NS,
+		len(content) > 0 && string(content) != NS && string(content) != NSClient:
+		return &Error{Condition: InvalidNamespace, Text: "header in a namespace that is not supported", Spec: "RFC 6120, section 4.9.3.10"}
 	}
 	w.ns = append([]byte(nil), content...)
-	w.root = append([]byte(nil), w.open[0].name.of(b)...)
-	w.top = name{w.elementLocal(), span{off: nsOfStream}}
+	w.root = append([]byte(nil), w.tag.name.of(b)...)
+	w.first = element1{w.localName(), span{off: nsOfStream}}
 	return nil
 }
 

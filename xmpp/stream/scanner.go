@@ -38,17 +38,17 @@ func (s *Scanner) Next(b []byte) (it Item, n int, err error) {
 		it.Kind, it.Raw = Space, b[:n]
 		return it, n, nil
 	case b[0] != '<':
-		s.err = &Error{Condition: BadFormat, Text: "text between stanzas", Spec: "RFC 6120, section 4.9.3.1"}
+		s.err = badFormat("text between stanzas")
 		return it, 0, s.err
 	default:
 		s.begin()
 	}
-	n, err = s.w.scan(b[:min(len(b), s.w.limits.Stanza)])
+	n, err = s.w.scan(b[:min(len(b), s.w.limits.stanza())])
 	switch {
 	case err == nil:
 		s.finish(b[:n], &it)
 		return it, n, nil
-	case err == ErrShort && len(b) <= s.w.limits.Stanza:
+	case err == ErrShort && len(b) <= s.w.limits.stanza():
 		return it, 0, ErrShort
 	case err == ErrShort:
 		err = violation("stanza is too long")
@@ -66,9 +66,12 @@ func (s *Scanner) Frame(b []byte) (it Item, err error) {
 	s.opened = true
 	s.begin()
 	s.w.framed = true
-	n, err := s.w.scan(b[:min(len(b), s.w.limits.Stanza)])
+	n, err := 0, error(ErrShort)
+	if len(b) > 0 && b[0] == '<' {
+		n, err = s.w.scan(b[:min(len(b), s.w.limits.stanza())])
+	}
 	switch {
-	case err == ErrShort && len(b) > s.w.limits.Stanza:
+	case err == ErrShort && len(b) > s.w.limits.stanza():
 		err = violation("stanza is too long")
 	case err == ErrShort, err == nil && n < len(b):
 		err = malformed("message is not one element")
@@ -100,8 +103,8 @@ func (s *Scanner) Reset() {
 func (s *Scanner) begin() {
 	w := works.Get().(*work)
 	*w = work{
-		limits: s.Limits.withDefaults(), opened: s.opened, root: s.root, ns: s.ns,
-		open: w.open[:0], attrs: w.attrs[:0], bound: w.bound[:0],
+		limits: &s.Limits, opened: s.opened, root: s.root, ns: s.ns,
+		open: w.open[:0], bound: w.bound[:0], tag: startTag{attrs: w.tag.attrs[:0]},
 	}
 	s.w = w
 }
@@ -123,6 +126,7 @@ func (s *Scanner) fail(err error) {
 
 func (s *Scanner) free() {
 	if s.w != nil {
+		s.w.limits, s.w.root, s.w.ns = nil, nil, nil
 		works.Put(s.w)
 		s.w = nil
 	}
@@ -157,7 +161,7 @@ const (
 // work is what a scanner knows of an item that is begun. Everything is an offset
 // into the item, which may move while it grows.
 type work struct {
-	limits Limits
+	limits *Limits
 	opened bool
 	framed bool
 	root   []byte
@@ -165,23 +169,19 @@ type work struct {
 
 	kind     Kind
 	state    state
+	quote    byte
 	off      int // bytes that are done with
 	mark     int // where what the state is part of began
 	colon    int // of the colon in the name at mark; 0: none
-	tag      int // of the end of the name of the start tag; 0: none is open
-	tagColon int // of the colon in that name; 0: none
-	quote    byte
-	spaced   bool // white space has come, so that an attribute may
 	elements int
 
 	open  []element
-	attrs []attr    // of the start tag
 	bound []binding // prefixes in scope
+	tag   startTag
 
-	top, child name
-	topNS      span // default namespace in the first-level element
-	declares   bool
-	routing    [routes]attr
+	first, child element1
+	firstNS      span // default namespace in the first-level element
+	routing      [routes]attr
 }
 
 // element is an element whose end has not come.
@@ -215,7 +215,9 @@ func (w *work) step(b []byte, i int) (int, error) {
 		return w.endName(b, i)
 	case inEquals, inQuote:
 		return w.equals(b, i)
-	case inSlash, inEnd:
+	case inSlash:
+		return w.empty(b, i)
+	case inEnd:
 		return w.close(b, i)
 	case inBang:
 		return w.bang(b, i)
@@ -236,7 +238,7 @@ func (w *work) step(b []byte, i int) (int, error) {
 func (w *work) scan(b []byte) (int, error) {
 	for i := w.off; ; {
 		next, err := w.step(b, i)
-		if w.tag > 0 && next-w.tag > w.limits.AttributeBytes {
+		if w.tag.begun && next-w.tag.end > w.limits.attributeBytes() {
 			return 0, violation("attributes are too long")
 		}
 		if err == nil && w.state == atEnd {
@@ -334,16 +336,18 @@ func (w *work) markup(b []byte, i int) (int, error) {
 		return i, restricted("document type or comment")
 	case c == '?':
 		return i, restricted("processing instruction")
+	case c >= 0x80:
+		return i, violation("name that is not ASCII")
 	}
 	return i, malformed("< that begins nothing")
 }
 
 // push counts one more element.
 func (w *work) push() error {
-	if len(w.open) >= w.limits.Depth {
+	if len(w.open) >= w.limits.depth() {
 		return violation("elements are nested too deep")
 	}
-	if w.elements++; w.elements > w.limits.Elements {
+	if w.elements++; w.elements > w.limits.elements() {
 		return violation("too many elements")
 	}
 	w.open = append(w.open, element{bound: len(w.bound)})
@@ -402,11 +406,9 @@ func (w *work) endName(b []byte, i int) (int, error) {
 	return i, ErrShort
 }
 
-// close scans the > of an end tag or an empty element.
+// close scans the > of an end tag.
 func (w *work) close(b []byte, i int) (int, error) {
-	if w.state == inEnd {
-		i = spaces(b, i)
-	}
+	i = spaces(b, i)
 	switch {
 	case i == len(b):
 		return i, ErrShort
@@ -419,7 +421,6 @@ func (w *work) close(b []byte, i int) (int, error) {
 
 // pop ends the innermost element, whose last byte stands before next.
 func (w *work) pop(next int) {
-	w.tag = 0
 	n := len(w.open) - 1
 	if n < 0 {
 		w.kind, w.state = Closing, atEnd

@@ -49,21 +49,21 @@ type Limits struct {
 // 10,000 bytes are the least that a server may take (RFC 6120, section 13.12).
 func BeforeAuth() Limits { return Limits{Stanza: 10_000, Elements: 64} }
 
-// withDefaults fills in what is zero.
-func (l Limits) withDefaults() Limits {
-	for _, f := range []struct {
-		field *int
-		value int
-	}{
-		{&l.Stanza, 262_144}, {&l.Depth, 128}, {&l.Elements, 8_192}, {&l.Attributes, 64},
-		{&l.AttributeBytes, 16_384}, {&l.Namespaces, 16}, {&l.Name, 256},
-	} {
-		if *f.field <= 0 {
-			*f.field = f.value
-		}
+// or is the limit n, or the one that holds otherwise.
+func or(n, otherwise int) int {
+	if n > 0 {
+		return n
 	}
-	return l
+	return otherwise
 }
+
+func (l *Limits) stanza() int         { return or(l.Stanza, 262_144) }
+func (l *Limits) depth() int          { return or(l.Depth, 128) }
+func (l *Limits) elements() int       { return or(l.Elements, 8_192) }
+func (l *Limits) attributes() int     { return or(l.Attributes, 64) }
+func (l *Limits) attributeBytes() int { return or(l.AttributeBytes, 16_384) }
+func (l *Limits) namespaces() int     { return or(l.Namespaces, 16) }
+func (l *Limits) name() int           { return or(l.Name, 256) }
 
 // Kind says what an item is.
 type Kind uint8

@@ -55,7 +55,7 @@ func NextToken(b []byte) (t Token, n int) {
 		n = behind(b, ">")
 		return Token{Kind: EndTag, Name: bytes.TrimRight(b[2:max(2, n-1)], spaceSet)}, n
 	}
-	return startTag(b)
+	return startToken(b)
 }
 
 const (
@@ -71,8 +71,8 @@ func behind(b []byte, end string) int {
 	return len(b)
 }
 
-// startTag reads <name attributes>.
-func startTag(b []byte) (t Token, n int) {
+// startToken reads <name attributes>.
+func startToken(b []byte) (t Token, n int) {
 	n = 1
 	for n < len(b) && class[b[n]]&(nameChar|colon) != 0 {
 		n++
