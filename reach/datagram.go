@@ -36,11 +36,20 @@ func directDatagram(ctx context.Context, u coap.URI, cfg Config) (*Server, error
 	}
 	log := cmp.Or(cfg.Log, slog.Default())
 	if u.Secure {
-		pc = dtls.New(pc, dtls.Config{TLS: clientTLS(cfg.TLS, u.Host), Log: log})
+		pc = dtls.New(pc, security(u.Host, cfg, log))
 	}
 	e := runEndpoint(pc, log)
 	peer := e.Peer(to)
 	return &Server{&datagrams{e, peer, oiccoap.NewClient(peer)}}, nil
+}
+
+// security is how the server called host proves who it is.
+func security(host string, cfg Config, log *slog.Logger) dtls.Config {
+	if cfg.Shared.Key == "" {
+		return dtls.Config{TLS: clientTLS(cfg.TLS, host), Log: log}
+	}
+	key := func([]byte) ([]byte, error) { return []byte(cfg.Shared.Key.Reveal()), nil }
+	return dtls.Config{PSK: key, PSKIdentity: cfg.Shared.Identity, Log: log}
 }
 
 func clientTLS(cfg *tls.Config, host string) *tls.Config {
@@ -79,7 +88,33 @@ func listen(to netip.Addr) (coap.PacketConn, error) {
 	return pc, nil
 }
 
-func (d *datagrams) Peer() oic.Observer { return d.client }
+func (d *datagrams) Peer() oic.Observer { return shaken{d.client} }
+
+// shaken tells of a handshake that failed what can be done about it: the device
+// is there.
+type shaken struct{ device oic.Observer }
+
+func (s shaken) Handle(ctx context.Context, req *oic.Request) (*oic.Response, error) {
+	resp, err := s.device.Handle(ctx, req)
+	return resp, handshake(err)
+}
+
+func (s shaken) Observe(ctx context.Context, req *oic.Request, each func(*oic.Response)) error {
+	return handshake(s.device.Observe(ctx, req, each))
+}
+
+func handshake(err error) error {
+	failed, ok := errors.AsType[*dtls.HandshakeError](err)
+	switch {
+	case !ok:
+		return err
+	case untrusted(failed):
+		return &Error{Kind: NotAllowed, Err: failed, Hint: "the device's certificate is not one that is trusted here"}
+	case errors.Is(failed, context.DeadlineExceeded):
+		return &Error{Kind: Timeout, Err: failed, Hint: "is the shared key the same at both ends?"}
+	}
+	return &Error{Kind: NotAllowed, Err: failed, Hint: "does the device want a shared key, or another certificate?"}
+}
 
 func (d *datagrams) Ping(ctx context.Context) (time.Duration, error) { return d.peer.Ping(ctx) }
 

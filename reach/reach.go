@@ -34,7 +34,15 @@ type Config struct {
 	TLS     *tls.Config   // nil: the system's roots
 	Account string        // the uid
 	Token   secret.String // an API token
+	Shared  SharedKey     // for coaps URIs; without one certificates count
 	Log     *slog.Logger  // nil: slog.Default()
+}
+
+// SharedKey is what both ends of a DTLS session have had before. Nothing else
+// proves then who they are.
+type SharedKey struct {
+	Identity []byte        // what we are called by the other end
+	Key      secret.String // its bytes; empty: there is none
 }
 
 // Way is an open way to all devices of an account.

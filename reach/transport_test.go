@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -141,4 +142,40 @@ func TestLongBodies(t *testing.T) {
 		cancel()
 		<-ended
 	})
+}
+
+// A device that shares a key with us, as many without certificates do. A wrong
+// key is met by silence, as RFC 6347, section 4.1.2.7 wants it.
+func TestDirectSharedKey(t *testing.T) {
+	pc, at := udp(t)
+	hostedOn(t, dtls.New(pc, dtls.Config{Listen: true, Log: quiet, PSKIdentity: []byte("lamp"),
+		PSK: func(who []byte) ([]byte, error) {
+			if string(who) != "phone" {
+				return nil, errors.New("unknown")
+			}
+			return []byte("0123456789abcdef"), nil
+		}}), simulated(t, "lamp", di, "lamp"))
+	for name, c := range map[string]struct {
+		key  reach.SharedKey
+		kind reach.Kind
+	}{
+		"right":        {reach.SharedKey{Identity: []byte("phone"), Key: "0123456789abcdef"}, 0},
+		"wrong key":    {reach.SharedKey{Identity: []byte("phone"), Key: "0123456789abcdeF"}, reach.Timeout},
+		"unknown name": {reach.SharedKey{Identity: []byte("tv"), Key: "0123456789abcdef"}, reach.NotAllowed},
+		"certificates": {reach.SharedKey{}, reach.NotAllowed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, err := reach.Direct(t.Context(), reach.Target{URI: "coaps://" + at.String()}, reach.Config{Shared: c.key, Log: quiet})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			defer cancel()
+			_, err = s.Observer().Handle(ctx, &oic.Request{Href: "/a/light"})
+			if reach.KindOf(err) != c.kind || (err == nil) != (c.kind == 0) {
+				t.Errorf("%v (kind %d, hint %q), want kind %d", err, reach.KindOf(err), reach.HintOf(err), c.kind)
+			}
+		})
+	}
 }

@@ -14,10 +14,12 @@ func (a *app) getCmd() *cobra.Command {
 
 TARGET is NAME/HREF, the beginning of a device's id in place of its name,
 ocf://ID/HREF, or a server to ask straight, without any other: coap://HOST/PATH,
-coaps://, coap+tcp:// or coaps+tcp://. Without HREF it is the list of all resources.`,
+coap+tcp:// or coap+ws://; coaps://, coaps+tcp:// or coaps+ws:// where it is to be
+secure. Without HREF it is the list of all resources.`,
 		Example: `  farreach get lamp/a/light
   farreach get lamp/oic/d --json
-  farreach get coap://192.0.2.7/oic/res`,
+  farreach get coap://192.0.2.7/oic/res
+  farreach get coaps://192.0.2.7/a/light --psk-file key --psk-identity phone`,
 		Args: takes("a target such as lamp/a/light"),
 	}, oic.Retrieve)
 }

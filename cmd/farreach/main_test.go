@@ -60,6 +60,7 @@ func TestMisuse(t *testing.T) {
 		"get a b":                           `farreach: get: "b" is too much; try: farreach get --help`,
 		"put lamp/a/light":                  `farreach: put: missing a body such as value=true; try: farreach put lamp/a/light value=true dimming=40`,
 		"get http://x/y":                    `farreach: get: "http://x/y": http:// is not a way to a device`,
+		"get coap+tcp://x/y --psk-file k":   `farreach: get: --psk-file: coap+tcp://x/y does not take a shared key; try: a coaps:// target`,
 		"help frobnicate":                   `farreach: help: no command "frobnicate"; try: farreach --help`,
 		"account":                           `farreach: account: missing subcommand; try: farreach account ls`,
 		"account lst":                       `farreach: account: unknown command "lst"; try: farreach account ls`,

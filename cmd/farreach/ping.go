@@ -49,6 +49,7 @@ The exit status is 7 if nothing answered in time, and 8 if the device is offline
 		RunE:              func(cmd *cobra.Command, args []string) error { return a.ping(cmd.Context(), p, args[0]) },
 	}
 	p.access.flags(cmd)
+	p.shared.flags(cmd)
 	cmd.Flags().IntVarP(&p.count, "count", "c", 4, "ask `N` times")
 	cmd.Flags().DurationVar(&p.interval, "interval", 200*time.Millisecond, "`time` between two questions")
 	cmd.Flags().BoolVar(&p.path, "path", false, "name every hop with its time")

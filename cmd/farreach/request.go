@@ -24,11 +24,13 @@ boolean, dimming=40 a number, name=attic text, and code='"40"' text too.`
 // request is one request to a device, from the command line to the screen.
 type request struct {
 	access
-	iface string
+	shared shared
+	iface  string
 }
 
 func (r *request) flags(cmd *cobra.Command) {
 	r.access.flags(cmd)
+	r.shared.flags(cmd)
 	cmd.Flags().StringVar(&r.iface, "if", "", "`interface` to use, as oic.if.baseline")
 }
 
@@ -115,6 +117,9 @@ func (a *app) path(ctx context.Context, r request, target string) (*path, error)
 	}
 	cfg, err := a.reachConfig(r.access, t.URI != "")
 	if err != nil {
+		return nil, err
+	}
+	if cfg.Shared, err = a.sharedKey(r.shared, t); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)

@@ -304,7 +304,9 @@ func isClientHello(b []byte) bool {
 }
 
 // The suites that we take: those of RFC 7252, section 9.1.3, of OCF, and of TLS
-// 1.2 as far as they are AEAD. OCF's one for shared keys is the exception.
+// 1.2 as far as they are AEAD. OCF's one for shared keys is the exception. Its
+// one without any proof (0xFF00, by which a device is taken over for the first
+// time) is not there: pion has no key exchange for it.
 var (
 	certificateSuites = []pion.CipherSuiteID{
 		pion.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, pion.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,

@@ -63,7 +63,7 @@ func (s *session) run(client bool) {
 	if err == nil {
 		err = s.read()
 	} else {
-		err = wrapHandshake(err)
+		err = &HandshakeError{err}
 	}
 	if s.conn != nil {
 		s.conn.Close()
@@ -80,11 +80,14 @@ func (s *session) run(client bool) {
 	}
 }
 
-type handshakeError struct{ err error }
+// HandshakeError says that there is no session: the two ends do not trust each
+// other, have nothing in common by which they could, or one of them is silent.
+type HandshakeError struct{ Err error }
 
-func wrapHandshake(err error) error    { return handshakeError{err} }
-func (e handshakeError) Error() string { return "dtls: handshake: " + e.err.Error() }
-func (e handshakeError) Unwrap() error { return e.err }
+func (e *HandshakeError) Error() string { return "dtls: handshake: " + e.Err.Error() }
+
+// Unwrap returns what is behind the error.
+func (e *HandshakeError) Unwrap() error { return e.Err }
 
 // shake makes the session usable.
 func (s *session) shake(client bool) error {
