@@ -54,6 +54,7 @@ func (c *Conn) setErr(err error) {
 	c.stopKeepAlive()
 	close(c.done)
 	c.changed.broadcast()
+	c.wake()
 }
 
 // conclude ends the connection because of err, and lets what is queued arrive

@@ -64,9 +64,10 @@ func (e closedError) Unwrap() []error { return []error{ErrClosed, e.cause} }
 // ask: Do and Observe send requests, Config.Handler answers the peer's. All
 // methods may be called from several goroutines.
 //
-// One goroutine, the one that calls Run, reads and answers (under Serve, a fresh
-// one after each silence). It holds no buffer while it waits. Whoever sends writes to the socket himself; only while the
-// socket is full another goroutine waits for it.
+// One goroutine, the one that calls Run, reads and answers; under Serve there is
+// none during a silence, if the connection can be parked (wire.Lot). Nobody
+// holds a buffer while waiting. Whoever sends writes to the socket himself; only
+// while the socket is full another goroutine waits for it.
 //
 //	link.Next ──▶ step ──▶ Parse ──▶ dispatch ──▶ Handler
 //	  (waits)                           │            │ Reply
@@ -116,6 +117,7 @@ type Conn struct {
 	opened   bool       // our CSM is in the queue
 	linger   bool       // the end is orderly: let the last frames arrive
 	finished bool       // no task may begin any more
+	parked   bool       // nobody waits in link.Next: see wake
 	err      error      // why it ended
 	ctx      context.Context
 	cancel   context.CancelFunc
@@ -239,8 +241,9 @@ const quiet = time.Second
 //
 // Taking bytes needs more stack than waiting does, and a stack that has grown
 // stays so. So loop also returns, and then reports true, after bytes that ended
-// a silence: likely another follows, and whoever called may go on with a fresh
-// goroutine, whose stack is half as large. Busy connections do not come by here.
+// a silence: likely another follows, and whoever called may park the connection,
+// or go on with a fresh goroutine, whose stack is half as large. Busy
+// connections do not come by here.
 func (c *Conn) loop() (again bool) {
 	for {
 		b, err := c.link.Next()

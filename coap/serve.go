@@ -43,6 +43,7 @@ type server struct {
 	unfinished atomic.Int64 // bytes of unfinished messages
 
 	strangers wire.Strangers[*Conn]
+	idle      wire.Lot[*parked]
 
 	mu    sync.Mutex // guards what follows
 	conns map[*Conn]bool
@@ -80,11 +81,42 @@ func (s *server) begin(c *Conn) {
 }
 
 func (s *server) carryOn(c *Conn) {
-	if c.loop() {
-		go s.carryOn(c)
-	} else {
+	switch {
+	case !c.loop():
 		s.end(c)
+	case !s.park(c):
+		go s.carryOn(c)
 	}
+}
+
+// parked is a connection that nobody waits on: a poller has it carried on when
+// something arrives.
+type parked Conn
+
+// park has c wait without a goroutine, and reports whether it does.
+func (s *server) park(c *Conn) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.parked = c.err == nil && s.idle.Park(c.link, (*parked)(c))
+	return c.parked
+}
+
+// Wake implements wire.Waker.
+func (p *parked) Wake() {
+	c := (*Conn)(p)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.wake()
+}
+
+// wake gives c a goroutine again, if it is parked. c.mu is held.
+func (c *Conn) wake() {
+	if !c.parked {
+		return
+	}
+	c.parked = false
+	c.server.idle.Forget(c.link, (*parked)(c))
+	go c.server.carryOn(c)
 }
 
 func (s *server) end(c *Conn) {
@@ -105,6 +137,7 @@ func (s *server) leave(reason error) {
 	}
 	s.mu.Unlock()
 	s.tasks.Wait()
+	s.idle.Close()
 }
 
 // Vouch says that the application knows now who the peer is, so that Serve

@@ -303,6 +303,7 @@ func (c *Conn) writeFailed(err error) {
 	gone := errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.ErrClosedPipe)
 	if gone && c.err == nil {
 		c.nc.SetReadDeadline(time.Now().Add(lingerRead))
+		c.wake()
 	}
 	c.mu.Unlock()
 	if !gone {

@@ -40,6 +40,8 @@ type direct struct {
 	out    []byte
 	wrote  int
 	outErr error
+
+	slot int // in a Lot
 }
 
 func (l *direct) Next() (*Buffer, error) {
