@@ -18,24 +18,50 @@ import (
 // acks is the way of the server's acknowledgements to the calls of Append that
 // wait for them, any number at once:
 //
-//	Append ── record, reply to inbox.<call> ──▶ server ── {"seq":7} to inbox.<call> ──▶ take ──▶ Append
+//	Append ── records, reply to inbox.<slot>-<use> ──▶ server ── {"seq":7} to there ──▶ take ──▶ Append
 //
 // One subscription, one timer and no goroutine per record: this is where the
-// events of all devices pass.
+// events of all devices pass. A slot serves the next record as soon as it was
+// answered, so that the server meets few subjects, whose way it remembers. The
+// answer to one that was given up may come later: that slot gets a new name.
 type acks struct {
-	nc    *nats.Conn
-	inbox string // prefix of the subjects to which the server answers
+	nc     *nats.Conn
+	inbox  string // prefix of the subjects to which the server answers
+	health *breaker
 
-	mu    sync.Mutex // guards what follows
-	calls map[uint64]*call
-	last  uint64
-	timer *time.Timer // runs while there are calls; nil: none yet
+	mu      sync.Mutex // guards what follows
+	slots   []*slot
+	free    []*slot     // the one used last at the end
+	waiting int         // slots that are not free
+	timer   *time.Timer // runs while there are such; nil: none yet
 }
 
-// call is a record on its way. Whoever takes it out of acks.calls answers it.
-type call struct {
+// slot is where one answer is awaited.
+type slot struct {
+	index int
+	use   int    // counts the answers that were given up
+	reply string // the subject of this use; "": not made yet
+
+	record *sent // nil: free
+	call   *call
 	until  time.Time
-	answer chan acked // holds one
+	heard  uint64 // how many answers had come before
+}
+
+// call is records on their way to the server, together.
+type call struct {
+	records []sent
+
+	left int           // records without an answer; acks.mu guards it
+	done chan struct{} // holds one when left is 0
+}
+
+// sent is one of them. Whoever takes it out of its slot answers it.
+type sent struct {
+	index   int // among those of Append
+	subject string
+	data    []byte
+	acked
 }
 
 type acked struct {
@@ -46,71 +72,129 @@ type acked struct {
 var errSilence = errors.New("no answer")
 
 // idle calls are used again: nothing refers to one that its Append has left.
-var idle = sync.Pool{New: func() any { return &call{answer: make(chan acked, 1)} }}
+var idle = sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }}
 
-func newAcks(nc *nats.Conn) (*acks, error) {
-	a := &acks{nc: nc, inbox: nc.NewInbox() + ".", calls: map[uint64]*call{}}
+func newCall() *call { return idle.Get().(*call) }
+
+func (c *call) recycle() {
+	clear(c.records)
+	c.records = c.records[:0]
+	idle.Put(c)
+}
+
+func newAcks(nc *nats.Conn, health *breaker) (*acks, error) {
+	a := &acks{nc: nc, inbox: nc.NewInbox() + ".", health: health}
 	sub, err := nc.Subscribe(a.inbox+"*", a.take)
 	if err != nil {
 		return nil, err
 	}
-	return a, sub.SetPendingLimits(-1, -1) // there are no more than there are calls
+	return a, sub.SetPendingLimits(-1, -1) // there are no more than there are slots in use
 }
 
-// publish sends a record and waits until the server has it.
-func (a *acks) publish(ctx context.Context, subject string, data []byte) (seq uint64, err error) {
-	c := idle.Get().(*call)
-	defer idle.Put(c)
-	c.until = time.Now().Add(opTimeout)
-	id := a.add(c)
-	if err := a.nc.PublishRequest(subject, a.inbox+strconv.FormatUint(id, 36), data); err != nil {
-		a.answer(id, acked{err: err})
+// publish sends the records of c in order, and waits until each has an answer.
+func (a *acks) publish(ctx context.Context, c *call) {
+	if len(c.records) == 0 {
+		return
+	}
+	var few [8]*slot
+	slots := a.occupy(c, few[:0])
+	for i, s := range slots {
+		r := &c.records[i]
+		if err := a.nc.PublishRequest(r.subject, s.reply, r.data); err != nil {
+			a.giveUp(s, c, err)
+		}
 	}
 	select {
-	case got := <-c.answer:
-		return got.seq, got.err
+	case <-c.done:
+		return
 	case <-ctx.Done():
-		a.answer(id, acked{err: ctx.Err()}) // unless the server was faster
-		got := <-c.answer
-		return got.seq, got.err
 	}
+	for _, s := range slots {
+		a.giveUp(s, c, ctx.Err()) // unless the server was faster
+	}
+	<-c.done
 }
 
-func (a *acks) add(c *call) (id uint64) {
+// occupy takes a slot for each record of c.
+func (a *acks) occupy(c *call, slots []*slot) []*slot {
+	until, heard := time.Now().Add(opTimeout), a.health.heard.Load()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.last++
-	if a.calls[a.last] = c; len(a.calls) > 1 {
-		return a.last
+	c.left = len(c.records)
+	for i := range c.records {
+		s := a.slot()
+		s.record, s.call, s.until, s.heard = &c.records[i], c, until, heard
+		slots = append(slots, s)
+	}
+	if a.waiting += c.left; a.waiting > c.left {
+		return slots // the timer runs
 	}
 	if a.timer == nil {
 		a.timer = time.AfterFunc(opTimeout, a.expire)
 	} else {
 		a.timer.Reset(opTimeout)
 	}
-	return a.last
+	return slots
 }
 
-// answer ends a call, if that has not ended yet.
-func (a *acks) answer(id uint64, with acked) {
-	a.mu.Lock()
-	c := a.calls[id]
-	if delete(a.calls, id); len(a.calls) == 0 && a.timer != nil {
+// slot returns a free one, with a name. a.mu is held.
+func (a *acks) slot() *slot {
+	n := len(a.free) - 1
+	if n < 0 {
+		a.slots = append(a.slots, &slot{index: len(a.slots)})
+		a.free, n = append(a.free, a.slots[len(a.slots)-1]), 0
+	}
+	s := a.free[n]
+	a.free = a.free[:n]
+	if s.reply == "" {
+		s.reply = a.inbox + strconv.Itoa(s.index) + "-" + strconv.Itoa(s.use)
+	}
+	return s
+}
+
+// answer frees a slot. a.mu is held.
+func (a *acks) answer(s *slot, with acked) {
+	c := s.call
+	s.record.acked = with
+	s.record, s.call = nil, nil
+	a.free = append(a.free, s)
+	if a.waiting--; a.waiting == 0 {
 		a.timer.Stop()
 	}
-	a.mu.Unlock()
-	if c != nil {
-		c.answer <- with
+	if c.left--; c.left == 0 {
+		c.done <- struct{}{}
 	}
 }
+
+// giveUp answers a record of c, if that has no answer yet.
+func (a *acks) giveUp(s *slot, c *call, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if s.call == c {
+		a.rename(s)
+		a.answer(s, acked{err: err})
+	}
+}
+
+// rename makes sure that nobody takes the answer to what was given up for an
+// answer to something else. a.mu is held.
+func (a *acks) rename(s *slot) { s.use, s.reply = s.use+1, "" }
 
 // take is called with each message of the server, one at a time.
 func (a *acks) take(m *nats.Msg) {
-	id, err := strconv.ParseUint(strings.TrimPrefix(m.Subject, a.inbox), 36, 64)
-	if err != nil {
+	index, use, _ := strings.Cut(strings.TrimPrefix(m.Subject, a.inbox), "-")
+	i, err1 := strconv.Atoi(index)
+	n, err2 := strconv.Atoi(use)
+	if err1 != nil || err2 != nil {
 		return
 	}
-	a.answer(id, parseAck(m))
+	a.health.answered()
+	got := parseAck(m)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if i >= 0 && i < len(a.slots) && a.slots[i].use == n && a.slots[i].call != nil {
+		a.answer(a.slots[i], got)
+	}
 }
 
 // parseAck reads an acknowledgement. Nearly all have one form, which needs no
@@ -150,34 +234,38 @@ func number(b []byte) (n uint64, ok bool) {
 	return n, n > 0
 }
 
-// expire ends the calls that have waited for too long.
+// expire ends the waiting for answers that have not come in time.
 func (a *acks) expire() {
 	now := time.Now()
 	next := now.Add(opTimeout)
-	a.end(errSilence, func(c *call) bool {
-		if c.until.After(now) && c.until.Before(next) {
-			next = c.until
+	a.end(errSilence, func(s *slot) bool {
+		if s.until.After(now) {
+			if s.until.Before(next) {
+				next = s.until
+			}
+			return false
 		}
-		return !c.until.After(now)
+		a.health.silent(s.heard)
+		return true
 	})
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if len(a.calls) > 0 {
+	if a.waiting > 0 {
 		a.timer.Reset(time.Until(next))
 	}
 }
 
-// fail ends all calls: the connection is lost, and with it their answers.
-func (a *acks) fail(err error) { a.end(err, func(*call) bool { return true }) }
+// fail ends all waiting: the connection is lost, and the answers with it.
+func (a *acks) fail(err error) { a.end(err, func(*slot) bool { return true }) }
 
-// end ends those calls of which over is true.
-func (a *acks) end(err error, over func(*call) bool) {
+// end gives up those of which over is true.
+func (a *acks) end(err error, over func(*slot) bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for id, c := range a.calls {
-		if over(c) {
-			delete(a.calls, id)
-			c.answer <- acked{err: err}
+	for _, s := range a.slots {
+		if s.call != nil && over(s) {
+			a.rename(s)
+			a.answer(s, acked{err: err})
 		}
 	}
 }

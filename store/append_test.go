@@ -52,41 +52,77 @@ func TestParseAck(t *testing.T) {
 	}
 }
 
-// TestAcksEnd: a call ends after opTimeout, with its context, with the
-// connection, and only once.
+// TestAcksEnd: the waiting for an answer ends after opTimeout, with its context,
+// with the connection, and only once; and a late answer is nobody else's.
 func TestAcksEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := &acks{calls: map[uint64]*call{}}
-		begin := func() (uint64, *call) {
-			c := &call{until: time.Now().Add(opTimeout), answer: make(chan acked, 1)}
-			return a.add(c), c
+		a := &acks{inbox: "in.", health: &breaker{}}
+		begin := func(n int) (*call, []*slot) {
+			c := &call{records: make([]sent, n), done: make(chan struct{}, 1)}
+			return c, a.occupy(c, nil)
 		}
-		first, c1 := begin()
+		late := func(s *slot) *nats.Msg {
+			return &nats.Msg{Subject: s.reply, Data: []byte(`{"stream":"s","seq":1}`)}
+		}
+		c1, s1 := begin(1)
+		msg1 := late(s1[0])
 		time.Sleep(time.Second)
-		second, c2 := begin()
-		third, c3 := begin()
-		a.answer(third, acked{seq: 3})
-		if got := <-c3.answer; got.seq != 3 || got.err != nil {
-			t.Errorf("answered: %v", got)
+		c2, s2 := begin(2)
+		c3, s3 := begin(1)
+		a.take(late(s3[0]))
+		if <-c3.done; c3.records[0].seq != 1 || c3.records[0].err != nil {
+			t.Errorf("answered: %v", c3.records[0])
 		}
+		a.take(late(s3[0])) // once more
+		a.take(late(s2[1]))
 		start := time.Now()
-		if got := <-c1.answer; got.err != errSilence || time.Since(start) != opTimeout-time.Second {
-			t.Errorf("first: %v after %v", got, time.Since(start))
+		if <-c1.done; c1.records[0].err != errSilence || time.Since(start) != opTimeout-time.Second {
+			t.Errorf("first: %v after %v", c1.records[0], time.Since(start))
 		}
-		if got := <-c2.answer; got.err != errSilence || time.Since(start) != opTimeout {
-			t.Errorf("second: %v after %v", got, time.Since(start))
+		if <-c2.done; c2.records[0].err != errSilence || c2.records[1].err != nil || time.Since(start) != opTimeout {
+			t.Errorf("second: %v after %v", c2.records, time.Since(start))
 		}
-		a.answer(first, acked{seq: 1}) // too late
-		a.answer(second, acked{seq: 2})
-		_, c4 := begin()
+		c4, s4 := begin(4) // all slots are used again
+		a.take(msg1)
+		a.take(&nats.Msg{Subject: "in.99-0"})
+		a.take(&nats.Msg{Subject: "in.0"})
+		if len(a.slots) != 4 || a.waiting != 4 || s4[0].call == nil {
+			t.Errorf("%d slots, %d in use: a late answer was taken for another", len(a.slots), a.waiting)
+		}
 		a.fail(errLost)
-		if got := <-c4.answer; got.err != errLost {
-			t.Errorf("connection lost: %v", got)
+		if <-c4.done; c4.records[0].err != errLost || c4.records[3].err != errLost {
+			t.Errorf("connection lost: %v", c4.records)
 		}
-		if len(a.calls) != 0 {
-			t.Errorf("%d calls are left", len(a.calls))
+		if a.waiting != 0 || len(a.free) != len(a.slots) {
+			t.Errorf("%d slots in use, %d of %d free", a.waiting, len(a.free), len(a.slots))
 		}
 		time.Sleep(2 * opTimeout)
+	})
+}
+
+// TestBreaker: a server that answers nothing is asked once in a while.
+func TestBreaker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b breaker
+		heard := b.heard.Load()
+		b.answered()
+		if b.silent(heard); !b.may() {
+			t.Error("refused, though others are answered")
+		}
+		b.silent(b.heard.Load())
+		asked := 0
+		for range 100 {
+			if b.may() {
+				asked++
+			}
+			time.Sleep(probeEvery / 10)
+		}
+		if asked != 9 {
+			t.Errorf("a silent server is asked %d times in 10 times probeEvery", asked)
+		}
+		if b.answered(); !b.may() || !b.may() {
+			t.Error("refused after an answer")
+		}
 	})
 }
 

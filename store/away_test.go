@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -81,5 +82,109 @@ func TestServerAway(t *testing.T) {
 	}
 	if err := <-followed; err != nil {
 		t.Error(err)
+	}
+}
+
+// frozen is a way to a server that can be made to pass nothing on.
+type frozen struct {
+	net.Listener
+	to string
+	mu sync.RWMutex // locked: frozen
+}
+
+func (f *frozen) serve() {
+	for {
+		in, err := f.Accept()
+		if err != nil {
+			return
+		}
+		out, err := net.Dial("tcp", f.to)
+		if err != nil {
+			in.Close()
+			return
+		}
+		go f.pass(in, out)
+		go f.pass(out, in)
+	}
+}
+
+func (f *frozen) pass(from, to net.Conn) {
+	defer from.Close()
+	defer to.Close()
+	for b := make([]byte, 32<<10); ; {
+		n, err := from.Read(b)
+		f.mu.RLock()
+		f.mu.RUnlock()
+		if _, failed := to.Write(b[:n]); failed != nil || err != nil {
+			return
+		}
+	}
+}
+
+// TestServerSilent: the first who ask a server that has fallen silent wait for
+// its answer, all others are refused at once, and when it speaks again they are
+// served at once.
+func TestServerSilent(t *testing.T) {
+	srv, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.Start()
+	defer func() { srv.Shutdown(); srv.WaitForShutdown() }()
+	if !srv.ReadyForConnections(10 * time.Second) {
+		t.Fatal("nats-server does not start")
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	way := &frozen{Listener: ln, to: srv.Addr().String()}
+	go way.serve()
+	s, err := store.Open(t.Context(), store.Config{URL: "nats://" + ln.Addr().String(), Log: quiet(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	l, table := openLog(t, s, 1), openTable(t, s)
+	ask := map[string]func() error{
+		"append": func() error { _, err := l.Append(t.Context(), []string{"k"}, nil); return err },
+		"put":    func() error { _, err := table.Put(t.Context(), "k", thing{}); return err },
+		"get":    func() error { _, _, err := table.Get(t.Context(), "k"); return err },
+		"extent": func() error { _, err := l.Extent(t.Context()); return err },
+	}
+	for what, do := range ask {
+		if err := do(); err != nil && what != "get" {
+			t.Error(what, err)
+		}
+	}
+	way.mu.Lock()
+	var first sync.WaitGroup
+	for _, what := range []string{"append", "get"} {
+		first.Go(func() {
+			if err := ask[what](); !errors.Is(err, store.ErrUnavailable) {
+				t.Errorf("%s at a silent server: %v, want ErrUnavailable", what, err)
+			}
+		})
+	}
+	first.Wait()
+	start := time.Now()
+	for range 10 {
+		for what, do := range ask {
+			if err := do(); !errors.Is(err, store.ErrUnavailable) {
+				t.Errorf("%s at a silent server: %v, want ErrUnavailable", what, err)
+			}
+		}
+	}
+	if took := time.Since(start); took > 2*time.Second {
+		t.Errorf("40 requests were refused after %v", took)
+	}
+	way.mu.Unlock()
+	for what, do := range ask {
+		for err := do(); err != nil; err = do() {
+			if time.Since(start) > 20*time.Second {
+				t.Fatalf("%s after the silence: %v", what, err)
+			}
+		}
 	}
 }

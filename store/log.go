@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -77,23 +78,64 @@ func OpenLog(ctx context.Context, s *Store, name string, cfg LogConfig) (*Log, e
 // Append adds a record and returns its sequence when the store has it. Data is
 // at most MaxValue bytes and not retained.
 func (l *Log) Append(ctx context.Context, key []string, data []byte) (seq uint64, err error) {
-	subject, err := l.subject(key)
-	if err != nil {
-		return 0, err
+	r := [1]Record{{Key: key, Data: data}}
+	l.append(ctx, r[:], func(_ int, e error) { err = e })
+	return r[0].Seq, err
+}
+
+// AppendAll adds records, of which only Key and Data count, in their order. It
+// returns when the store has them, with their Seq set. For those that it could
+// not add, errs has an error at their place; it is nil if there is none.
+func (l *Log) AppendAll(ctx context.Context, records []Record) (errs []error) {
+	l.append(ctx, records, func(i int, err error) {
+		if errs == nil {
+			errs = make([]error, len(records))
+		}
+		errs[i] = err
+	})
+	return errs
+}
+
+// append does it; failed is told of each error.
+func (l *Log) append(ctx context.Context, records []Record, failed func(i int, err error)) {
+	c, start := newCall(), time.Now()
+	defer c.recycle()
+	refusal := l.s.appendable()
+	for i, r := range records {
+		subject, err := l.sendable(r, refusal)
+		if err != nil {
+			failed(i, fmt.Errorf("append to %s: %w", l.name, err))
+			continue
+		}
+		c.records = append(c.records, sent{index: i, subject: subject, data: r.Data})
 	}
-	if len(data) > MaxValue {
-		return 0, fmt.Errorf("append to %s: %w", l.name, ErrTooLarge)
+	l.s.acks.publish(ctx, c)
+	var unsafe error // what the server has is not on the disk
+	if slices.ContainsFunc(c.records, func(r sent) bool { return r.err == nil }) {
+		unsafe = l.s.syncer.wrote(ctx, l.s, l.id)
 	}
-	if err := l.s.writable(); err != nil {
-		return 0, fmt.Errorf("append to %s: %w", l.name, err)
+	took := time.Since(start)
+	for _, r := range c.records {
+		err := cmp.Or(r.err, unsafe)
+		if err == nil {
+			records[r.index].Seq = r.seq
+		} else {
+			err = failure(ctx, "append to "+l.name, err)
+			failed(r.index, err)
+		}
+		l.s.wrote(took, err)
 	}
-	start := time.Now()
-	if seq, err = l.s.acks.publish(ctx, subject, data); err == nil {
-		err = l.s.syncer.wrote(ctx, l.s, l.id)
+}
+
+// sendable is the subject of r, if it can be sent. refusal is why none can.
+func (l *Log) sendable(r Record, refusal error) (string, error) {
+	switch {
+	case refusal != nil:
+		return "", refusal
+	case len(r.Data) > MaxValue:
+		return "", ErrTooLarge
 	}
-	err = failure(ctx, "append to "+l.name, err)
-	l.s.wrote(time.Since(start), err)
-	return seq, err
+	return l.subject(r.Key)
 }
 
 // Last returns the newest record with exactly that key, or ErrNotFound.
@@ -293,7 +335,8 @@ func (l *Log) subject(key []string) (string, error) {
 	if len(key) != l.tokens {
 		return "", fmt.Errorf("%s: a key of %d tokens, not %d", l.name, l.tokens, len(key))
 	}
-	b, err := appendSubject([]byte(l.root), key, false)
+	var room [128]byte // enough for most
+	b, err := appendSubject(append(room[:0], l.root...), key, false)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", l.name, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -203,6 +204,46 @@ func TestFollow(t *testing.T) {
 			if err := <-ended; !errors.Is(err, context.Canceled) {
 				t.Errorf("Follow = %v, want context.Canceled", err)
 			}
+		}
+	})
+}
+
+// TestAppendAll: what can be added is, in order, and for the rest it is told why not.
+func TestAppendAll(t *testing.T) {
+	overEach(t, func(t *testing.T, s *store.Store) {
+		l := openLog(t, s, 1)
+		if errs := l.AppendAll(t.Context(), nil); errs != nil {
+			t.Errorf("nothing: %v", errs)
+		}
+		var records []store.Record
+		var want strings.Builder
+		for i := range 300 {
+			fmt.Fprint(&want, i, " ")
+			records = append(records, store.Record{Key: []string{fmt.Sprint(i % 7)}, Data: fmt.Append(nil, i, " ")})
+		}
+		if errs := l.AppendAll(t.Context(), records); errs != nil {
+			t.Fatal(errs)
+		}
+		records[3].Data = make([]byte, store.MaxValue+1)
+		records[5].Key = nil
+		errs := l.AppendAll(t.Context(), records[:10])
+		for i, err := range errs {
+			switch {
+			case i == 3 && !errors.Is(err, store.ErrTooLarge), i == 5 && err == nil, i != 3 && i != 5 && err != nil:
+				t.Errorf("record %d: %v", i, err)
+			case err == nil:
+				fmt.Fprint(&want, i, " ")
+			}
+		}
+		got := ""
+		if err := l.Read(t.Context(), store.Start{}, nil, func(r store.Record) bool { got += string(r.Data); return true }); err != nil {
+			t.Fatal(err)
+		}
+		if got != want.String() {
+			t.Errorf("stored %q, want %q", got, want.String())
+		}
+		if records[0].Seq != 301 || records[9].Seq != 308 {
+			t.Errorf("Seq %d and %d, want 301 and 308", records[0].Seq, records[9].Seq)
 		}
 	})
 }

@@ -76,6 +76,8 @@ type Store struct {
 	acks     *acks
 	server   *embedded // nil: Config.URL
 	syncer   *syncer   // nil: the server syncs
+	reads    breaker
+	writes   breaker
 
 	full  atomic.Bool     // no space left, or nearly
 	sick  atomic.Bool     // the embedded server met an error in writing
@@ -163,7 +165,7 @@ func (s *Store) connect(ctx context.Context, url string, opts []nats.Option) (er
 	if s.js, err = jetstream.New(s.nc, jetstream.WithDefaultTimeout(opTimeout)); err != nil {
 		return err
 	}
-	acks, err := newAcks(s.nc)
+	acks, err := newAcks(s.nc, &s.writes)
 	if err != nil {
 		return err
 	}
@@ -212,6 +214,8 @@ func (s *Store) disconnected() {
 	if s.acks != nil {
 		s.acks.fail(errLost)
 	}
+	s.reads.close() // the next connection may be to another server
+	s.writes.close()
 }
 
 // epoch ends when the connection of this moment is lost, and with the store.
@@ -221,15 +225,44 @@ func (s *Store) epoch() context.Context {
 	return s.connected
 }
 
-// op returns the context of one operation: it ends with ctx, with the
-// connection, and after opTimeout.
-func (s *Store) op(ctx context.Context) (context.Context, context.CancelFunc) {
+// op returns the context of one operation that reads: it ends with ctx, with
+// the connection, and after opTimeout. It has ended already while the server is
+// silent. cancel is to be called as soon as there is an answer.
+func (s *Store) op(ctx context.Context) (op context.Context, cancel func()) {
+	return s.attempt(ctx, &s.reads)
+}
+
+// write is op for an operation that writes.
+func (s *Store) write(ctx context.Context) (op context.Context, cancel func()) {
+	return s.attempt(ctx, &s.writes)
+}
+
+func (s *Store) attempt(ctx context.Context, b *breaker) (context.Context, func()) {
+	if !b.may() {
+		return refused{ctx}, func() {}
+	}
+	heard := b.heard.Load()
+	op, cancel := s.patience(ctx)
+	return op, func() {
+		switch {
+		case op.Err() == nil:
+			b.answered()
+		case errors.Is(op.Err(), context.DeadlineExceeded) && ctx.Err() == nil:
+			b.silent(heard)
+		}
+		cancel()
+	}
+}
+
+// patience ends with ctx, with the connection, and after opTimeout.
+func (s *Store) patience(ctx context.Context) (context.Context, context.CancelFunc) {
 	op, cancel := context.WithTimeout(ctx, opTimeout)
 	stop := context.AfterFunc(s.epoch(), cancel)
 	return op, func() { stop(); cancel() }
 }
 
-// writable is nil if a write has a chance.
+// writable is nil if a write has a chance. An operation in a context of write
+// asks the breaker itself.
 func (s *Store) writable() error {
 	if s.full.Load() {
 		return fmt.Errorf("%w: disk full", ErrUnavailable)
@@ -241,6 +274,15 @@ func (s *Store) writable() error {
 		return fmt.Errorf("%w: the disk does not sync", ErrUnavailable)
 	}
 	return nil
+}
+
+// appendable is writable for a write that needs no context of write.
+func (s *Store) appendable() error {
+	err := s.writable()
+	if err == nil && !s.writes.may() {
+		err = fmt.Errorf("%w: %w", ErrUnavailable, errRefused)
+	}
+	return err
 }
 
 // failure makes an error of this package of one that NATS gave; nil remains

@@ -68,7 +68,7 @@ func (y *syncer) wrote(ctx context.Context, s *Store, stream string) error {
 	if y.after > 0 {
 		return nil
 	}
-	ctx, cancel := s.op(ctx)
+	ctx, cancel := s.patience(ctx)
 	defer cancel()
 	select {
 	case <-r.done:

@@ -127,7 +127,7 @@ func (t *Table[T]) write(ctx context.Context, key string, v T, do func(context.C
 	}
 	t.s.still.RLock()
 	defer t.s.still.RUnlock()
-	op, cancel := t.s.op(ctx)
+	op, cancel := t.s.write(ctx)
 	defer cancel()
 	start := time.Now()
 	rev, err := do(op, k, b)
@@ -159,7 +159,7 @@ func (t *Table[T]) purge(ctx context.Context, key string) (rev uint64, err error
 	mark.Header.Set(jetstream.MsgRollup, jetstream.MsgRollupSubject)
 	t.s.still.RLock()
 	defer t.s.still.RUnlock()
-	op, cancel := t.s.op(ctx)
+	op, cancel := t.s.write(ctx)
 	defer cancel()
 	ack, err := t.s.js.PublishMsg(op, mark, t.marker...)
 	if err != nil {
