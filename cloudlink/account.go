@@ -81,7 +81,7 @@ func (l *Link) grant(ctx context.Context, path, what, device string, req account
 		return Grant{}, fmt.Errorf("%s %s: %w", what, device, err)
 	}
 	if a.Access == "" || a.Refresh == "" || path == pathAccount && a.Account == "" {
-		return Grant{}, fmt.Errorf("%s %s: the answer lacks a token or the account", what, device)
+		return Grant{}, fmt.Errorf("%s %s: %w: it lacks a token or the account", what, device, errAnswer)
 	}
 	return Grant{
 		Account: a.Account, Access: secret.String(a.Access), Refresh: secret.String(a.Refresh),

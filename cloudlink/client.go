@@ -128,6 +128,33 @@ func (c *Client) Report(ctx context.Context, href string, rep *oic.Response) err
 	return l.Report(ctx, href, rep)
 }
 
+// SignOff is Link.SignOff over the link that stands. The error is oic.ErrOffline
+// if there is none. Run is to be ended then: it would register again.
+func (c *Client) SignOff(ctx context.Context) error {
+	c.mu.Lock()
+	l := c.link
+	c.mu.Unlock()
+	if l == nil {
+		return fmt.Errorf("sign off: %w", oic.ErrOffline)
+	}
+	return l.SignOff(ctx)
+}
+
+// Follow calls Republish whenever the name or the links of h, the device, have
+// changed, until ctx ends.
+func (c *Client) Follow(ctx context.Context, h oic.Observer) {
+	var following sync.WaitGroup
+	for _, href := range []string{"/oic/con", pathRes + "?if=" + oic.IfLinkList} {
+		following.Go(func() {
+			err := h.Observe(ctx, &oic.Request{Op: oic.Retrieve, Href: href}, func(*oic.Response) { c.Republish() })
+			if ctx.Err() == nil {
+				c.log.Error("changes are not followed", "href", href, "err", err)
+			}
+		})
+	}
+	following.Wait()
+}
+
 func (c *Client) setLink(l *Link) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

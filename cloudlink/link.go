@@ -168,7 +168,7 @@ func (l *Link) exchange(ctx context.Context, op oic.Op, path string, doc, to any
 		return err
 	}
 	if err := oic.Decode(resp.Format, resp.Body, to); err != nil {
-		return fmt.Errorf("the answer: %v", err) // not a refusal
+		return fmt.Errorf("%w: %v", errAnswer, err) // not a refusal
 	}
 	return nil
 }

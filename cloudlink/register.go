@@ -90,12 +90,17 @@ func forgotten(err error) bool {
 	return s == oic.Unauthorized || s == oic.NotFound
 }
 
+var (
+	errRefresh = errors.New("tokens not renewed")
+	errAnswer  = errors.New("the answer makes no sense")
+)
+
 // renew refreshes the tokens and signs in with the new ones.
 func (l *Link) renew(ctx context.Context, r *Registration) (time.Time, error) {
 	old := r.State.Grant
 	g, err := l.Refresh(ctx, Refresh{Account: old.Account, Device: r.Device, Token: old.Refresh})
 	if err != nil {
-		return time.Time{}, err
+		return time.Time{}, fmt.Errorf("%w: %w", errRefresh, err)
 	}
 	st := r.State
 	st.Grant = g
