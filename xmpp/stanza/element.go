@@ -172,10 +172,28 @@ func cut(name []byte) (prefix, local string) {
 
 // Append appends e as XML. ns is the default namespace where it will stand.
 func (e *Element) Append(dst []byte, ns string) []byte {
-	dst = append(append(dst, '<'), e.Name...)
-	if e.NS != ns {
-		dst = appendAttr(dst, "xmlns", e.NS)
+	name := e.Name
+	if e.NS == nsXML {
+		name = "xml:" + name // the one namespace that cannot be the default one
 	}
+	dst = append(append(dst, '<'), name...)
+	if e.NS != ns && e.NS != nsXML {
+		dst = appendAttr(dst, "xmlns", e.NS)
+		ns = e.NS
+	}
+	dst = e.appendAttrs(dst)
+	if e.Text == "" && len(e.Children) == 0 {
+		return append(dst, "/>"...)
+	}
+	dst = stream.AppendText(append(dst, '>'), e.Text)
+	for i := range e.Children {
+		dst = e.Children[i].Append(dst, ns)
+	}
+	dst = append(append(dst, "</"...), name...)
+	return append(dst, '>')
+}
+
+func (e *Element) appendAttrs(dst []byte) []byte {
 	for i, a := range e.Attrs {
 		switch a.NS {
 		case "":
@@ -188,15 +206,7 @@ func (e *Element) Append(dst []byte, ns string) []byte {
 			dst = appendAttr(dst, prefix+":"+a.Name, a.Value)
 		}
 	}
-	if e.Text == "" && len(e.Children) == 0 {
-		return append(dst, "/>"...)
-	}
-	dst = stream.AppendText(append(dst, '>'), e.Text)
-	for i := range e.Children {
-		dst = e.Children[i].Append(dst, e.NS)
-	}
-	dst = append(append(dst, "</"...), e.Name...)
-	return append(dst, '>')
+	return dst
 }
 
 func appendAttr(dst []byte, name, value string) []byte {
