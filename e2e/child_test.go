@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -11,10 +12,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/farreach/farreach/cloudlink"
+	"github.com/farreach/farreach/internal/localca"
 	"github.com/farreach/farreach/internal/secret"
 )
 
@@ -35,8 +38,13 @@ type child struct {
 
 	PID   int    `json:"pid"`
 	HTTP  string `json:"http"`
-	CoAP  string `json:"coap_tcp"`
+	HTTPS bool   `json:"https"`
+	CoAP  string `json:"coap_tcp"` // "": off
+	CoAPS string `json:"coaps_tcp"`
+	CA    string `json:"ca_file"`
 	Token string `json:"token_file"` // the token itself, once started
+
+	client *http.Client
 }
 
 func newChild(t testing.TB, args ...string) *child {
@@ -58,6 +66,7 @@ func (c *child) start() {
 	c.t.Helper()
 	addrs := filepath.Join(c.home, "addr.json")
 	_ = os.Remove(addrs) // that of one that was killed
+	c.HTTPS, c.CoAP = false, ""
 	args := append([]string{}, c.wrap...)
 	args = append(args, "farreach", c.command, "--port-offset", "auto", "--addr-file", addrs, "--data", filepath.Join(c.home, "data"))
 	args = append(args, c.args...)
@@ -81,6 +90,12 @@ func (c *child) start() {
 		c.t.Fatal(err)
 	}
 	c.Token = strings.TrimSpace(string(token))
+	pool, err := localca.Pool(c.CA)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.client = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
+	c.t.Cleanup(c.client.CloseIdleConnections)
 }
 
 // awaitFile returns what is in a file as soon as it is there. dead is closed
@@ -117,6 +132,35 @@ func (c *child) kill() {
 	<-c.dead
 }
 
+// stop ends the process as an operator does, and returns when it is gone.
+func (c *child) stop() {
+	c.t.Helper()
+	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		c.t.Fatal(err)
+	}
+	select {
+	case <-c.dead:
+	case <-time.After(30 * time.Second):
+		c.t.Fatal("the server does not stop")
+	}
+}
+
+// farreach runs another command, as the user who runs the server, and returns
+// what it writes.
+func (c *child) farreach(args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(c.t.Context(), "farreach", args...)
+	cmd.Env = append(os.Environ(), "HOME="+c.home)
+	return cmd.Output()
+}
+
+// uri is the way in for devices: plain where that is on.
+func (c *child) uri() string {
+	if c.CoAP != "" {
+		return "coap+tcp://" + c.CoAP
+	}
+	return "coaps+tcp://" + c.CoAPS
+}
+
 // call does a request of the HTTP API as the first account: in and out are
 // JSON documents, or nil.
 func (c *child) call(ctx context.Context, method, path string, in, out any) error {
@@ -128,13 +172,17 @@ func (c *child) call(ctx context.Context, method, path string, in, out any) erro
 		}
 		body = bytes.NewReader(b)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+c.HTTP+"/api/v1"+path, body)
+	base := "http://" + c.HTTP
+	if c.HTTPS {
+		base = "https://" + c.HTTP
+	}
+	req, err := http.NewRequestWithContext(ctx, method, base+"/api/v1"+path, body)
 	if err != nil {
 		return err
 	}
 	req.Header.Set("Authorization", "Bearer "+c.Token)
 	req.Header.Set("Content-Type", "application/json")
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := c.client.Do(req)
 	if err != nil {
 		return err
 	}

@@ -19,8 +19,8 @@ import (
 type readyDoc struct {
 	Schema string `json:"schema"`
 	*settings.Server
-	Pair    string    `json:"pair"` // a one-time code
-	Expires time.Time `json:"pair_expires"`
+	Pair    string    `json:"pair,omitempty"` // a one-time code, unless there are too many
+	Expires time.Time `json:"pair_expires,omitzero"`
 	Try     []string  `json:"try"`
 }
 
@@ -32,8 +32,8 @@ func (a *app) announce(ctx context.Context, b *booted, home *demo, start time.Ti
 		return fail(exitConfig, "another --profile-dir", "profile: %w", err)
 	}
 	code, expires, err := b.cloud.NewPairingCode(ctx, owner)
-	if err != nil {
-		return fmt.Errorf("pairing code: %w", err)
+	if err != nil { // there may be too many: no reason not to start
+		b.log.Warn("no pairing code", "err", err)
 	}
 	home.settle(ctx)
 	if a.json {
@@ -70,7 +70,9 @@ func (a *app) banner(b *booted, s *settings.Server, home *demo, code secret.Stri
 	}
 	row("ready", "devices", s.WebSocket(), "over WebSocket")
 	row("ready", "HTTP API", s.API())
-	row("pair", "code", code.Reveal(), fmt.Sprintf("good for %.0f min, once", left.Minutes()))
+	if code != "" {
+		row("pair", "code", code.Reveal(), fmt.Sprintf("good for %.0f min, once", left.Minutes()))
+	}
 	if names := home.names(); len(names) > 0 {
 		row("demo", "home", strings.Join(names, " "), fmt.Sprintf("%d simulated devices, %d online", len(names), home.online()))
 	}
@@ -94,6 +96,9 @@ func (a *app) tryThese(home *demo, code secret.String) []string {
 			a.command("set", "lamp/a/light", "value=true"),
 			a.command("events", "--follow"),
 		}
+	}
+	if code == "" {
+		return []string{a.command("devices"), a.command("status"), a.command("events", "--follow")}
 	}
 	return []string{
 		a.joinCommand(code.Reveal()),
