@@ -26,6 +26,8 @@ var layers = [][]string{
 	{"coap", "coap/coaptest", "coap/dtls", "oic", "xmpp/jid", "xmpp/stream", "xmpp/sasl", "xmpp/sm"},
 	{"oic/oiccoap", "device", "device/", "xmpp/stanza"},
 	{"cloudlink", "xmpp"},
+	{"xmpp/disco", "xmpp/ping", "xmpp/roster"},
+	{"xmpp/xmpptest"},
 	{"cloud", "cloud/account", "cloud/directory", "cloud/event", "cloud/metrics", "reach", "xmppd"},
 	{"api"},
 	{"cmd/farreach/internal/"},

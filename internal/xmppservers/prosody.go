@@ -31,8 +31,8 @@ c2s_timeout = 60
 authentication = "internal_hashed"
 password_hash = "$hash"
 storage = "internal"
-modules_enabled = { "disco", "roster", "saslauth", "tls", $smacks "ping", "version", "carbons", "posix", "offline" }
-modules_disabled = { "s2s" }
+modules_enabled = { "disco", "roster", "saslauth", "tls", $smacks "ping", "version", "carbons", "posix" }
+modules_disabled = { "s2s", "offline" } -- offline would keep what says no-store, and be silent
 smacks_hibernation_time = $resume
 limits = {}
 log = { { levels = { min = "info" }, to = "console" } }

@@ -1,0 +1,111 @@
+package xmpp
+
+import (
+	"errors"
+
+	"github.com/farreach/farreach/xmpp/stanza"
+)
+
+// Handlers says who gets what comes over a session. It is filled before the
+// session is there and not changed afterwards. The zero value handles nothing:
+// requests are refused with service-unavailable.
+//
+// Handlers are called one after another in the order of the stanzas, and return
+// soon: what follows waits for them. None is called from two goroutines at once
+// for the same session. What they are given belongs to them.
+type Handlers struct {
+	iqs       map[name]IQHandler
+	messages  map[name]MessageHandler
+	plain     MessageHandler
+	presences []PresenceHandler
+}
+
+type name struct{ ns, name string }
+
+// IQHandler answers a request with the payload of the result, which may be nil.
+// An error that is a *stanza.Error is the answer; any other is
+// internal-server-error and goes to the log. ErrLater means that somebody sends
+// req.Result or req.Refuse later.
+type IQHandler func(s *Session, req *stanza.IQ) (payload *stanza.Element, err error)
+
+// MessageHandler takes a message.
+type MessageHandler func(s *Session, m *stanza.Message)
+
+// PresenceHandler takes a presence of any type. When the session ends, each
+// resource that was available is unavailable: that comes as one, too.
+type PresenceHandler func(s *Session, p *stanza.Presence)
+
+// ErrLater is what an IQHandler returns when the answer will be sent by itself.
+var ErrLater = errors.New("xmpp: answered later")
+
+// IQ has h answer requests whose payload is called name in namespace ns. There
+// must be no other yet.
+func (h *Handlers) IQ(ns, local string, f IQHandler) {
+	if h.iqs == nil {
+		h.iqs = map[name]IQHandler{}
+	}
+	if h.iqs[name{ns, local}] != nil {
+		panic("xmpp: two handlers for " + local + " of " + ns)
+	}
+	h.iqs[name{ns, local}] = f
+}
+
+// Message has f take messages, also those of type error, that hold a child
+// called name in namespace ns: the first child of which somebody knows. There
+// must be no other yet.
+func (h *Handlers) Message(ns, local string, f MessageHandler) {
+	if h.messages == nil {
+		h.messages = map[name]MessageHandler{}
+	}
+	if h.messages[name{ns, local}] != nil {
+		panic("xmpp: two handlers for " + local + " of " + ns)
+	}
+	h.messages[name{ns, local}] = f
+}
+
+// OtherMessage has f take the messages that nobody else takes.
+func (h *Handlers) OtherMessage(f MessageHandler) { h.plain = f }
+
+// Presence has f take presence, besides others.
+func (h *Handlers) Presence(f PresenceHandler) { h.presences = append(h.presences, f) }
+
+func (h *Handlers) message(s *Session, m *stanza.Message) {
+	for _, c := range m.Children {
+		if f := h.messages[name{c.NS, c.Name}]; f != nil {
+			f(s, m)
+			return
+		}
+	}
+	if h.plain != nil {
+		h.plain(s, m)
+	}
+}
+
+func (h *Handlers) presence(s *Session, p *stanza.Presence) {
+	for _, f := range h.presences {
+		f(s, p)
+	}
+}
+
+// iq answers a request; nil: later.
+func (h *Handlers) iq(s *Session, req *stanza.IQ) *stanza.IQ {
+	f := h.iqs[name{req.Payload.NS, req.Payload.Name}]
+	if f == nil {
+		answer := req.Refuse(stanza.NewError(stanza.ServiceUnavailable, "")) // RFC 6120, section 8.4
+		return &answer
+	}
+	payload, err := f(s, req)
+	if errors.Is(err, ErrLater) {
+		return nil
+	}
+	answer := req.Result(payload)
+	if err != nil {
+		refusal, ok := errors.AsType[*stanza.Error](err)
+		if !ok {
+			s.log.Error("request not answered", "payload", req.Payload.Name, "from", req.From, "err", err)
+			refusal = stanza.NewError(stanza.InternalServerError, "")
+		}
+		answer = req.Refuse(refusal)
+	}
+	return &answer
+}

@@ -1,0 +1,251 @@
+package xmpp
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/farreach/farreach/xmpp/jid"
+	"github.com/farreach/farreach/xmpp/sm"
+	"github.com/farreach/farreach/xmpp/stanza"
+	"github.com/farreach/farreach/xmpp/stream"
+)
+
+// serve reads what comes over c until that is over, and returns why. early is
+// what came already.
+func (s *Session) serve(c *conn, early [][]byte) error {
+	c.nc.SetDeadline(time.Time{})
+	c.sawItem()
+	stop := s.keepAlive(c)
+	defer s.lost(c)
+	defer stop()
+	for _, raw := range early {
+		s.stanza(&stream.Item{Raw: raw, Name: firstName(raw), NS: []byte(stream.NSClient)}, false)
+	}
+	early = nil
+	if s.left() != nil { // before anybody read
+		c.nc.SetReadDeadline(time.Now().Add(closeTime))
+		c.send(stream.AppendClose(nil, false))
+	}
+	for {
+		it, err := c.next()
+		if e, ok := err.(*stream.Error); ok {
+			c.send(stream.AppendClose(e.Append(nil, false), false))
+		}
+		if err == nil {
+			err = s.item(c, &it)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (s *Session) item(c *conn, it *stream.Item) error {
+	switch it.Kind {
+	case stream.Closing:
+		c.send(stream.AppendClose(nil, false))
+		return ErrEnded
+	case stream.Opening:
+		return protocolError("begins a stream within a stream")
+	case stream.Space:
+		return nil
+	}
+	c.sawItem() // a stanza that comes byte by byte is no sign of life before its end
+	switch {
+	case isStreamError(it):
+		return readStreamError(it.Raw)
+	case string(it.NS) == sm.Namespace:
+		return s.manages(c, it)
+	case string(it.NS) == stream.NSClient:
+		s.stanza(it, true)
+	}
+	return nil
+}
+
+// firstName is the name of an element.
+func firstName(raw []byte) []byte {
+	tok, _ := stream.NextToken(raw)
+	return tok.Name
+}
+
+// stanza takes a stanza. One that cannot be understood is refused to its
+// sender, if it can be.
+func (s *Session) stanza(it *stream.Item, counted bool) {
+	size := len(it.Raw)
+	switch string(it.Name) {
+	case "message":
+		if m, err := stanza.ParseMessage(it.Raw); err == nil {
+			s.inbox.add(size, func() { s.cfg.Handlers.message(s, &m) })
+		}
+	case "presence":
+		if p, err := stanza.ParsePresence(it.Raw); err == nil {
+			s.inbox.add(size, func() { s.presence(&p) })
+		}
+	case "iq":
+		s.iq(it.Raw)
+	default:
+		return // no stanza, and not counted
+	}
+	if counted {
+		s.mu.Lock()
+		if s.manage != nil {
+			s.manage.received.Add()
+		}
+		s.mu.Unlock()
+	}
+}
+
+func (s *Session) iq(raw []byte) {
+	iq, err := stanza.ParseIQ(raw)
+	switch {
+	case err == nil && !iq.IsRequest():
+		s.answered(&iq)
+	case err == nil:
+		s.inbox.add(len(raw), func() { s.reply(s.cfg.Handlers.iq(s, &iq)) })
+	case iq.IsRequest() && iq.ID != "":
+		refusal, ok := err.(*stanza.Error)
+		if !ok {
+			refusal = stanza.NewError(stanza.JIDMalformed, "")
+		}
+		answer := iq.Refuse(refusal)
+		s.inbox.add(len(raw), func() { s.reply(&answer) })
+	}
+}
+
+// replyTime is how long an answer may wait for room, while handlers wait.
+const replyTime = 10 * time.Second
+
+// reply sends an answer.
+func (s *Session) reply(answer *stanza.IQ) {
+	if answer == nil {
+		return
+	}
+	answer.From = jid.JID{} // the server knows better
+	ctx, cancel := context.WithTimeout(context.Background(), replyTime)
+	defer cancel()
+	if err := s.Send(ctx, answer); err != nil {
+		s.log.Debug("answer not sent", "to", answer.To, "err", err)
+	}
+}
+
+// presence hands a presence on, and with that of an account those of its
+// resources.
+func (s *Session) presence(p *stanza.Presence) {
+	if p.From.IsZero() {
+		p.From = s.jid.Bare() // RFC 6120, section 8.1.2.1
+	}
+	s.mu.Lock()
+	gone := s.present.note(p)
+	s.mu.Unlock()
+	for _, j := range gone {
+		s.cfg.Handlers.presence(s, &stanza.Presence{From: j, To: s.jid, Type: "unavailable"})
+	}
+	s.cfg.Handlers.presence(s, p)
+}
+
+// How much waits for handlers before reading stops.
+const (
+	maxInbox      = 256
+	maxInboxBytes = 1 << 20
+)
+
+// inbox calls handlers one after another. It has a goroutine while something
+// waits.
+type inbox struct {
+	session *Session
+
+	mu    sync.Mutex // guards what follows
+	queue []letter
+	bytes int
+	busy  bool          // a goroutine works
+	room  chan struct{} // closed when there may be room; nil: nobody waits
+}
+
+type letter struct {
+	size int
+	open func()
+}
+
+// add has open called, and waits while there is no room: then nothing more is
+// read from the server.
+func (b *inbox) add(size int, open func()) {
+	b.mu.Lock()
+	for len(b.queue) >= maxInbox || b.bytes >= maxInboxBytes {
+		if b.room == nil {
+			b.room = make(chan struct{})
+		}
+		room := b.room
+		b.mu.Unlock()
+		select {
+		case <-room: // a handler that never returns is a bug in this program
+		case <-b.session.closing:
+			return
+		}
+		b.mu.Lock()
+	}
+	b.put(size, open)
+	b.mu.Unlock()
+}
+
+// last has open called, room or not.
+func (b *inbox) last(open func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.put(0, open)
+}
+
+// put adds a letter. b.mu is held.
+func (b *inbox) put(size int, open func()) {
+	b.queue = append(b.queue, letter{size, open})
+	b.bytes += size
+	if !b.busy {
+		b.busy = true
+		b.session.tasks.Go(b.work)
+	}
+}
+
+// work calls handlers until nothing waits.
+func (b *inbox) work() {
+	for {
+		b.mu.Lock()
+		letters := b.queue
+		b.queue, b.bytes = nil, 0
+		b.busy = len(letters) > 0
+		if b.room != nil {
+			close(b.room)
+			b.room = nil
+		}
+		b.mu.Unlock()
+		if len(letters) == 0 {
+			return
+		}
+		for _, l := range letters {
+			b.open(l)
+		}
+	}
+}
+
+// open calls a handler. One that panics ends the session (threats rule 23).
+func (b *inbox) open(l letter) {
+	defer func() {
+		if p := recover(); p != nil {
+			b.session.log.Error("handler panicked", "panic", p, "stack", string(debug.Stack()))
+			b.session.fail(fmt.Errorf("%w: %v", ErrPanic, p))
+		}
+	}()
+	l.open()
+}
+
+// fail ends the session because of err, which is a bug of ours.
+func (s *Session) fail(err error) {
+	s.mu.Lock()
+	c := s.conn
+	s.leavesLocked(err)
+	s.mu.Unlock()
+	if c != nil {
+		c.fail(err)
+	}
+}
