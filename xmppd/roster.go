@@ -250,9 +250,10 @@ var errUnchanged = errors.New("nothing to change")
 // is not there yet is made.
 func (s *Server) changeContact(x *batch, owner, j jid.JID, f func(item *contact) bool) *stanza.Error {
 	l := &s.cfg.Limits
-	var changed contact
+	var changed, before contact
 	r, err := s.rosters.change(owner, func(r *roster) error {
 		item, had := r.Items[j.String()]
+		old := item
 		item.Hidden = !had || item.Hidden
 		if !f(&item) {
 			return errUnchanged
@@ -265,7 +266,7 @@ func (s *Server) changeContact(x *batch, owner, j jid.JID, f func(item *contact)
 		if !had && (len(r.Items) > l.Roster || item.Pending && r.pending() > l.Pending) {
 			return errTooMany
 		}
-		changed = item
+		changed, before = item, old
 		return nil
 	})
 	switch {
@@ -277,10 +278,15 @@ func (s *Server) changeContact(x *batch, owner, j jid.JID, f func(item *contact)
 		s.log.Error("xmpp roster not kept", "account", owner.Local(), "err", err)
 		return stanza.NewError(stanza.ResourceConstraint, "nothing can be stored now; try again")
 	}
-	if !changed.Hidden {
+	if changed.Pending == before.Pending && !changed.Hidden || changed.shown(before) {
 		s.push(x, owner, changed.element(j), r.Version)
 	}
 	return nil
+}
+
+// shown reports whether a client sees a difference between i and what it was.
+func (i *contact) shown(old contact) bool {
+	return !i.Hidden && (i.Sub != old.Sub || i.Asked != old.Asked || old.Hidden)
 }
 
 // empty reports whether a contact is there for nothing.
