@@ -196,7 +196,21 @@ func (l *Link) LastSeen() time.Time { return l.conn.LastSeen() }
 
 // Ping asks the server for a sign of life (RFC 8323, section 5.4) and returns
 // how long that took.
-func (l *Link) Ping(ctx context.Context) (time.Duration, error) { return l.conn.Ping(ctx, false) }
+func (l *Link) Ping(ctx context.Context) (time.Duration, error) { return l.conn.Ping(ctx) }
+
+// Kept returns nil once the cloud has kept all that was reported before. Not
+// every cloud tells.
+func (l *Link) Kept(ctx context.Context) error {
+	switch done, err := l.conn.Custody(ctx); {
+	case err != nil:
+		return fmt.Errorf("kept: %w", err)
+	case !done:
+		return errNotKept
+	}
+	return nil
+}
+
+var errNotKept = errors.New("the cloud does not say that it has kept what was reported")
 
 // disconnectTime bounds Disconnect.
 const disconnectTime = 5 * time.Second

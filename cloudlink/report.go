@@ -10,15 +10,16 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"github.com/farreach/farreach/coap"
 	"github.com/farreach/farreach/oic"
 )
 
 // reports is the way of representations from the connections of one listener
 // to the Backend, which may take its time to keep one:
 //
-//	connection ── put ──▶ queue of the session ── drain ──▶ Backend.Report
+//	connection ── add ──▶ queue of the session ── drain ──▶ Backend.Report
 //
-// The reports of one session stay in order. put does not wait, for the Pings of
+// The reports of one session stay in order. add does not wait, for the Pings of
 // a device that reports more than the Backend takes are to be answered, and its
 // answers to commands to be heard: of what it reports too fast, the newest state
 // of each resource is kept. Only when all that waits takes too much memory is
@@ -60,6 +61,16 @@ type outbox struct {
 	changed  chan struct{} // closed when there is less; nil: nobody waits for that
 	merged   int           // states replaced by newer ones since it was empty
 	draining bool
+
+	put, over int       // how many came to wait, and how many of those do not any more
+	lost      int       // of those, since somebody was told
+	settling  []settler // in order
+}
+
+// settler is told when all that was put before it is kept, or not.
+type settler struct {
+	after int // outbox.put
+	then  func(kept bool)
 }
 
 // report hands a representation to the Backend, with its body. It is called on
@@ -82,7 +93,7 @@ func (s *session) report(href string, rep *oic.Response) {
 			return
 		}
 	}
-	if old, ok := box.put(r); ok {
+	if old, ok := box.add(r); ok {
 		q.room.Release(old.weight())
 	}
 	begin := !box.draining
@@ -110,10 +121,10 @@ func (b *outbox) await(done <-chan struct{}) bool {
 	}
 }
 
-// put appends r. With many waiting it replaces the newest of the same resource
+// add appends r. With many waiting it replaces the newest of the same resource
 // instead, and returns what it replaced; there are only so many resources. b.mu
 // is held.
-func (b *outbox) put(r report) (old report, replaced bool) {
+func (b *outbox) add(r report) (old report, replaced bool) {
 	b.weight += r.weight()
 	if len(b.waiting) >= maxOutbox {
 		for i := len(b.waiting) - 1; i >= 0; i-- {
@@ -126,6 +137,7 @@ func (b *outbox) put(r report) (old report, replaced bool) {
 		}
 	}
 	b.waiting = append(b.waiting, r)
+	b.put++
 	return report{}, false
 }
 
@@ -144,8 +156,9 @@ func (b *outbox) next() (r report, merged int, ok bool) {
 	return r, 0, true
 }
 
-// kept notes that r does not wait any more.
-func (b *outbox) kept(r report) {
+// dealt notes that r does not wait any more: it is kept, or lost because of
+// err.
+func (b *outbox) dealt(r report, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.weight -= r.weight()
@@ -153,7 +166,32 @@ func (b *outbox) kept(r report) {
 		close(b.changed)
 		b.changed = nil
 	}
+	b.over++
+	if err != nil {
+		b.lost++
+	}
+	for len(b.settling) > 0 && b.settling[0].after <= b.over {
+		b.settling[0].then(b.lost == 0)
+		b.settling, b.lost = b.settling[1:], 0
+	}
 }
+
+// settle calls then when all that was put is kept, or lost: at once if nothing
+// waits.
+func (b *outbox) settle(then func(kept bool)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.over < b.put {
+		b.settling = append(b.settling, settler{b.put, then})
+		return
+	}
+	then(b.lost == 0)
+	b.lost = 0
+}
+
+// custody is coap.Config.Settle: what the device reported is dealt with when it
+// is in the store.
+func (s *session) custody(_ *coap.Conn, then func(done bool)) { s.outbox.settle(then) }
 
 // lasting is a context that ends with something that has a channel for it.
 type lasting struct {
@@ -186,7 +224,7 @@ func (q *reports) drain(box *outbox) {
 		err := q.backend.Report(ctx, r.who, r.href, r.rep)
 		cancel()
 		q.room.Release(r.weight())
-		box.kept(r)
+		box.dealt(r, err)
 		if err != nil {
 			q.log.Warn("event lost", "device", r.who.Device, "href", r.href, "err", err)
 		}

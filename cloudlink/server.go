@@ -106,6 +106,7 @@ func (s *Server) accept(nc net.Conn, tlsConfig *tls.Config, q *reports) *coap.Co
 		BlockWise:  true, // towards whoever announces it, too (rule 7)
 		KeepAlive:  s.cfg.KeepAlive,
 		Log:        ss.log,
+		Settle:     ss.custody,
 		Ended:      ss.ended,
 	})
 	s.stats.opened()

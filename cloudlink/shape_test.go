@@ -195,3 +195,46 @@ func TestBad25LargeReports(t *testing.T) {
 		}
 	})
 }
+
+// A device that asks by a Ping with Custody whether its notifications are kept
+// gets its Pong when the store has them, with Custody if it has (RFC 8323,
+// section 5.4.1; threats rule 17).
+func TestCustodyMeansKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := slow{newCloud(), make(chan struct{})}
+		r, token, stop := watched(t, c)
+		defer stop()
+		ping := &coap.Message{Code: coap.Ping, Token: coap.TokenFrom(1)}
+		ping.Add(coap.PingCustody, nil)
+		if pong := r.do(ping); !pong.Options.Has(coap.PingCustody) {
+			t.Errorf("nothing was reported: %v", pong)
+		}
+		for n := range 10 {
+			r.send(content(token, number(n), true))
+		}
+		r.send(content(token, "\xff", true)) // no CBOR: cannot be kept
+		r.send(ping)
+		r.send(content(token, number(1000), true))
+		synctest.Wait()
+		if len(r.got) > 0 {
+			t.Fatalf("before anything is kept: %v", <-r.got)
+		}
+		for len(r.got) == 0 {
+			c.gate <- struct{}{}
+			synctest.Wait()
+		}
+		if pong := r.must(); pong.Options.Has(coap.PingCustody) {
+			t.Errorf("one was lost: %v", pong)
+		}
+		if n := len(c.seen()); n != 10 {
+			t.Errorf("%d were kept when the Pong came, want 10", n)
+		}
+		close(c.gate)
+		if pong := r.do(ping); !pong.Options.Has(coap.PingCustody) {
+			t.Errorf("all is kept: %v", pong)
+		}
+		if seen := c.seen(); seen[len(seen)-1].body != "1000" {
+			t.Errorf("the last is %v", seen[len(seen)-1])
+		}
+	})
+}

@@ -121,7 +121,7 @@ func blockEnds(t testing.TB, wire string, h coap.Handler, message int) (client, 
 	t.Helper()
 	client, server = ends(t, wire, coap.Config{Handler: h, MaxMessage: message, BlockWise: true})
 	for _, c := range []*coap.Conn{client, server} {
-		if _, err := c.Ping(t.Context(), false); err != nil { // the CSM has arrived
+		if _, err := c.Ping(t.Context()); err != nil { // the CSM has arrived
 			t.Fatal(err)
 		}
 	}

@@ -25,6 +25,13 @@ type Config struct {
 	Patience   time.Duration // further silence before the connection counts as lost; 0: 10 s
 	Log        *slog.Logger  // nil: slog.Default()
 
+	// Settle is called when the peer asks, by a Ping with Custody, whether all
+	// that it sent is dealt with, on Run's goroutine; then is to be called once
+	// as soon as that is so, from whatever goroutine, or with false when it will
+	// not be. It is about notifications that the application keeps in a queue:
+	// requests of the peer are waited for anyway. nil: there are none.
+	Settle func(c *Conn, then func(done bool))
+
 	// Ended is called once, on Run's goroutine, as soon as the connection is
 	// over because of err; handlers may still be under way. nil: nobody is told.
 	Ended func(c *Conn, err error)

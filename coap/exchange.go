@@ -211,7 +211,7 @@ func (x *Exchange) done() {
 // waits for those in front of it.
 type openItem struct {
 	x    *Exchange // nil: a Ping
-	ping Token
+	ping *custody
 }
 
 // addOpen: c.mu is held.
@@ -229,8 +229,14 @@ func (c *Conn) closeItem(x *Exchange) {
 			break
 		}
 	}
-	for len(c.open) > 0 && c.open[0].x == nil {
-		c.enqueue(pong(c.open[0].ping, true))
+	c.answerCustody()
+}
+
+// answerCustody answers the Pings that nothing stands in front of any more.
+// c.mu is held.
+func (c *Conn) answerCustody() {
+	for len(c.open) > 0 && c.open[0].x == nil && c.open[0].ping.settled {
+		c.enqueue(pong(c.open[0].ping.token, c.open[0].ping.done))
 		c.open = append(c.open[:0], c.open[1:]...)
 	}
 	if len(c.open) == 0 {

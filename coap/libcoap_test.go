@@ -86,7 +86,7 @@ func TestLibcoapServer(t *testing.T) {
 	if p := c.Peer(); !p.SentCSM || p.MaxMessage <= 1152 {
 		t.Errorf("settings of libcoap: %+v", p)
 	}
-	if _, err := c.Ping(t.Context(), true); err != nil {
+	if _, err := c.Custody(t.Context()); err != nil {
 		t.Errorf("Ping: %v", err)
 	}
 	times := make(heard, 10)

@@ -149,21 +149,39 @@ func (c *Conn) gotPing(m *Message) error {
 	if err := c.critical(m); err != nil {
 		return err
 	}
-	custody, token := m.Options.Has(PingCustody), m.Token
-	if !custody {
-		return c.answer(pong(token, false))
+	if !m.Options.Has(PingCustody) {
+		return c.answer(pong(m.Token, false))
 	}
 	if err := c.awaitRoom(); err != nil {
 		return err
 	}
+	ping := &custody{token: m.Token, settled: c.cfg.Settle == nil, done: true}
 	c.mu.Lock()
-	if len(c.open) > 0 {
-		c.addOpen(openItem{ping: token})
-		c.mu.Unlock()
-		return nil
+	c.makeRoom()
+	c.addOpen(openItem{ping: ping})
+	if ping.settled {
+		c.answerCustody()
 	}
 	c.mu.Unlock()
-	return c.answer(pong(token, true))
+	if c.cfg.Settle != nil {
+		c.cfg.Settle(c, func(done bool) { c.settled(ping, done) })
+	}
+	return nil
+}
+
+// custody is a Ping by which the peer asks whether all before it is dealt with.
+type custody struct {
+	token   Token
+	settled bool // but for the requests in front of it
+	done    bool // and it is, so that the Pong may say so
+}
+
+// settled is what Config.Settle calls.
+func (c *Conn) settled(ping *custody, done bool) {
+	c.mu.Lock()
+	ping.settled, ping.done = true, done
+	c.answerCustody()
+	c.flushLocked()
 }
 
 func pong(t Token, custody bool) *Message {
@@ -176,8 +194,9 @@ func pong(t Token, custody bool) *Message {
 
 // pingCall is one Ping that waits.
 type pingCall struct {
-	token Token
-	got   chan struct{}
+	token   Token
+	got     chan struct{}
+	custody bool // of the Pong, once got is closed
 }
 
 // gotPong ends the wait of the Ping with that token. libcoap sends no token
@@ -190,6 +209,7 @@ func (c *Conn) gotPong(m *Message) error {
 	defer c.mu.Unlock()
 	for i, p := range c.pings {
 		if p.token == m.Token || m.Token.Len() == 0 {
+			p.custody = m.Options.Has(PingCustody)
 			close(p.got)
 			c.pings = append(c.pings[:i], c.pings[i+1:]...)
 			break
@@ -198,26 +218,36 @@ func (c *Conn) gotPong(m *Message) error {
 	return nil
 }
 
-// Ping asks the peer for a sign of life and returns how long it took. With
-// custody the peer is asked to answer only after it has dealt with all that
-// was sent before (RFC 8323, section 5.4.1); many do not honour that.
-func (c *Conn) Ping(ctx context.Context, custody bool) (time.Duration, error) {
+// Ping asks the peer for a sign of life and returns how long it took.
+func (c *Conn) Ping(ctx context.Context) (time.Duration, error) {
+	start := time.Now()
+	_, err := c.ping(ctx, &Message{Code: Ping})
+	return time.Since(start), err
+}
+
+// Custody asks the peer whether it has dealt with all that was sent before, and
+// waits until it has. It reports false if the peer does not say so: because
+// something went wrong with what was sent, or because it knows nothing of
+// Custody (RFC 8323, section 5.4.1).
+func (c *Conn) Custody(ctx context.Context) (bool, error) {
 	m := &Message{Code: Ping}
-	if custody {
-		m.Add(PingCustody, nil)
-	}
+	m.Add(PingCustody, nil)
+	return c.ping(ctx, m)
+}
+
+// ping sends m with a token of its own, and returns whether the Pong has the
+// Custody option.
+func (c *Conn) ping(ctx context.Context, m *Message) (custody bool, err error) {
 	p := &pingCall{got: make(chan struct{})}
 	c.mu.Lock()
 	p.token = c.newToken()
-	m.Token = p.token
 	c.pings = append(c.pings, p)
 	c.mu.Unlock()
-	start := time.Now()
-	err := c.Send(ctx, m)
-	if err == nil {
+	m.Token = p.token
+	if err = c.Send(ctx, m); err == nil {
 		select {
 		case <-p.got:
-			return time.Since(start), nil
+			return p.custody, nil
 		case <-ctx.Done():
 			err = ctx.Err()
 		case <-c.done:
@@ -227,7 +257,7 @@ func (c *Conn) Ping(ctx context.Context, custody bool) (time.Duration, error) {
 		}
 	}
 	c.forgetPing(p)
-	return 0, err
+	return false, err
 }
 
 func (c *Conn) forgetPing(p *pingCall) {

@@ -1,8 +1,10 @@
 package coap_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"net"
 	"slices"
@@ -207,8 +209,58 @@ func TestPingTakesPongWithoutToken(t *testing.T) {
 		p.send("08e3 0000000000000099") // a stranger's
 		p.send("10e3 20")
 	}()
-	if _, err := p.conn.Ping(t.Context(), true); err != nil {
-		t.Errorf("Ping: %v", err)
+	if done, err := p.conn.Custody(t.Context()); !done || err != nil {
+		t.Errorf("Custody = %v, %v", done, err)
+	}
+}
+
+// A Pong with Custody waits for what the application has in a queue, and has no
+// Custody if that came to nothing (RFC 8323, section 5.4.1).
+func TestCustodyOfNotifications(t *testing.T) {
+	settle := make(chan func(bool), 3)
+	p := servePeer(t, "tcp", coap.Config{Settle: func(_ *coap.Conn, then func(bool)) { settle <- then }})
+	p.expect(coap.CSM)
+	p.sendCSM()
+	p.send("18e2 0000000000000001 20")
+	p.send("18e2 0000000000000002 20")
+	first, second := <-settle, <-settle
+	second(true)
+	p.send("08e2 0000000000000003")
+	if m := p.expect(coap.Pong); m.Token != coap.TokenFrom(3) {
+		t.Errorf("Pong %v before anything is dealt with", m.Token)
+	}
+	first(false)
+	for i, want := range []bool{false, true} {
+		if m := p.expect(coap.Pong); m.Token != coap.TokenFrom(uint64(i+1)) || m.Options.Has(coap.PingCustody) != want {
+			t.Errorf("Pong %v, Custody %v, want %d and %v", m.Token, m.Options.Has(coap.PingCustody), i+1, want)
+		}
+	}
+}
+
+// A flood of Pings whose Pongs nobody reads costs no memory, with Custody or
+// without: the peer is not read either.
+func TestBad25FloodOfPings(t *testing.T) {
+	for name, ping := range map[string]string{"bare": "08e2 0000000000000001", "custody": "18e2 0000000000000001 20"} {
+		for _, settled := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, settled), func(t *testing.T) {
+				cfg := coap.Config{}
+				if settled {
+					cfg.Settle = func(_ *coap.Conn, then func(bool)) { then(true) }
+				}
+				p := servePeer(t, "pipe", cfg)
+				flood := bytes.Repeat(unhex(ping), 1000)
+				sent := 0
+				for ; sent < 64<<20; sent += len(flood) {
+					p.nc.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
+					if _, err := p.nc.Write(flood); err != nil {
+						break
+					}
+				}
+				if sent > 1<<20 {
+					t.Errorf("%d bytes of Pings were taken", sent)
+				}
+			})
+		}
 	}
 }
 

@@ -91,7 +91,7 @@ func TestDoBothWays(t *testing.T) {
 						t.Fatalf("Do(%s) = %v, %v", path, resp, err)
 					}
 				}
-				if _, err := c.Ping(t.Context(), true); err != nil {
+				if _, err := c.Custody(t.Context()); err != nil {
 					t.Errorf("Ping: %v", err)
 				}
 				if c.LocalAddr() == nil || c.RemoteAddr() == nil || (c.TLS() != nil) != (wire == "tls" || wire == "wss") {
@@ -127,13 +127,13 @@ func TestContexts(t *testing.T) {
 		}
 		again, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := p.conn.Ping(again, false); err != context.DeadlineExceeded {
+		if _, err := p.conn.Ping(again); err != context.DeadlineExceeded {
 			t.Errorf("Ping: %v", err)
 		}
 		<-taken
 		pinged := make(chan error, 1)
 		go func() {
-			_, err := p.conn.Ping(t.Context(), false)
+			_, err := p.conn.Ping(t.Context())
 			pinged <- err
 		}()
 		p.expect(coap.Ping)
@@ -195,7 +195,7 @@ func askAnything(t *testing.T, c *coap.Conn, g int) {
 		case 0:
 			go cancel()
 		case 1:
-			if _, err := c.Ping(ctx, true); err != nil {
+			if _, err := c.Custody(ctx); err != nil {
 				t.Errorf("Ping: %v", err)
 			}
 		case 2:

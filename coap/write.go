@@ -62,11 +62,19 @@ func (c *Conn) full() bool {
 // waits if the peer sends requests and does not take the answers.
 func (c *Conn) answer(m *Message) error {
 	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.makeRoom()
+	return c.enqueue(m)
+}
+
+// makeRoom waits until an answer may be queued, or the connection is over. It
+// is called on Run's goroutine. c.mu is held, but not meanwhile.
+func (c *Conn) makeRoom() {
 	for c.err == nil && c.out != nil && (c.queued >= maxQueued || len(c.out.B) >= batchBytes) {
 		c.flushLocked()
 		c.mu.Lock()
 		if c.err != nil || !c.full() {
-			break
+			return
 		}
 		room := c.changed.wait()
 		c.mu.Unlock()
@@ -76,9 +84,6 @@ func (c *Conn) answer(m *Message) error {
 		}
 		c.mu.Lock()
 	}
-	err := c.enqueue(m)
-	c.mu.Unlock()
-	return err
 }
 
 // enqueue appends the frame of m to the queue, full or not. If it fails the

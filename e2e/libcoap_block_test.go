@@ -55,7 +55,7 @@ func overBlocks(t *testing.T, f func(t *testing.T, c asker)) {
 	t.Run("tcp", func(t *testing.T) {
 		addr := start(t, regexp.MustCompile(`created TCP +endpoint (\S+)`), server, "-A", "127.0.0.1", "-p", "0", "-v", "7")
 		c := dial(t, addr, coap.Config{MaxMessage: 4096, BlockWise: true})
-		if _, err := c.Ping(t.Context(), false); err != nil { // and its CSM is here
+		if _, err := c.Ping(t.Context()); err != nil { // and its CSM is here
 			t.Fatal(err)
 		}
 		if !c.Peer().BlockWise {

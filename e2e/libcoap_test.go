@@ -106,7 +106,7 @@ func TestLibcoapServer(t *testing.T) {
 
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
-		if rtt, err := c.Ping(ctx, false); err != nil || rtt <= 0 {
+		if rtt, err := c.Ping(ctx); err != nil || rtt <= 0 {
 			t.Errorf("Ping = %v, %v", rtt, err)
 		}
 		if p := c.Peer(); !p.SentCSM || !p.BlockWise || p.MaxMessage < 1<<20 {

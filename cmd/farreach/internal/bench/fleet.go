@@ -134,9 +134,9 @@ const (
 	eventBurst = 200
 )
 
-// batch is how many events a device reports before it waits for a sign that
-// the cloud has read them.
-const batch = 4
+// batch is how many events a device reports before it waits until the cloud has
+// kept them: fewer than those of which the cloud would keep the newest only.
+const batch = 8
 
 // events has all devices report as fast as the cloud takes it, and looks when
 // the last of it is in the log.
@@ -181,7 +181,7 @@ func (m *meter) report(ctx context.Context, most int, sent *atomic.Int64) {
 		m.tell(resp)
 		sent.Add(1)
 		if n%batch == 0 {
-			if _, err := m.link.Ping(ctx); err != nil {
+			if err := m.link.Kept(ctx); err != nil {
 				return // ctx has ended, or the link: then events will be missing
 			}
 		}
