@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -29,6 +30,7 @@ type child struct {
 	args []string // beside those that say where
 
 	command string // "up", or "cloud"
+	address string // at which devices find it; "": where it listens
 
 	wrap []string // a program that runs it, with its arguments; nil: none
 
@@ -157,6 +159,10 @@ func (c *child) farreach(args ...string) ([]byte, error) {
 func (c *child) uri() string {
 	if c.CoAP != "" {
 		return "coap+tcp://" + c.CoAP
+	}
+	if c.address != "" {
+		_, port, _ := net.SplitHostPort(c.CoAPS)
+		return "coaps+tcp://" + net.JoinHostPort(c.address, port)
 	}
 	return "coaps+tcp://" + c.CoAPS
 }

@@ -2,7 +2,9 @@ package e2e_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,9 +12,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/farreach/farreach/cloud"
-	"github.com/farreach/farreach/cloud/directory"
 )
 
 // keepAlive is how old the proof of a reachable device may be: the silence
@@ -23,7 +22,7 @@ const keepAlive = 30 * time.Second
 type proc struct {
 	cmd  *exec.Cmd
 	out  lockedBuffer
-	stop func()
+	stop func() // kill -9
 }
 
 type lockedBuffer struct {
@@ -43,15 +42,32 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// deviceProcess starts a device that joins h; before stands in front of its
-// command line.
-func deviceProcess(t *testing.T, h *home, before ...string) *proc {
+// lampProcess starts a lamp that keeps its state in dir and belongs to the
+// account of c, or joins it; before stands in front of its command line. Its
+// servers are c and those that follow.
+func lampProcess(t *testing.T, dir string, before []string, c *child, more ...*child) *proc {
 	t.Helper()
-	dir := t.TempDir()
-	args := append(before, "farreach", "device", "--type", "lamp", "--name", "lamp", "--cloud", "coap+tcp://"+h.plain,
-		"--code", h.code().Reveal(), "--state", filepath.Join(dir, "lamp.json"))
+	code, err := c.code(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	trust := filepath.Join(dir, "ca.pem")
+	args := append(before, "farreach", "device", "--type", "lamp", "--name", "lamp", "--code", code.Reveal(),
+		"--state", filepath.Join(dir, "lamp.json"), "--ca-file", trust)
+	var roots []byte
+	for _, server := range append([]*child{c}, more...) {
+		args = append(args, "--cloud", server.uri())
+		root, err := os.ReadFile(server.CA)
+		if err != nil {
+			t.Fatal(err)
+		}
+		roots = append(roots, root...)
+	}
+	if err := os.WriteFile(trust, roots, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	p := &proc{cmd: exec.Command(args[0], args[1:]...)}
-	p.cmd.Env = append(os.Environ(), "HOME="+dir, "XDG_CONFIG_HOME="+dir, "XDG_STATE_HOME="+dir)
+	p.cmd.Env = append(os.Environ(), "HOME="+dir)
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -60,46 +76,106 @@ func deviceProcess(t *testing.T, h *home, before ...string) *proc {
 		p.cmd.Process.Kill()
 		p.cmd.Wait()
 	})
-	t.Cleanup(p.stop)
+	t.Cleanup(func() {
+		p.stop()
+		if t.Failed() {
+			t.Logf("the lamp said: %s", &p.out)
+		}
+	})
 	return p
 }
 
-// await polls the only device until its state is want, and returns it. While
-// it is shown as reachable, the proof must not be older than a keep-alive
-// interval.
-func await(t *testing.T, h *home, want directory.State, limit time.Duration) cloud.DeviceInfo {
-	t.Helper()
-	var last cloud.DeviceInfo
-	for start := time.Now(); time.Since(start) < limit; time.Sleep(50 * time.Millisecond) {
-		all, err := h.cloud.Inventory(t.Context(), h.owner())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(all) == 0 {
-			continue
-		}
-		last = all[0]
-		if p := last.Presence; p.State == directory.Reachable && time.Since(p.Proven) > keepAlive+time.Second {
-			t.Fatalf("shown as reachable with a proof %v old", time.Since(p.Proven))
-		}
-		if last.Presence.State == want {
-			return last
-		}
+// shown is a device as somebody sees it.
+type shown struct {
+	ID     string `json:"di"`
+	State  string
+	Since  time.Time
+	Proven time.Time
+}
+
+// overAPI is the only device as the HTTP API shows it; the zero value if there
+// is none.
+func (c *child) overAPI() (d shown) {
+	c.t.Helper()
+	var doc struct{ Devices []shown }
+	if err := c.call(c.t.Context(), http.MethodGet, "/devices", nil, &doc); err != nil {
+		c.t.Fatal(err)
 	}
-	t.Fatalf("%s after %v, want %s", last.Presence.State, limit, want)
-	return last
+	return c.only(doc.Devices)
+}
+
+// onScreen is the same as farreach devices shows it.
+func (c *child) onScreen() shown {
+	c.t.Helper()
+	text, err := c.farreach("devices", "--json")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	var doc struct{ Devices []shown }
+	if err := json.Unmarshal(text, &doc); err != nil {
+		c.t.Fatal(err)
+	}
+	return c.only(doc.Devices)
+}
+
+// only is the one device. While it is shown as reachable, the proof must not be
+// older than a keep-alive interval.
+func (c *child) only(devices []shown) (d shown) {
+	c.t.Helper()
+	if len(devices) > 0 {
+		d = devices[0]
+	}
+	if d.State == "reachable" && time.Since(d.Proven) > keepAlive+time.Second {
+		c.t.Errorf("shown as reachable with a proof %v old", time.Since(d.Proven))
+	}
+	return d
+}
+
+// await looks at the only device, ten times a second through the API and once
+// a second with the command, until both show the state; it returns what the
+// API does.
+func (c *child) await(state string, limit time.Duration) (d shown) {
+	c.t.Helper()
+	start := time.Now()
+	look := time.NewTicker(100 * time.Millisecond)
+	defer look.Stop()
+	for n := 1; ; n++ {
+		if d = c.overAPI(); d.State == state {
+			if on := c.onScreen(); on.State != state {
+				c.t.Errorf("farreach devices shows %q, the API %q", on.State, state)
+			}
+			return d
+		}
+		if n%10 == 0 {
+			c.onScreen()
+		}
+		if time.Since(start) > limit {
+			c.t.Fatalf("%q after %v, want %q", d.State, limit, state)
+		}
+		<-look.C
+	}
 }
 
 // goneWithin checks that a device that went silent at the given time is shown
 // as offline in time, with the time of its last sign of life.
-func goneWithin(t *testing.T, h *home, silent time.Time) {
-	t.Helper()
-	p := await(t, h, directory.Offline, keepAlive+5*time.Second).Presence
-	if took := time.Since(silent); took > keepAlive+time.Second {
-		t.Errorf("offline %v after it went silent, want at most %v", took, keepAlive)
+func (c *child) goneWithin(silent time.Time) {
+	c.t.Helper()
+	d := c.await("offline", keepAlive+5*time.Second)
+	took := time.Since(silent)
+	if took > keepAlive+time.Second {
+		c.t.Errorf("offline %v after it went silent, want at most %v", took, keepAlive)
 	}
-	if p.Proven.IsZero() || p.Proven.After(silent.Add(time.Second)) || p.Since.Before(p.Proven) {
-		t.Errorf("offline since %v, last proven %v, silent since %v", p.Since, p.Proven, silent)
+	if d.Proven.IsZero() || d.Proven.After(silent.Add(time.Second)) || d.Since.Before(d.Proven) {
+		c.t.Errorf("offline since %v, last proven %v, silent since %v", d.Since, d.Proven, silent)
+	}
+	c.t.Logf("offline %v after it went silent, %v after its last sign of life", took.Round(100*time.Millisecond), d.Since.Sub(d.Proven).Round(100*time.Millisecond))
+}
+
+// commanded checks that the lamp obeys.
+func (c *child) commanded() {
+	c.t.Helper()
+	if _, err := c.farreach("set", "lamp/a/light", "value=true"); err != nil {
+		c.t.Errorf("set: %v", err)
 	}
 }
 
@@ -111,35 +187,104 @@ func TestFrozenDevice(t *testing.T) {
 		t.Skip("-short: a keep-alive interval is half a minute")
 	}
 	t.Parallel()
-	h := newHome(t, 0)
-	p := deviceProcess(t, h)
-	await(t, h, directory.Reachable, 20*time.Second)
+	c := newChild(t)
+	c.start()
+	p := lampProcess(t, t.TempDir(), nil, c)
+	c.await("reachable", 20*time.Second)
 	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	goneWithin(t, h, time.Now())
+	c.goneWithin(time.Now())
 	if err := p.cmd.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
-	await(t, h, directory.Reachable, 20*time.Second)
+	c.await("reachable", 20*time.Second)
+	c.commanded()
 }
 
 // After a restart of the server a device is unknown until it has proved that it
 // is there; the latest proof is from before.
 func TestUnknownAfterRestart(t *testing.T) {
 	t.Parallel()
-	h := newHome(t, 0)
-	p := deviceProcess(t, h)
-	await(t, h, directory.Reachable, 20*time.Second)
+	c := newChild(t)
+	c.start()
+	p := lampProcess(t, t.TempDir(), nil, c)
+	c.await("reachable", 20*time.Second)
 	p.stop()
-	await(t, h, directory.Offline, 5*time.Second)
-	h.stop()
+	c.await("offline", 5*time.Second)
+	c.stop()
 	started := time.Now()
-	h.start()
-	got := await(t, h, directory.Unknown, time.Second).Presence
-	if got.Proven.After(started) || got.Since.Before(started.Add(-time.Second)) {
-		t.Errorf("unknown since %v, proven %v; the server started at %v", got.Since, got.Proven, started)
+	c.start()
+	d := c.await("unknown", time.Second)
+	if d.Proven.IsZero() || d.Proven.After(started) || d.Since.Before(started.Add(-time.Second)) {
+		t.Errorf("unknown since %v, proven %v; the server started at %v", d.Since, d.Proven, started)
 	}
+}
+
+// island is a network of its own with one link to this machine.
+type island struct {
+	t           *testing.T
+	name        string // of the network
+	here, there string // the ends of the link
+	near, far   string // their addresses
+}
+
+// newIsland makes the network 198.18.n.0/30, or skips the test.
+func newIsland(t *testing.T, n int) *island {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("network namespaces need root")
+	}
+	name := fmt.Sprintf("fr%d-%d", os.Getpid()%100_000, n)
+	i := &island{t: t, name: name, here: name + "a", there: name + "b",
+		near: fmt.Sprintf("198.18.%d.1", n), far: fmt.Sprintf("198.18.%d.2", n)}
+	if out, err := exec.Command("ip", "netns", "add", name).CombinedOutput(); err != nil {
+		t.Skipf("no network namespaces here: %v: %s", err, out)
+	}
+	t.Cleanup(func() { exec.Command("ip", "netns", "del", name).Run() })
+	t.Cleanup(func() { exec.Command("ip", "link", "del", i.here).Run() })
+	i.connect()
+	return i
+}
+
+// connect lays the cable.
+func (i *island) connect() {
+	i.t.Helper()
+	if out, err := exec.Command("ip", "link", "add", i.here, "type", "veth", "peer", "name", i.there).CombinedOutput(); err != nil {
+		i.t.Skipf("no pairs of links here: %v: %s", err, out)
+	}
+	i.ip("link", "set", i.there, "netns", i.name)
+	i.ip("addr", "add", i.near+"/30", "dev", i.here)
+	i.ip("link", "set", i.here, "up")
+	i.ip("-n", i.name, "addr", "add", i.far+"/30", "dev", i.there)
+	i.ip("-n", i.name, "link", "set", i.there, "up")
+}
+
+func (i *island) ip(args ...string) {
+	i.t.Helper()
+	if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+		i.t.Fatalf("ip %v: %v: %s", args, err, out)
+	}
+}
+
+// within is what stands in front of a command that runs there.
+func (i *island) within() []string { return []string{"ip", "netns", "exec", i.name} }
+
+// vanish takes the machine of the island away as a power cut does: its
+// processes and connections are gone, and it said no word about it.
+func (i *island) vanish(p *proc) {
+	i.t.Helper()
+	i.ip("link", "set", i.here, "down") // nothing gets through any more
+	p.stop()
+	i.ip("netns", "del", i.name)
+}
+
+// reboot brings the machine back, at the same address.
+func (i *island) reboot() {
+	i.t.Helper()
+	_ = exec.Command("ip", "link", "del", i.here).Run() // it went with the network, as a rule
+	i.ip("netns", "add", i.name)
+	i.connect()
 }
 
 // A cut cable: the device is in a network of its own, whose only link goes
@@ -148,43 +293,61 @@ func TestCutCable(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: a keep-alive interval is half a minute")
 	}
-	if os.Getuid() != 0 {
-		t.Skip("network namespaces need root")
+	t.Parallel()
+	i := newIsland(t, 77)
+	c := newChild(t, "--listen", i.near)
+	c.start()
+	lampProcess(t, t.TempDir(), i.within(), c)
+	c.await("reachable", 20*time.Second)
+	i.ip("link", "set", i.here, "down")
+	c.goneWithin(time.Now())
+}
+
+// Half-open TCP: the machine of the device loses its power, and the server has
+// a connection to nobody. The device is not shown as reachable for longer than
+// a keep-alive interval.
+func TestHalfOpen(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: a keep-alive interval is half a minute")
 	}
 	t.Parallel()
-	name := fmt.Sprintf("fr%d", os.Getpid())
-	here, there := name+"a", name+"b"
-	for i, args := range [][]string{
-		{"netns", "add", name},
-		{"link", "add", here, "type", "veth", "peer", "name", there},
-		{"link", "set", there, "netns", name},
-		{"addr", "add", "198.18.77.1/30", "dev", here},
-		{"link", "set", here, "up"},
-		{"-n", name, "addr", "add", "198.18.77.2/30", "dev", there},
-		{"-n", name, "link", "set", there, "up"},
-	} {
-		out, err := exec.Command("ip", args...).CombinedOutput()
-		if err != nil && i < 2 {
-			t.Skipf("no network namespaces here: ip %v: %v: %s", args, err, out)
+	i := newIsland(t, 78)
+	c := newChild(t, "--listen", "0.0.0.0")
+	c.address = i.near
+	c.start()
+	p := lampProcess(t, t.TempDir(), i.within(), c)
+	c.await("reachable", 20*time.Second)
+	i.vanish(p)
+	c.goneWithin(time.Now())
+}
+
+// The same, and the machine comes back within the interval: the new connection
+// of the device takes over from the half-open one at once (rule 13).
+func TestHalfOpenReplaced(t *testing.T) {
+	t.Parallel()
+	i := newIsland(t, 79)
+	c := newChild(t, "--listen", "0.0.0.0")
+	c.address = i.near
+	c.start()
+	dir := t.TempDir()
+	p := lampProcess(t, dir, i.within(), c)
+	before := c.await("reachable", 20*time.Second)
+	i.vanish(p)
+	i.reboot()
+	c.await("reachable", time.Second) // for all the server knows
+	lampProcess(t, dir, i.within(), c)
+	for start := time.Now(); ; {
+		d := c.await("reachable", 10*time.Second)
+		if d.ID != before.ID {
+			t.Fatalf("device %s came back as %s", before.ID, d.ID)
 		}
-		if err != nil {
-			t.Fatalf("ip %v: %v: %s", args, err, out)
+		if d.Since.After(before.Since) {
+			t.Logf("reachable over a new connection %v after its process started", time.Since(start).Round(10*time.Millisecond))
+			break
 		}
-		if i == 0 {
-			t.Cleanup(func() { exec.Command("ip", "netns", "del", name).Run() })
-		}
-		if i == 1 {
-			t.Cleanup(func() { exec.Command("ip", "link", "del", here).Run() })
+		if time.Since(start) > 10*time.Second {
+			t.Fatal("the half-open connection is not replaced")
 		}
 	}
-	h := newHome(t, 0)
-	h.stop()
-	h.plain, h.allowPlain = "198.18.77.1:0", true
-	h.start()
-	deviceProcess(t, h, "ip", "netns", "exec", name)
-	await(t, h, directory.Reachable, 20*time.Second)
-	if out, err := exec.Command("ip", "link", "set", here, "down").CombinedOutput(); err != nil {
-		t.Fatalf("cut: %v: %s", err, out)
-	}
-	goneWithin(t, h, time.Now())
+	c.commanded()
 }
