@@ -62,7 +62,7 @@ WatchPresence                -       y     y     y     y     y      y        y
 `
 
 // proofs are the methods that prove who somebody is, and Close.
-var proofs = []string{"Login", "Authenticate", "Bearer", "SignIn", "Refresh", "Close"}
+var proofs = []string{"Login", "BeginLogIn", "AccountSince", "Authenticate", "Bearer", "SignIn", "Refresh", "Close"}
 
 // aboutDevice says which rows are about a device, whose existence is private.
 func aboutDevice(row string) bool {

@@ -3,6 +3,7 @@ package xmppd
 import (
 	"context"
 	"net/netip"
+	"time"
 
 	"github.com/farreach/farreach/xmpp/sasl"
 )
@@ -14,8 +15,9 @@ type Accounts interface {
 	// guessing is slowed down. That name has no account is not told.
 	Begin(ctx context.Context, peer netip.Addr, name string) (LogIn, error)
 
-	// Exists reports whether name has an account.
-	Exists(name string) bool
+	// Since is when the account called name was made: another one of the same
+	// name inherits nothing. It reports whether there is one.
+	Since(name string) (made time.Time, ok bool)
 }
 
 // LogIn is one try to log in, with what was known of the account when it began.

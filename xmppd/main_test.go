@@ -44,6 +44,7 @@ const (
 type people struct {
 	mu     sync.Mutex // guards what follows
 	exist  map[string]bool
+	since  time.Time           // of all accounts
 	end    map[string][]func() // of their sessions
 	failed int
 	wait   time.Duration // before each try
@@ -86,10 +87,10 @@ func (p *people) Begin(ctx context.Context, _ netip.Addr, name string) (xmppd.Lo
 	return &entry{p, name}, nil
 }
 
-func (p *people) Exists(name string) bool {
+func (p *people) Since(name string) (time.Time, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.exist[name]
+	return p.since, p.exist[name]
 }
 
 // revoke ends all sessions of an account.
@@ -109,7 +110,7 @@ type entry struct {
 }
 
 func (e *entry) Verifier(m sasl.Mechanism) sasl.Verifier {
-	if e.p.Exists(e.name) {
+	if _, ok := e.p.Since(e.name); ok {
 		return verifiers()[m]
 	}
 	return sasl.Fake([]byte("key"), m, e.name, sasl.MinIterations)

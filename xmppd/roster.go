@@ -21,6 +21,7 @@ const nsRoster = "jabber:iq:roster"
 // roster is the contacts of an account, as they are kept (RFC 6121, section 2).
 // One that is shared is not changed. A nil roster is empty.
 type roster struct {
+	Since   time.Time          `json:"since"`   // when its owner's account was made
 	Version uint64             `json:"version"` // grows with each change
 	Items   map[string]contact `json:"items"`   // by bare address
 }
@@ -75,10 +76,23 @@ type table interface {
 }
 
 // rosters are those of all accounts.
-type rosters struct{ table table }
+type rosters struct {
+	table    table
+	accounts Accounts
+}
 
-// of returns the roster of an account, which is shared; nil if it is empty.
-func (rs *rosters) of(owner jid.JID) *roster { return rs.table.Get(owner.Local()) }
+// of returns the roster of an account, which is shared; nil if it is empty. That
+// of an account which had the same name before is nobody's.
+func (rs *rosters) of(owner jid.JID) *roster {
+	r := rs.table.Get(owner.Local())
+	if r == nil {
+		return nil
+	}
+	if since, ok := rs.accounts.Since(owner.Local()); !ok || !since.Equal(r.Since) {
+		return nil
+	}
+	return r
+}
 
 // storeTime is how long a change of a roster may take.
 const storeTime = 10 * time.Second
@@ -88,31 +102,29 @@ const storeTime = 10 * time.Second
 func (rs *rosters) change(owner jid.JID, f func(r *roster) error) (roster, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), storeTime)
 	defer cancel()
+	since, ok := rs.accounts.Since(owner.Local())
+	if !ok {
+		return roster{}, errNoAccount
+	}
 	for {
 		r, err := rs.table.Modify(ctx, owner.Local(), func(r *roster) error {
-			r.Items = maps.Clone(r.Items)
+			if r.Items = maps.Clone(r.Items); !since.Equal(r.Since) {
+				r.Since, r.Items = since, map[string]contact{}
+			}
 			r.Version++
 			return f(r)
 		})
 		if !errors.Is(err, store.ErrNotFound) {
 			return r, err
 		}
-		err = rs.table.Create(ctx, owner.Local(), roster{Items: map[string]contact{}})
+		err = rs.table.Create(ctx, owner.Local(), roster{Since: since, Items: map[string]contact{}})
 		if err != nil && !errors.Is(err, store.ErrExists) {
 			return roster{}, err
 		}
 	}
 }
 
-// forget removes the roster of an account that is no more. Its contacts keep
-// theirs.
-func (rs *rosters) forget(owner jid.JID) error {
-	_, err := rs.change(owner, func(r *roster) error {
-		r.Items = map[string]contact{}
-		return nil
-	})
-	return err
-}
+var errNoAccount = errors.New("no such account")
 
 // memory is a table that ends with the process.
 type memory struct {

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/farreach/farreach/store"
 	"github.com/farreach/farreach/xmpp/stanza"
@@ -85,5 +86,20 @@ func TestRosterIsBounded(t *testing.T) {
 	b.expect("presence", "from", "bob@home.example/b")
 	if got := b.sync(); len(got) != 2 {
 		t.Errorf("%d have asked: %+v", len(got), got)
+	}
+}
+
+// A new account inherits nothing from one that had its name.
+func TestNewAccountOfOldName(t *testing.T) {
+	w := newWorld(t, xmppd.Config{})
+	a := w.login("ann", "a")
+	a.say("<iq type='set' id='s'><query xmlns='jabber:iq:roster'><item jid='bob@home.example'/></query></iq>")
+	a.expect("iq", "id", "s", "type", "result")
+	w.people.mu.Lock()
+	w.people.since = time.Unix(1, 0)
+	w.people.mu.Unlock()
+	a.say("<iq type='get' id='r'><query xmlns='jabber:iq:roster'/></iq>")
+	if e := a.expect("iq", "id", "r"); len(e.Children[0].Children) != 0 {
+		t.Errorf("inherited: %+v", e)
 	}
 }

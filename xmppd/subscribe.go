@@ -54,7 +54,7 @@ func (s *Server) ask(x *batch, own, other jid.JID) *stanza.Error {
 		item.Asked = item.Sub&subTo == 0
 		return changed
 	})
-	if err != nil || !s.cfg.Accounts.Exists(other.Local()) {
+	if _, ok := s.cfg.Accounts.Since(other.Local()); err != nil || !ok {
 		return err
 	}
 	if s.rosters.of(other).item(own).Sub&subFrom != 0 { // it has said yes before

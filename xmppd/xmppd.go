@@ -151,7 +151,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	case cfg.TLS == nil && !cfg.Insecure:
 		return nil, errors.New("xmppd: no certificate, and not insecure")
 	}
-	s := &Server{cfg: cfg, domain: domain, log: cfg.Log, conns: map[*conn]bool{}}
+	s := &Server{cfg: cfg, domain: domain, log: cfg.Log, conns: map[*conn]bool{}, rosters: rosters{accounts: cfg.Accounts}}
 	s.self = stream.AppendEscaped(nil, domain.String())
 	s.registry.init()
 	s.setTLS()

@@ -86,21 +86,6 @@ func newSalt() []byte {
 	return salt
 }
 
-// Verifier returns what a SCRAM server needs to let somebody prove that he is
-// name. For a name without an account it makes up a verifier which no password
-// fits and which is the same each time, so that nobody learns who has one.
-func (a *Accounts) Verifier(name string, m Mechanism) scram.StoredCredentials {
-	v := a.fake(name, m)
-	if r := a.account(name); r != nil {
-		v = r.verifier(m)
-	}
-	return scram.StoredCredentials{
-		KeyFactors: scram.KeyFactors{Salt: string(v.Salt), Iters: v.Iterations},
-		StoredKey:  v.StoredKey,
-		ServerKey:  v.ServerKey,
-	}
-}
-
 // Login verifies a password and returns whose it is. After failures it waits;
 // see throttle. A wrong password and an unknown account are the same 4.01 and
 // take the same time.
