@@ -95,7 +95,7 @@ func New(cfg Config) (*Client, error) {
 		cfg.Name = func() string { return "" }
 	}
 	if cfg.State == nil {
-		cfg.State = &memory{}
+		cfg.State = &inMemory{}
 	}
 	if cfg.OnChange == nil {
 		cfg.OnChange = func(Status) {}

@@ -23,10 +23,11 @@ type MembershipConfig struct {
 	Host *device.Host
 
 	// Client is how the device stays registered at the cloud that was chosen: TLS,
-	// State, Backoff and the like. What the choice and the Host say is filled in:
-	// Servers, Code and Provider, Device, Name, Links and Handler.
+	// Backoff and the like. What the choice, the Host and State say is filled in:
+	// Servers, Code and Provider, Device, Name, Links and Handler, State.
 	Client func(to device.Onboarding) Config
 
+	State  StateStore        // nil: kept in memory only
 	Chosen device.Onboarding // before the start; none if its Server is empty
 
 	// Keep remembers a choice, code included, before it is acted upon; the zero one
@@ -53,6 +54,9 @@ type Membership struct {
 
 // NewMembership gives the host its CoAPCloudConf. It does not touch the network.
 func NewMembership(cfg MembershipConfig) *Membership {
+	if cfg.State == nil {
+		cfg.State = &inMemory{}
+	}
 	m := &Membership{cfg: cfg, log: cmp.Or(cfg.Log, slog.Default()).With("device", cfg.Host.ID()),
 		chosen: cfg.Chosen, other: make(chan struct{})}
 	m.cloud = cfg.Host.AddCloudConf(device.CloudConf{
@@ -125,10 +129,9 @@ func await(ctx context.Context, other <-chan struct{}) {
 
 // belong is a member of a cloud until something else is chosen.
 func (m *Membership) belong(ctx context.Context, to device.Onboarding, other <-chan struct{}) {
-	cfg := m.config(to)
-	client, err := New(cfg)
+	client, err := New(m.config(to))
 	if err == nil {
-		err = m.tidy(cfg.State, to)
+		err = m.tidy(to)
 	}
 	if err != nil {
 		m.log.Error("no way to the cloud", "server", to.Server, "err", err)
@@ -166,26 +169,19 @@ func (m *Membership) signOff(ctx context.Context, client *Client) {
 }
 
 // tidy forgets what another cloud gave, before it would be shown to this one.
-func (m *Membership) tidy(state StateStore, to device.Onboarding) error {
-	if state == nil || to.Code == "" { // it was in this one before
-		return nil
-	}
-	st, err := state.Load()
-	if err != nil || st.Grant.Account == "" || slices.Contains(serversOf(to), st.Server) {
+func (m *Membership) tidy(to device.Onboarding) error {
+	st, err := m.cfg.State.Load()
+	if err != nil || st.Grant.Account == "" || to.Code == "" || slices.Contains(serversOf(to), st.Server) {
 		return err
 	}
-	return state.Save(State{Device: st.Device})
+	return m.cfg.State.Save(State{Device: st.Device})
 }
 
 // forget removes what the cloud gave that the device has left.
 func (m *Membership) forget() {
-	state := m.cfg.Client(device.Onboarding{}).State
-	if state == nil {
-		return
-	}
-	st, err := state.Load()
+	st, err := m.cfg.State.Load()
 	if err == nil && st.Grant.Account != "" {
-		err = state.Save(State{Device: st.Device})
+		err = m.cfg.State.Save(State{Device: st.Device})
 	}
 	if err != nil {
 		m.log.Error("registration not forgotten", "err", err)
@@ -204,7 +200,7 @@ func serversOf(to device.Onboarding) []string {
 // config is that of the Client for a choice.
 func (m *Membership) config(to device.Onboarding) Config {
 	cfg, h := m.cfg.Client(to), m.cfg.Host
-	cfg.Servers, cfg.Code, cfg.Provider = serversOf(to), to.Code, to.Provider
+	cfg.Servers, cfg.Code, cfg.Provider, cfg.State = serversOf(to), to.Code, to.Provider, m.cfg.State
 	cfg.Device, cfg.Name, cfg.Links, cfg.Handler = h.ID(), h.Name, h.Links, h.Remote()
 	cfg.TLS = ofCloud(cfg.TLS, to.Cloud)
 	tell := cfg.OnChange

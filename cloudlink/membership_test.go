@@ -37,9 +37,9 @@ type led struct {
 func lead(t *testing.T, dial func(ctx context.Context, network, address string) (net.Conn, error), state cloudlink.StateStore, chosen device.Onboarding) *led {
 	d := &led{t: t, host: device.NewHost(device.Config{ID: device1, Name: "porch", Log: quiet})}
 	m := cloudlink.NewMembership(cloudlink.MembershipConfig{
-		Host: d.host, Chosen: chosen, Log: quiet,
+		Host: d.host, State: state, Chosen: chosen, Log: quiet,
 		Client: func(device.Onboarding) cloudlink.Config {
-			return cloudlink.Config{State: state, KeepAlive: -1, Log: quiet, Dial: dial, Backoff: backoff.Backoff{Max: time.Second}}
+			return cloudlink.Config{KeepAlive: -1, Log: quiet, Dial: dial, Backoff: backoff.Backoff{Max: time.Second}}
 		},
 		Keep: func(to device.Onboarding) error {
 			d.mu.Lock()

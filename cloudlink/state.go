@@ -35,19 +35,19 @@ type StateStore interface {
 	Save(State) error     // on return the State survives a crash
 }
 
-// memory is the StateStore of a device that does not remember.
-type memory struct {
+// inMemory is the StateStore of a device that does not remember.
+type inMemory struct {
 	mu    sync.Mutex // guards state
 	state State
 }
 
-func (m *memory) Load() (State, error) {
+func (m *inMemory) Load() (State, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.state, nil
 }
 
-func (m *memory) Save(s State) error {
+func (m *inMemory) Save(s State) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.state = s

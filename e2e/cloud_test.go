@@ -140,7 +140,7 @@ type joined struct {
 // join runs a simulated device until the test ends or leave is called.
 func (h *home) join(kind, name string, w way) *joined {
 	h.t.Helper()
-	s, err := sim.New(kind, "", name, quiet)
+	s, err := sim.New(kind, device.Config{Name: name, Log: quiet})
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -325,7 +325,7 @@ func TestCloudRestart(t *testing.T) {
 func TestObserveSurvivesTheDevice(t *testing.T) {
 	h := newHome(t, 0)
 	w := h.ways()["coap+tcp"]
-	s, err := sim.New("lamp", "", "lamp", quiet)
+	s, err := sim.New("lamp", device.Config{Name: "lamp", Log: quiet})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -53,7 +53,7 @@ func answers(h oic.Handler) coap.Handler {
 
 func simulated(t *testing.T, kind, id, name string) *device.Host {
 	t.Helper()
-	s, err := sim.New(kind, id, name, quiet)
+	s, err := sim.New(kind, device.Config{ID: id, Name: name, Log: quiet})
 	if err != nil {
 		t.Fatal(err)
 	}

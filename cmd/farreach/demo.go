@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"path/filepath"
 	"sync"
@@ -51,7 +52,8 @@ func (b *booted) startDemo(ctx context.Context) *demo {
 	where := b.where()
 	for _, h := range household {
 		m := member{
-			kind: h.name, name: h.name, servers: []string{where.Cloud()}, trust: trusting(pool),
+			kind: h.name, name: h.name, servers: []string{where.Cloud()},
+			trust: func([]string) (*tls.Config, error) { return trusting(pool), nil },
 			state: cloudlink.FileState(b.file(filepath.Join("demo", h.name+".json"))),
 			code: func(ctx context.Context) (secret.String, error) {
 				code, _, err := b.cloud.NewPairingCode(ctx, owner)

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net/netip"
@@ -16,6 +17,7 @@ import (
 	"github.com/farreach/farreach/cloudlink"
 	"github.com/farreach/farreach/cmd/farreach/internal/settings"
 	"github.com/farreach/farreach/coap"
+	"github.com/farreach/farreach/device"
 	"github.com/farreach/farreach/device/sim"
 	"github.com/farreach/farreach/internal/secret"
 	"github.com/farreach/farreach/oic"
@@ -39,8 +41,13 @@ func (a *app) deviceCmd() *cobra.Command {
 		Short: "Be a device, and join a cloud",
 		Long: `Runs a simulated device that dials out to a cloud and stays registered there,
 until Ctrl-C. It joins once, with a code of farreach pair; what it was given then
-it keeps in a file, so that later starts need no code.`,
+it keeps in a file, so that later starts need no code.
+
+With --lan alone it waits to be led to a cloud by an onboarding tool, at its
+CoAPCloudConf: farreach post coap://HOST:PORT/CoapCloudConfResURI cis=URL sid=UUID
+apn=NAME at=CODE. It leaves that cloud when cis is empty.`,
 		Example: `  farreach device --type lamp --name attic-lamp --code K3J7-9QWX-42MD
+  farreach device --type lamp --name porch --lan
   farreach device --type oic.d.thermostat --name cellar --cloud coaps+tcp://cloud.example.org --code K3J7-9QWX-42MD`,
 		GroupID: groupStart,
 		Args:    takes(),
@@ -50,7 +57,7 @@ it keeps in a file, so that later starts need no code.`,
 	flags.StringVar(&d.kind, "type", "oic.d.light", "device `type`: "+strings.Join(sim.Types(), ", ")+"; or lamp, door, thermostat, meter, strip")
 	flags.StringVar(&d.name, "name", "", "`name` of the device (default its type)")
 	flags.StringSliceVar(&d.clouds, "cloud", nil, "`URL` of the cloud, coaps+tcp://, coap+tcp://, coaps+ws:// or coap+ws:// (default that of the profile); may be repeated for other servers of the same cloud, to go to when the first is gone")
-	flags.BoolVar(&d.lan, "lan", false, "answer on the local network, too: found by multicast, and open to everybody there")
+	flags.BoolVar(&d.lan, "lan", false, "answer on the local network, too: found by multicast, and open to everybody there, who may also lead it to another cloud")
 	flags.StringVar(&d.code, "code", "", "one-time pairing `code`, for the first time")
 	flags.StringVar(&d.dialect, "cloud-dialect", "auto", "how to speak to the cloud: ocf, classic for that of IoTivity 1.x, or auto to find out")
 	flags.StringVar(&d.provider, "provider", "", "`name` of who gave the code, where the cloud wants to know")
@@ -88,7 +95,7 @@ func (a *app) member(d deviceFlags) (*member, error) {
 	if strings.ContainsAny(name, "/\x00") || strings.HasPrefix(name, ".") {
 		return nil, misuse("--name attic-lamp", "name %q: no slash in it, nor a dot before it", name)
 	}
-	if _, err := sim.New(d.kind, "", name, slog.New(slog.DiscardHandler)); err != nil {
+	if _, err := sim.New(d.kind, device.Config{}); err != nil {
 		return nil, misuse("--type lamp", "%w", err)
 	}
 	m := &member{kind: d.kind, name: name, lan: d.lan, provider: d.provider, log: a.log(slog.LevelError)}
@@ -102,15 +109,45 @@ func (a *app) member(d deviceFlags) (*member, error) {
 	m.state = cloudlink.FileState(cmp.Or(d.state, filepath.Join(settings.StateDir(a.lookup), "devices", name+".json")))
 	m.code = func(context.Context) (secret.String, error) { return a.pairingCode(d.code) }
 	m.listening = func(at netip.AddrPort) { a.say("%s: answers on the local network at coap://HOST:%d", name, at.Port()) }
-	m.changed = func(s cloudlink.Status) { a.registration(m, s) }
+	m.changed = func(s cloudlink.Status) { a.registration(name, s) }
+	m.trust = func(servers []string) (*tls.Config, error) { return a.trustOf(d.access, servers) }
+	if led, err := m.led(d); led || err != nil {
+		return m, err
+	}
 	if err := a.chooseCloud(m, d); err != nil {
 		return nil, err
 	}
 	return m, nil
 }
 
-// chooseCloud is the cloud that was named, or that of the profile. The
-// profile's authority vouches for the profile's addresses alone.
+// led reports whether the device leaves the choice of its cloud to people near
+// it: it was led to one, or has none and nobody names one.
+func (m *member) led(d deviceFlags) (bool, error) {
+	if !d.lan || len(d.clouds) > 0 || d.code != "" {
+		return false, nil
+	}
+	memory, err := remember(m.state)
+	if err != nil {
+		return false, err
+	}
+	state, err := m.state.Load()
+	return memory.cloud().Server != "" || state.Grant.Account == "", err
+}
+
+// trustOf is whom a device believes that goes to these servers. The profile's
+// authority vouches for the profile's addresses alone.
+func (a *app) trustOf(x access, servers []string) (*tls.Config, error) {
+	s, err := a.server()
+	if err != nil && !errors.Is(err, settings.ErrNoProfile) {
+		return nil, err
+	}
+	if err != nil || slices.ContainsFunc(servers, func(server string) bool { return !slices.Contains(s.Clouds(), server) }) {
+		s = new(settings.Server)
+	}
+	return a.tls(x, s)
+}
+
+// chooseCloud is the cloud that was named, or that of the profile.
 func (a *app) chooseCloud(m *member, d deviceFlags) error {
 	s, err := a.server()
 	if errors.Is(err, settings.ErrNoProfile) && len(d.clouds) > 0 {
@@ -125,17 +162,12 @@ func (a *app) chooseCloud(m *member, d deviceFlags) error {
 	if len(m.servers) == 0 {
 		return misuse("--cloud coaps+tcp://HOST", "profile %s has no cloud address", a.profile)
 	}
-	own := s.Clouds()
 	for _, server := range m.servers {
 		if u, err := coap.ParseURI(server); err != nil || u.Transport == coap.UDP {
 			return misuse("--cloud coaps+tcp://HOST", "cloud %q: not a coaps+tcp, coap+tcp, coaps+ws or coap+ws address", server)
 		}
-		if !slices.Contains(own, server) {
-			s = new(settings.Server)
-		}
 	}
-	m.trust, err = a.tls(d.access, s)
-	return err
+	return nil
 }
 
 func (a *app) pairingCode(typed string) (secret.String, error) {
@@ -150,12 +182,12 @@ func (a *app) pairingCode(typed string) (secret.String, error) {
 }
 
 // registration tells the user how it stands with the cloud.
-func (a *app) registration(m *member, s cloudlink.Status) {
+func (a *app) registration(name string, s cloudlink.Status) {
 	switch {
 	case s.Registered:
-		a.say("%s: registered at %s, account %s", m.name, cmp.Or(s.Server, m.servers[0]), s.Account)
+		a.say("%s: registered at %s, account %s", name, s.Server, s.Account)
 	case s.Err != nil:
-		a.say("%s: not registered at %s: %v", m.name, cmp.Or(s.Server, m.servers[0]), oneLine(s.Err))
+		a.say("%s: not registered at %s: %v", name, s.Server, oneLine(s.Err))
 	}
 }
 

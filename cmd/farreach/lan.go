@@ -23,7 +23,7 @@ func (m member) serveLAN(ctx context.Context, host *device.Host) error {
 		Groups: m.groups(), Log: m.log,
 		Accept: func(*coap.Peer) coap.Handler {
 			asks := new(oiccoap.Server)
-			return coap.HandlerFunc(func(x *coap.Exchange) { asks.Serve(x, host.Remote(), oic.Identity{}) })
+			return coap.HandlerFunc(func(x *coap.Exchange) { asks.Serve(x, host, oic.Identity{}) })
 		},
 	})
 	if m.listening != nil {

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/farreach/farreach/cloudlink"
 	"github.com/farreach/farreach/coap"
+	"github.com/farreach/farreach/device"
 	"github.com/farreach/farreach/device/sim"
 	"github.com/farreach/farreach/internal/backoff"
 	"github.com/farreach/farreach/internal/secret"
@@ -24,8 +27,8 @@ type member struct {
 	servers    []string // "coaps+tcp://host:port" or the like, in the order of preference
 	dialect    cloudlink.Dialect
 	provider   string // who gave the code
-	lan        bool   // answers on the local network, too
-	trust      *tls.Config
+	lan        bool   // answers on the local network, too, where people may lead it to another cloud
+	trust      func(servers []string) (*tls.Config, error)
 	state      cloudlink.FileState
 	code       func(ctx context.Context) (secret.String, error) // asked for only by a device that has not joined
 	changed    func(cloudlink.Status)
@@ -33,14 +36,19 @@ type member struct {
 	log        *slog.Logger
 }
 
-// run keeps the device registered until ctx ends or the cloud refuses it.
+// run keeps the device registered until ctx ends or the cloud refuses it. One on
+// the local network does without servers, and is not ended by a refusal.
 func (m member) run(ctx context.Context) error {
+	memory, err := remember(m.state)
+	if err != nil {
+		return err
+	}
 	state, err := m.state.Load()
 	if err != nil {
 		return err
 	}
 	var code secret.String
-	if state.Grant.Account == "" {
+	if state.Grant.Account == "" && len(m.servers) > 0 {
 		if code, err = m.code(ctx); err != nil {
 			return err
 		}
@@ -51,26 +59,76 @@ func (m member) run(ctx context.Context) error {
 			return err // without it a lost answer would cost the code
 		}
 	}
-	device, err := sim.New(m.kind, state.Device, m.name, m.log)
-	if err != nil {
-		return err
-	}
-	host := device.Host()
-	client, err := cloudlink.New(cloudlink.Config{
-		Servers: m.servers, TLS: m.trust, Handler: host.Remote(),
-		Device: host.ID(), Name: host.Name, App: "farreach", Links: host.Links,
-		Code: code, Provider: m.provider, Dialect: m.dialect, State: m.state, Backoff: patience(m.servers), OnChange: m.changed, Log: m.log,
-	})
+	thing, err := sim.New(m.kind, device.Config{ID: state.Device, Name: m.name, Settings: memory.settings(), Keep: memory.keepSettings, Log: m.log})
 	if err != nil {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return device.Run(ctx) })
-	group.Go(func() error { return client.Run(ctx) })
+	group.Go(func() error { return thing.Run(ctx) })
 	if m.lan {
-		group.Go(func() error { return m.serveLAN(ctx, host) })
+		membership := m.membership(thing.Host(), memory, code)
+		group.Go(func() error { return membership.Run(ctx) })
+		group.Go(func() error { return m.serveLAN(ctx, thing.Host()) })
+	} else {
+		group.Go(func() error { return m.stay(ctx, thing.Host(), code) })
 	}
 	return group.Wait()
+}
+
+// stay is a member of the cloud that was named at the start.
+func (m member) stay(ctx context.Context, host *device.Host, code secret.String) error {
+	trust, err := m.trust(m.servers)
+	if err != nil {
+		return err
+	}
+	cfg := m.client(m.servers, trust)
+	cfg.Servers, cfg.Code, cfg.Provider = m.servers, code, m.provider
+	cfg.Device, cfg.Name, cfg.Links, cfg.Handler = host.ID(), host.Name, host.Links, host.Remote()
+	client, err := cloudlink.New(cfg)
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return client.Run(ctx) })
+	group.Go(func() error { client.Follow(ctx, host); return nil })
+	return group.Wait()
+}
+
+// membership lets people choose the cloud, if none was named at the start.
+func (m member) membership(host *device.Host, memory *memory, code secret.String) *cloudlink.Membership {
+	chosen := memory.cloud()
+	if len(m.servers) > 0 {
+		chosen = device.Onboarding{Server: m.servers[0], Provider: m.provider, Code: code}
+		for _, s := range m.servers[1:] {
+			chosen.Others = append(chosen.Others, device.CloudServer{URI: s})
+		}
+	}
+	return cloudlink.NewMembership(cloudlink.MembershipConfig{
+		Host: host, State: m.state, Chosen: chosen, Keep: memory.keepCloud, Log: m.log,
+		Client: func(to device.Onboarding) cloudlink.Config {
+			servers := []string{to.Server}
+			for _, s := range to.Others {
+				servers = append(servers, s.URI)
+			}
+			trust, err := m.trust(servers)
+			if err != nil {
+				m.log.Error("nobody is trusted", "err", err)
+				trust = trusting(x509.NewCertPool())
+			}
+			return m.client(servers, trust)
+		},
+	})
+}
+
+// client is how the device stays in a cloud with these servers.
+func (m member) client(servers []string, trust *tls.Config) cloudlink.Config {
+	return cloudlink.Config{
+		App: "farreach", TLS: trust, Dialect: m.dialect, State: m.state, Backoff: patience(servers), Log: m.log,
+		OnChange: func(s cloudlink.Status) {
+			s.Server = cmp.Or(s.Server, servers[0])
+			m.changed(s)
+		},
+	}
 }
 
 // patience is how a device waits for its servers. Those on the same machine

@@ -10,6 +10,7 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"hash/fnv"
@@ -75,20 +76,16 @@ type Sim struct {
 }
 
 // New returns a device, what being one of Types, or "lamp", "door", "thermostat",
-// "meter", "strip". id is its di, "" for a random one; log may be nil. It does nothing by
-// itself until Run is called.
-func New(what, id, name string, log *slog.Logger) (*Sim, error) {
+// "meter", "strip"; Type and Platform of cfg are its own. It does nothing by itself
+// until Run is called.
+func New(what string, cfg device.Config) (*Sim, error) {
 	i := slices.IndexFunc(kinds, func(k kind) bool { return what == k.deviceType || what == k.name })
 	if i < 0 {
 		return nil, fmt.Errorf("no simulated device is of type %q; there are %s", what, strings.Join(Types(), ", "))
 	}
-	if log == nil {
-		log = slog.Default()
-	}
-	s := &Sim{mu: new(sync.Mutex)}
-	s.host = device.NewHost(device.Config{ID: id, Name: name, Type: kinds[i].deviceType,
-		Platform: device.Platform{Model: "simulated " + kinds[i].name}, Log: log})
-	s.log = log.With("device", s.host.ID())
+	cfg.Type, cfg.Platform = kinds[i].deviceType, device.Platform{Model: "simulated " + kinds[i].name}
+	s := &Sim{mu: new(sync.Mutex), host: device.NewHost(cfg)}
+	s.log = cmp.Or(cfg.Log, slog.Default()).With("device", s.host.ID())
 	seed := fnv.New64a()
 	seed.Write([]byte(s.host.ID()))
 	s.thing = kinds[i].make(base{s.mu, rand.New(rand.NewPCG(seed.Sum64(), uint64(i)))})

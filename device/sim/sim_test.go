@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/farreach/farreach/device"
 	"github.com/farreach/farreach/device/sim"
 	"github.com/farreach/farreach/oic"
 )
@@ -43,7 +44,7 @@ func (e event) number(t *testing.T, name string) float64 {
 func watch(t *testing.T, kind, id, href string, d time.Duration, act func(*testing.T, oic.Handler)) (events []event) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		s, err := sim.New(kind, di+id, "thing", nil)
+		s, err := sim.New(kind, device.Config{ID: di + id, Name: "thing"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -207,7 +208,7 @@ func TestUpdate(t *testing.T) {
 		{"oic.d.door", oic.Update, "/a/door", `{"open":true}`, "4.05 Method Not Allowed: oic.if.s does not take update"},
 		{"oic.d.electricmeter", oic.Update, "/a/meter", `{"energy":0}`, "4.05 Method Not Allowed: oic.if.s does not take update"},
 	} {
-		s, err := sim.New(c.kind, "", "thing", nil)
+		s, err := sim.New(c.kind, device.Config{Name: "thing"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -220,7 +221,7 @@ func TestUpdate(t *testing.T) {
 		}
 	}
 	// NaN, which JSON cannot say.
-	s, _ := sim.New("thermostat", "", "", nil)
+	s, _ := sim.New("thermostat", device.Config{})
 	body := append([]byte("\xa1\x66target"), 0xf9, 0x7e, 0)
 	_, err := s.Host().Handle(t.Context(), &oic.Request{Op: oic.Update, Href: "/a/thermostat", Body: body})
 	if status, _ := oic.StatusOf(err); status != oic.BadRequest {
@@ -230,12 +231,12 @@ func TestUpdate(t *testing.T) {
 
 func TestNew(t *testing.T) {
 	for _, kind := range sim.Types() {
-		s, err := sim.New(kind, "", "n", nil)
+		s, err := sim.New(kind, device.Config{Name: "n"})
 		if err != nil || s.Host().Type() != kind || s.Host().Name() != "n" {
 			t.Errorf("%s: %v, %v", kind, s, err)
 		}
 	}
-	if _, err := sim.New("toaster", "", "", nil); err == nil || !strings.Contains(err.Error(), "oic.d.light, oic.d.door") {
+	if _, err := sim.New("toaster", device.Config{}); err == nil || !strings.Contains(err.Error(), "oic.d.light, oic.d.door") {
 		t.Errorf("toaster: %v", err)
 	}
 }

@@ -3,13 +3,14 @@ package sim_test
 import (
 	"testing"
 
+	"github.com/farreach/farreach/device"
 	"github.com/farreach/farreach/device/sim"
 	"github.com/farreach/farreach/oic"
 )
 
 // A strip is switched as a whole, or one outlet of it.
 func TestStrip(t *testing.T) {
-	s, err := sim.New("strip", di+"1", "strip", nil)
+	s, err := sim.New("strip", device.Config{ID: di + "1", Name: "strip"})
 	if err != nil {
 		t.Fatal(err)
 	}
