@@ -3,6 +3,7 @@ package api_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -109,7 +110,8 @@ func (h *home) join() {
 
 func (h *home) report(body string) {
 	h.t.Helper()
-	err := h.cloud.Report(h.t.Context(), h.lamp, "/a/light", &oic.Response{Status: oic.Content, Format: oic.OCF, Body: []byte(body)})
+	rep := &oic.Response{Status: oic.Content, Format: oic.OCF, Body: []byte(body)}
+	err := errors.Join(h.cloud.Report(h.t.Context(), h.lamp, []cloudlink.Report{{Href: "/a/light", Rep: rep}})...)
 	if err != nil {
 		h.t.Fatal(err)
 	}

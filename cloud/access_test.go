@@ -113,7 +113,7 @@ func (w *world) doConnected(ctx context.Context, row string, who oic.Identity) e
 		return w.Event(ctx, who, "/a/light", &oic.Response{Status: oic.Content})
 	}
 	if row == "Report" {
-		return w.Report(ctx, who, "/a/light", &oic.Response{Status: oic.Content})
+		return w.tell(who, "/a/light", &oic.Response{Status: oic.Content})
 	}
 	s := &thing{closed: make(chan string, 8)}
 	detach, _, err := w.Attach(ctx, who, s)
@@ -435,7 +435,7 @@ func TestRule04SecurityIsNeverReached(t *testing.T) {
 				t.Errorf("%s observe %s: %v, want a refusal", column, href, err)
 			}
 		}
-		err := w.Report(t.Context(), w.lamp, href, &oic.Response{})
+		err := w.tell(w.lamp, href, &oic.Response{})
 		if status, _ := oic.StatusOf(err); err == nil || status.Class() != 4 {
 			t.Errorf("report %s: %v, want a refusal", href, err)
 		}

@@ -1,7 +1,6 @@
 package cloud
 
 import (
-	"bytes"
 	"context"
 	"net/netip"
 	"strings"
@@ -11,14 +10,12 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/farreach/farreach/cloud/account"
-	"github.com/farreach/farreach/cloud/directory"
-	"github.com/farreach/farreach/cloud/event"
 	"github.com/farreach/farreach/cloudlink"
 	"github.com/farreach/farreach/internal/secret"
 	"github.com/farreach/farreach/oic"
 )
 
-// The methods of this file are what a cloudlink.Server asks of its Backend.
+// The methods of this file, and of report.go, are what a cloudlink.Server asks of its Backend.
 
 // closeDelay is how long a session that has lost its right goes on: the answer
 // that tells the device so may be on its way.
@@ -153,64 +150,6 @@ func (c *Cloud) Attach(_ context.Context, who oic.Identity, s cloudlink.Session)
 	gone := c.directory.Attach(who.Device, s)
 	dev, _ := c.directory.Get(who.Device)
 	return func() { gone(); remove() }, dev.Links, nil
-}
-
-// Report implements cloudlink.Backend. A device that reports faster than it
-// may is made to wait, and so, by back-pressure, is its connection. The first
-// report of a connection that only repeats the last state is no event.
-func (c *Cloud) Report(ctx context.Context, who oic.Identity, href string, rep *oic.Response) error {
-	return c.record(ctx, who, href, rep, true)
-}
-
-// Event implements cloudlink.Backend. It is Report for what happened rather
-// than for what is: a repetition is an event too.
-func (c *Cloud) Event(ctx context.Context, who oic.Identity, href string, rep *oic.Response) error {
-	return c.record(ctx, who, href, rep, false)
-}
-
-// record keeps an event. If states is true, the first one of a connection is
-// left out if it repeats the last.
-func (c *Cloud) record(ctx context.Context, who oic.Identity, href string, rep *oic.Response, states bool) error {
-	if err := c.authorize(who, opPublish, target{device: who.Device}); err != nil {
-		return err
-	}
-	if err := c.reportable(who.Device, href); err != nil {
-		return err
-	}
-	f := c.flow(who.Device)
-	if err := f.events.Wait(ctx); err != nil {
-		if ctx.Err() == nil {
-			err = oic.Errorf(oic.TooMany, "more events than %d/s", eventsPerSecond)
-		}
-		return err
-	}
-	ev := event.Event{Account: who.Account, Device: who.Device, Href: href, Format: rep.Format, Body: rep.Body}
-	if f.first(href) && states {
-		last, err := c.events.Last(ctx, ev.Account, ev.Device, href)
-		if err == nil && last.Format == ev.Format && bytes.Equal(last.Body, ev.Body) {
-			return nil
-		}
-	}
-	_, err := c.events.Append(ctx, ev)
-	return failed("report", err)
-}
-
-// reportable refuses reports of what the device has not published. What every
-// device has, it need not publish.
-func (c *Cloud) reportable(di, href string) error {
-	path, err := directory.Path(href)
-	if err != nil {
-		return err
-	}
-	dev, _ := c.directory.Get(di)
-	link, published := dev.Link(href)
-	switch {
-	case directory.Reserved(path, link.Types):
-		return oic.Errorf(oic.Forbidden, "not allowed to report security resources")
-	case published, href == "/oic/d", href == "/oic/p", href == "/oic/con":
-		return nil
-	}
-	return oic.Errorf(oic.NotFound, "not a published resource")
 }
 
 // Devices implements cloudlink.Backend.

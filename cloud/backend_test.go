@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -169,9 +170,9 @@ func TestReport(t *testing.T) {
 		{"by nobody", "/a/light", oic.Identity{}, oic.Unauthorized},
 		{"by a person", "/a/light", w.who("home"), oic.Forbidden},
 	} {
-		w.status(c.what, w.Report(ctx, c.who, c.href, &oic.Response{}), c.want)
+		w.status(c.what, w.tell(c.who, c.href, &oic.Response{}), c.want)
 	}
-	err := w.Report(ctx, w.lamp, "/a/light", &oic.Response{Body: make([]byte, 2<<20)})
+	err := w.tell(w.lamp, "/a/light", &oic.Response{Body: make([]byte, 2<<20)})
 	w.status("2 MiB", err, oic.TooLarge)
 	var got []string
 	w.must(w.Events(ctx, w.who("home"), event.Filter{Account: "barn"}, func(ev event.Event) bool {
@@ -216,9 +217,41 @@ func TestTooManyEvents(t *testing.T) {
 	defer cancel()
 	w.flow(lamp).events.AllowN(time.Now(), eventBurst)
 	w.attach(w.lamp)
-	err := w.Report(ctx, w.lamp, "/a/light", &oic.Response{})
-	w.status("beyond the burst", err, oic.TooMany)
+	errs := w.Report(ctx, w.lamp, []cloudlink.Report{{Href: "/a/light", Rep: &oic.Response{}}})
+	w.status("beyond the burst", errs[0], oic.TooMany)
 	w.report("/a/light", 0xf5) // waits 20 ms
+}
+
+// TestReports: of reports that come together each has its own fate, and those
+// that are kept are kept in their order, also when the device is made to wait.
+func TestReports(t *testing.T) {
+	w := newWorld(t)
+	w.flow(lamp).events.AllowN(time.Now(), eventBurst-3)
+	href := []string{"/a/light", "/oic/sec/doxm", "/a/light", "/a/none", "/oic/d", "/a//b", "/a/light", "/a/light"}
+	want := []oic.Status{0, oic.Forbidden, 0, oic.NotFound, 0, oic.BadRequest, 0, 0}
+	var reports []cloudlink.Report
+	for i, h := range href {
+		reports = append(reports, cloudlink.Report{Href: h, Rep: &oic.Response{Format: oic.OCF, Body: []byte{byte(i)}}})
+	}
+	errs := w.Report(t.Context(), w.lamp, reports)
+	for i, err := range errs {
+		if want[i] != 0 {
+			w.status(href[i], err, want[i])
+		} else if err != nil {
+			t.Errorf("report %d: %v", i, err)
+		}
+	}
+	var got []byte
+	w.must(w.events.Query(t.Context(), event.Filter{Account: "home"}, func(ev event.Event) bool {
+		got = append(got, ev.Body...)
+		return true
+	}))
+	if string(got) != "\x00\x02\x04\x06\x07" {
+		t.Errorf("kept: %v", got)
+	}
+	if errs := w.Report(t.Context(), w.people["barn"], reports); len(errs) != len(reports) || slices.Contains(errs, nil) {
+		t.Errorf("of somebody else: %v", errs)
+	}
 }
 
 func TestAttach(t *testing.T) {
@@ -321,7 +354,7 @@ func TestEventRepeated(t *testing.T) {
 		t.Errorf("%d events kept, want 3", got)
 	}
 	w.flow(lamp).connected()
-	w.must(w.Report(ctx, w.lamp, "/a/light", rep()))
+	w.must(w.tell(w.lamp, "/a/light", rep()))
 	if got := count() - before; got != 3 {
 		t.Errorf("%d events after a repeated report, want 3", got)
 	}

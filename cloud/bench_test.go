@@ -47,7 +47,7 @@ func BenchmarkReport(b *testing.B) {
 	b.RunParallel(func(pb *testing.PB) {
 		for i := int(next.Add(1)); pb.Next(); i++ {
 			rep := &oic.Response{Status: oic.Content, Format: oic.OCF, Body: body}
-			if err := w.Report(b.Context(), devices[i%len(devices)], "/a/meter", rep); err != nil {
+			if err := w.tell(devices[i%len(devices)], "/a/meter", rep); err != nil {
 				b.Error(err)
 			}
 		}

@@ -296,7 +296,7 @@ func TestBad44LostRights(t *testing.T) {
 			}
 			if name == "account deleted" || name == "device deleted" || name == "device moved" {
 				w.within("session", closed(w.thing))
-				w.status("report", w.Report(t.Context(), w.lamp, "/a/light", &oic.Response{}), oic.Unauthorized)
+				w.status("report", w.tell(w.lamp, "/a/light", &oic.Response{}), oic.Unauthorized)
 			}
 		})
 	}

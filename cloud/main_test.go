@@ -142,7 +142,7 @@ func (w *world) attach(who oic.Identity) *thing {
 
 func (w *world) report(href string, body ...byte) {
 	w.t.Helper()
-	w.must(w.Report(w.t.Context(), w.lamp, href, &oic.Response{Status: oic.Content, Format: oic.OCF, Body: body}))
+	w.must(w.tell(w.lamp, href, &oic.Response{Status: oic.Content, Format: oic.OCF, Body: body}))
 }
 
 // thing is a device at the end of its session, without the wire.
@@ -204,4 +204,9 @@ func (w *world) within(what string, done <-chan error) error {
 		w.t.Fatalf("%s: not within a second", what)
 		return nil
 	}
+}
+
+// tell reports one representation.
+func (w *world) tell(who oic.Identity, href string, rep *oic.Response) error {
+	return errors.Join(w.Report(w.t.Context(), who, []cloudlink.Report{{Href: href, Rep: rep}})...)
 }

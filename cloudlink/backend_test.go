@@ -209,7 +209,15 @@ func (c *cloud) Attach(_ context.Context, who oic.Identity, s cloudlink.Session)
 	}, links, nil
 }
 
-func (c *cloud) Report(_ context.Context, who oic.Identity, href string, rep *oic.Response) error {
+func (c *cloud) Report(_ context.Context, who oic.Identity, reports []cloudlink.Report) []error {
+	errs := make([]error, len(reports))
+	for i, r := range reports {
+		errs[i] = c.report(who, r.Href, r.Rep)
+	}
+	return errs
+}
+
+func (c *cloud) report(who oic.Identity, href string, rep *oic.Response) error {
 	text, err := oic.ToJSON(rep.Format, rep.Body)
 	if err != nil {
 		return err
@@ -224,7 +232,7 @@ func (c *cloud) Report(_ context.Context, who oic.Identity, href string, rep *oi
 	return nil
 }
 
-func (c *cloud) Event(ctx context.Context, who oic.Identity, href string, rep *oic.Response) error {
+func (c *cloud) Event(_ context.Context, who oic.Identity, href string, rep *oic.Response) error {
 	c.mu.Lock()
 	down, published := c.down, false
 	for _, l := range c.devices[who.Device].links {
@@ -237,7 +245,7 @@ func (c *cloud) Event(ctx context.Context, who oic.Identity, href string, rep *o
 	case !published:
 		return oic.Errorf(oic.NotFound, "not a published resource")
 	}
-	return c.Report(ctx, who, href, rep)
+	return c.report(who, href, rep)
 }
 
 func (c *cloud) Devices(context.Context, oic.Identity) (all []cloudlink.Publication, err error) {

@@ -70,6 +70,12 @@ type Refresh struct {
 // Publication is a device with its resources.
 type Publication = oic.LinkSet
 
+// Report is what a resource of a device is now.
+type Report struct {
+	Href string
+	Rep  *oic.Response
+}
+
 // Backend is the cloud behind a Server: it decides who may do what, and
 // remembers. Its methods are called from several goroutines at once.
 //
@@ -108,9 +114,11 @@ type Backend interface {
 	// connection (rule 11).
 	Attach(ctx context.Context, who oic.Identity, s Session) (detach func(), links []oic.Link, err error)
 
-	// Report keeps what the resource href of who, a device, is now. rep.Body
-	// is the Backend's to keep.
-	Report(ctx context.Context, who oic.Identity, href string, rep *oic.Response) error
+	// Report keeps what resources of who, a device, are now, in this order. The
+	// bodies are the Backend's to keep, the slice is not. For those that it
+	// could not keep, errs has an error at their place; it may be nil if there
+	// is none.
+	Report(ctx context.Context, who oic.Identity, reports []Report) (errs []error)
 
 	// Event keeps that something happened at the resource href of who, a
 	// device: each one, even if it says the same as the one before. rep.Body is

@@ -33,24 +33,24 @@ type reports struct {
 
 const (
 	maxOutbox      = 64               // reports of one session that wait before states are merged
+	maxBatch       = 16               // of these, handed to the Backend together
 	maxOutboxBytes = 1 << 20          // of what waits of one session
 	maxReportBytes = 64 << 20         // of what waits in the process
 	reportOverhead = 256              // bytes of a report beside its body
-	reportTime     = 10 * time.Second // for the Backend to keep one
+	reportTime     = 10 * time.Second // for the Backend to keep those that wait
 )
 
 // wait returns when all that was put is kept or failed.
 func (q *reports) wait() { q.tasks.Wait() }
 
-// report is one representation of a resource of a device.
+// report is one representation of a resource of a device, with who sent it.
 type report struct {
-	who  oic.Identity
-	href string
-	rep  *oic.Response
+	who oic.Identity
+	Report
 }
 
 // weight is the memory that r takes, bytes.
-func (r report) weight() int64 { return int64(len(r.rep.Body) + reportOverhead) }
+func (r *report) weight() int64 { return int64(len(r.Rep.Body) + reportOverhead) }
 
 // outbox is the queue of one session. A goroutine drains it while there is
 // anything in it.
@@ -76,7 +76,7 @@ type settler struct {
 // report hands a representation to the Backend, with its body. It is called on
 // the connection's goroutine.
 func (s *session) report(href string, rep *oic.Response) {
-	r := report{s.identity(), href, rep}
+	r := report{s.identity(), Report{href, rep}}
 	if r.who.Device == "" {
 		return // signed out, or expired
 	}
@@ -128,7 +128,7 @@ func (b *outbox) add(r report) (old report, replaced bool) {
 	b.weight += r.weight()
 	if len(b.waiting) >= maxOutbox {
 		for i := len(b.waiting) - 1; i >= 0; i-- {
-			if b.waiting[i].href == r.href && b.waiting[i].who == r.who {
+			if b.waiting[i].Href == r.Href && b.waiting[i].who == r.who {
 				old, b.waiting[i] = b.waiting[i], r
 				b.weight -= old.weight()
 				b.merged++
@@ -141,35 +141,36 @@ func (b *outbox) add(r report) (old report, replaced bool) {
 	return report{}, false
 }
 
-// next takes the oldest. It reports false, and that draining is over, when
-// there is none; merged is then how many were replaced since the last time.
-func (b *outbox) next() (r report, merged int, ok bool) {
+// next takes the oldest ones of one sender. When there is none, draining is
+// over; merged is then how many were replaced since the last time.
+func (b *outbox) next() (some []report, merged int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.waiting) == 0 {
 		merged = b.merged
 		b.waiting, b.merged, b.draining = nil, 0, false
-		return report{}, merged, false
+		return nil, merged
 	}
-	r = b.waiting[0]
-	b.waiting = b.waiting[1:]
-	return r, 0, true
+	n := 1
+	for n < min(len(b.waiting), maxBatch) && b.waiting[n].who == b.waiting[0].who {
+		n++
+	}
+	some, b.waiting = b.waiting[:n:n], b.waiting[n:]
+	return some, 0
 }
 
-// dealt notes that r does not wait any more: it is kept, or lost because of
-// err.
-func (b *outbox) dealt(r report, err error) {
+// dealt notes that so many reports of n bytes do not wait any more: they are
+// kept, but for those that are lost.
+func (b *outbox) dealt(reports int, n int64, lost int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.weight -= r.weight()
+	b.weight -= n
 	if b.changed != nil {
 		close(b.changed)
 		b.changed = nil
 	}
-	b.over++
-	if err != nil {
-		b.lost++
-	}
+	b.over += reports
+	b.lost += lost
 	for len(b.settling) > 0 && b.settling[0].after <= b.over {
 		b.settling[0].then(b.lost == 0)
 		b.settling, b.lost = b.settling[1:], 0
@@ -212,23 +213,38 @@ func (l lasting) Err() error {
 func (q *reports) drain(box *outbox) {
 	var last oic.Identity
 	for {
-		r, merged, ok := box.next()
-		if !ok {
+		some, merged := box.next()
+		if len(some) == 0 {
 			if merged > 0 {
 				q.log.Warn("device reports too fast: only its newest states are kept", "device", last.Device, "left out", merged)
 			}
 			return
 		}
-		last = r.who
-		ctx, cancel := context.WithTimeout(context.Background(), reportTime)
-		err := q.backend.Report(ctx, r.who, r.href, r.rep)
-		cancel()
-		q.room.Release(r.weight())
-		box.dealt(r, err)
+		last = some[0].who
+		var n int64
+		batch := make([]Report, 0, len(some))
+		for _, r := range some {
+			n += r.weight()
+			batch = append(batch, r.Report)
+		}
+		lost := q.keep(last, batch)
+		q.room.Release(n)
+		box.dealt(len(some), n, lost)
+	}
+}
+
+// keep hands reports of one sender to the Backend, and says how many it did not
+// take.
+func (q *reports) keep(who oic.Identity, batch []Report) (lost int) {
+	ctx, cancel := context.WithTimeout(context.Background(), reportTime)
+	defer cancel()
+	for i, err := range q.backend.Report(ctx, who, batch) {
 		if err != nil {
-			q.log.Warn("event lost", "device", r.who.Device, "href", r.href, "err", err)
+			lost++
+			q.log.Warn("event lost", "device", who.Device, "href", batch[i].Href, "err", err)
 		}
 	}
+	return lost
 }
 
 // Report tells the cloud that something happened at a resource of the device

@@ -248,9 +248,9 @@ type slow struct {
 	gate chan struct{}
 }
 
-func (s slow) Report(ctx context.Context, who oic.Identity, href string, rep *oic.Response) error {
+func (s slow) Report(ctx context.Context, who oic.Identity, reports []cloudlink.Report) []error {
 	<-s.gate
-	return s.cloud.Report(ctx, who, href, rep)
+	return s.cloud.Report(ctx, who, reports)
 }
 
 // TestBad05: connections dropped in every state leave nothing behind; TestMain

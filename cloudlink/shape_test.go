@@ -32,9 +32,11 @@ func (p *paced) wait() {
 	p.turn <- struct{}{}
 }
 
-func (p *paced) Report(ctx context.Context, who oic.Identity, href string, rep *oic.Response) error {
-	p.wait()
-	return p.cloud.Report(ctx, who, href, rep)
+func (p *paced) Report(ctx context.Context, who oic.Identity, reports []cloudlink.Report) []error {
+	for range reports {
+		p.wait()
+	}
+	return p.cloud.Report(ctx, who, reports)
 }
 
 func (p *paced) Event(ctx context.Context, who oic.Identity, href string, rep *oic.Response) error {

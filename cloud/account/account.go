@@ -161,7 +161,7 @@ func (a *Accounts) Valid(who oic.Identity, now time.Time) (until time.Time, ok b
 		return t.Expires, true
 	case byGrant:
 		g := a.grants.Get(who.Device)
-		return time.Time{}, g != nil && g.Account == who.Account && who.Credential == g.credential()
+		return time.Time{}, g != nil && g.Account == who.Account && g.Family.Is(name)
 	}
 	return time.Time{}, false
 }

@@ -24,11 +24,12 @@ const (
 // Link returns the link that a device published with this href, which has no
 // query.
 func (dev *Device) Link(href string) (oic.Link, bool) {
-	i := slices.IndexFunc(dev.Links, func(l oic.Link) bool { return l.Href == href })
-	if i < 0 {
-		return oic.Link{}, false
+	for i := range dev.Links { // which are too large to be copied for a look
+		if dev.Links[i].Href == href {
+			return dev.Links[i], true
+		}
 	}
-	return dev.Links[i], true
+	return oic.Link{}, false
 }
 
 // Publish adds links to those of a device and replaces those with an equal

@@ -18,10 +18,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 
 	"github.com/farreach/farreach/oic"
 	"github.com/farreach/farreach/store"
@@ -70,10 +73,10 @@ type Events struct {
 	records *store.Log
 	kept    *store.Log // last states whose events have gone, or are about to
 	log     *slog.Logger
-	slots   chan struct{} // holds one for each Append under way
+	slots   *semaphore.Weighted // for the appends under way
 
 	feed     *feed
-	appended atomic.Uint64 // the newest sequence that Append has returned
+	appended maximum // the newest sequence that Append has returned
 
 	life  context.Context // ends with Close
 	stop  context.CancelFunc
@@ -99,7 +102,7 @@ func Open(ctx context.Context, s *store.Store, cfg Config) (*Events, error) {
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	e := &Events{
 		cfg: cfg, records: records, kept: kept, log: cfg.Log,
-		slots: make(chan struct{}, maxAppends), feed: newFeed(), life: run, stop: stop,
+		slots: semaphore.NewWeighted(maxAppends), feed: newFeed(), life: run, stop: stop,
 	}
 	e.tasks.Go(func() { e.keep(run) })
 	e.tasks.Go(func() {
@@ -122,28 +125,73 @@ func (e *Events) Close() {
 //
 // The error is store.ErrUnavailable, store.ErrTooLarge, or ctx's.
 func (e *Events) Append(ctx context.Context, ev Event) (Event, error) {
-	if err := check(ev.Account, ev.Device, ev.Href); err != nil {
-		return ev, err
+	one := [1]Event{ev}
+	if errs := e.AppendAll(ctx, one[:]); errs != nil {
+		return one[0], errs[0]
 	}
-	select {
-	case e.slots <- struct{}{}:
-		defer func() { <-e.slots }()
-	case <-ctx.Done():
-		return ev, ctx.Err()
+	return one[0], nil
+}
+
+// AppendAll is Append for several events, which are stored in this order with
+// less effort than one by one. Their Seq and Time are set. For those that could
+// not be stored, errs has an error at their place; it is nil if there is none.
+func (e *Events) AppendAll(ctx context.Context, events []Event) (errs []error) {
+	if len(events) == 0 {
+		return nil
+	}
+	failed := func(i int, err error) {
+		if errs == nil {
+			errs = make([]error, len(events))
+		}
+		errs[i] = err
+	}
+	n := min(int64(len(events)), maxAppends)
+	if err := e.slots.Acquire(ctx, n); err != nil {
+		return slices.Repeat([]error{err}, len(events))
+	}
+	defer e.slots.Release(n)
+	records, at := make([]store.Record, 0, len(events)), make([]int, 0, len(events))
+	for i := range events {
+		if r, err := record(&events[i]); err != nil {
+			failed(i, err)
+		} else {
+			records, at = append(records, r), append(at, i)
+		}
+	}
+	for i, err := range e.records.AppendAll(ctx, records) {
+		if err != nil {
+			failed(at[i], err)
+		}
+	}
+	for i, r := range records {
+		events[at[i]].Seq = r.Seq
+		e.appended.raise(r.Seq)
+	}
+	return errs
+}
+
+// record is ev as it is stored. It sets the time, if that is zero.
+func record(ev *Event) (store.Record, error) {
+	if err := check(ev.Account, ev.Device, ev.Href); err != nil {
+		return store.Record{}, err
 	}
 	if ev.Time.IsZero() {
 		ev.Time = time.Now()
 	}
 	ev.Time = ev.Time.Round(0).UTC()
-	seq, err := e.records.Append(ctx, []string{ev.Account, ev.Device, ev.Href}, appendRecord(nil, &ev))
-	if err != nil {
-		return ev, err
+	return store.Record{Key: []string{ev.Account, ev.Device, ev.Href}, Data: appendRecord(nil, ev)}, nil
+}
+
+// maximum is the greatest number it was raised to.
+type maximum struct{ atomic.Uint64 }
+
+func (m *maximum) raise(n uint64) {
+	for {
+		now := m.Load()
+		if n <= now || m.CompareAndSwap(now, n) {
+			return
+		}
 	}
-	ev.Seq = seq
-	for last := e.appended.Load(); seq > last && !e.appended.CompareAndSwap(last, seq); {
-		last = e.appended.Load()
-	}
-	return ev, nil
 }
 
 // Last returns the newest event of one resource, its last known state. The

@@ -54,11 +54,16 @@ func (b *backend) Refresh(ctx context.Context, r cloudlink.Refresh) (cloudlink.G
 }
 
 // Report implements cloudlink.Backend.
-func (b *backend) Report(ctx context.Context, who oic.Identity, href string, rep *oic.Response) error {
-	n := len(rep.Body)
-	err := b.Backend.Report(ctx, who, href, rep)
-	b.m.event(n, err)
-	return err
+func (b *backend) Report(ctx context.Context, who oic.Identity, reports []cloudlink.Report) []error {
+	errs := b.Backend.Report(ctx, who, reports)
+	for i, r := range reports {
+		if len(errs) > 0 {
+			b.m.event(len(r.Rep.Body), errs[i])
+		} else {
+			b.m.event(len(r.Rep.Body), nil)
+		}
+	}
+	return errs
 }
 
 // Event implements cloudlink.Backend.

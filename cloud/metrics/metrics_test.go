@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -31,7 +32,12 @@ func (s *stub) SignIn(context.Context, cloudlink.Login) (oic.Identity, time.Time
 	return oic.Identity{}, time.Time{}, s.err
 }
 
-func (s *stub) Report(context.Context, oic.Identity, string, *oic.Response) error { return s.err }
+func (s *stub) Report(_ context.Context, _ oic.Identity, reports []cloudlink.Report) (errs []error) {
+	if s.err != nil {
+		errs = slices.Repeat([]error{s.err}, len(reports))
+	}
+	return errs
+}
 
 func (s *stub) Device(context.Context, oic.Identity, string) (oic.Observer, error) {
 	return &slow{err: s.err}, nil
@@ -55,7 +61,7 @@ func use(t *testing.T, m *Metrics, err error) {
 	_, _ = b.SignUp(t.Context(), cloudlink.SignUp{})
 	_, _, _ = b.SignIn(t.Context(), cloudlink.Login{Device: "x"})
 	_, _, _ = b.SignIn(t.Context(), cloudlink.Login{})
-	_ = b.Report(t.Context(), oic.Identity{}, "/a", &oic.Response{Body: []byte("four")})
+	_ = b.Report(t.Context(), oic.Identity{}, []cloudlink.Report{{Href: "/a", Rep: &oic.Response{Body: []byte("four")}}})
 	d, _ := b.Device(t.Context(), oic.Identity{}, "x")
 	_, _ = d.Handle(t.Context(), &oic.Request{Op: oic.Update})
 	m.Wrote(2*time.Millisecond, err)
@@ -171,10 +177,10 @@ func TestLatency(t *testing.T) {
 func BenchmarkReport(b *testing.B) {
 	m := New("")
 	back := m.Backend(&stub{})
-	rep := &oic.Response{Body: []byte("four")}
+	reports := []cloudlink.Report{{Href: "/a", Rep: &oic.Response{Body: []byte("four")}}}
 	b.ReportAllocs()
 	for b.Loop() {
-		_ = back.Report(b.Context(), oic.Identity{}, "/a", rep)
+		_ = back.Report(b.Context(), oic.Identity{}, reports)
 		m.Wrote(time.Millisecond, nil)
 	}
 }

@@ -73,6 +73,13 @@ func (h Hash) Equal(g Hash) bool { return subtle.ConstantTimeCompare(h[:], g[:])
 // String returns h as 64 hexadecimal digits: a key for the store.
 func (h Hash) String() string { return hex.EncodeToString(h[:]) }
 
+// Is reports whether s is what String returns. It allocates nothing.
+func (h Hash) Is(s string) bool {
+	var text [2 * len(h)]byte
+	hex.Encode(text[:], h[:])
+	return s == string(text[:])
+}
+
 // MarshalText implements encoding.TextMarshaler.
 func (h Hash) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, h[:]), nil }
 

@@ -74,12 +74,16 @@ func TestStringIsReadFromJSON(t *testing.T) {
 
 func TestHashIsAKeyAndComesBack(t *testing.T) {
 	h := secret.HashOf("abc") // FIPS 180-2, appendix B.1
-	if want := "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"; h.String() != want {
+	const want = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+	if h.String() != want {
 		t.Fatalf("HashOf(abc) = %s, want %s", h, want)
 	}
 	b, err := json.Marshal(h)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if !h.Is(want) || h.Is(want[:63]) || h.Is("") || secret.HashOf("abd").Is(want) {
+		t.Errorf("%s is not what it is", h)
 	}
 	var back secret.Hash
 	if err := json.Unmarshal(b, &back); err != nil || !back.Equal(h) {
