@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"sync"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/farreach/farreach/coap"
 )
@@ -90,18 +92,18 @@ func (k loadKind) child() string {
 	return k.server
 }
 
-// load is a child under load, with what it has done so far.
+// load is a child under load.
 type load struct {
-	child    *child
-	kind     loadKind
-	conns    []client
-	requests int64
-	cpu      time.Duration // of the child
-	took     time.Duration
+	child *child
+	kind  loadKind
+	conns []client
 }
 
-// perCore is how many requests the child answers with a second of a processor.
-func (l *load) perCore() float64 { return float64(l.requests) / l.cpu.Seconds() }
+// rate is how many requests a child answers in a second.
+type rate struct {
+	perCore float64 // of the child's processor time
+	inAll   float64
+}
 
 func (r *run) newLoad(ctx context.Context, kind loadKind) (*load, error) {
 	c, err := r.start(ctx, kind.child())
@@ -128,35 +130,45 @@ func (l *load) stop() {
 }
 
 // drive loads the child for d.
-func (l *load) drive(ctx context.Context, d time.Duration) error {
+func (l *load) drive(ctx context.Context, d time.Duration) (rate, error) {
 	before, err := l.child.ask(askCPU)
 	if err != nil {
-		return err
+		return rate{}, err
 	}
 	start := time.Now()
+	requests, err := l.send(ctx, d)
+	if err != nil {
+		return rate{}, err
+	}
+	took := time.Since(start)
+	after, err := l.child.ask(askCPU)
+	if err != nil {
+		return rate{}, err
+	}
+	return rate{requests / time.Duration(after-before).Seconds(), requests / took.Seconds()}, nil
+}
+
+// send sends requests on all connections for d, and returns how many were
+// answered.
+func (l *load) send(ctx context.Context, d time.Duration) (float64, error) {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
-	var all sync.WaitGroup
-	counts, errs := make([]int64, len(l.conns)), make([]error, len(l.conns))
-	for i, nc := range l.conns {
-		all.Go(func() {
+	var all errgroup.Group
+	var requests atomic.Int64
+	for _, nc := range l.conns {
+		all.Go(func() error {
 			batch := bytes.Repeat(lightGET(), l.kind.inFlight)
 			in := make([]byte, len(batch))
-			for ctx.Err() == nil && errs[i] == nil {
-				errs[i] = nc.ask(batch, in)
-				counts[i] += int64(l.kind.inFlight)
+			n := 0
+			defer func() { requests.Add(int64(n)) }()
+			for ; ctx.Err() == nil; n += l.kind.inFlight {
+				if err := nc.ask(batch, in); err != nil {
+					return err
+				}
 			}
+			return nil
 		})
 	}
-	all.Wait()
-	after, err := l.child.ask(askCPU)
-	for i, n := range counts {
-		l.requests += n
-		if err == nil {
-			err = errs[i]
-		}
-	}
-	l.cpu += time.Duration(after - before)
-	l.took += time.Since(start)
-	return err
+	err := all.Wait()
+	return float64(requests.Load()), err
 }

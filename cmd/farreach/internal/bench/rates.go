@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -29,14 +30,14 @@ func (r *run) rates(ctx context.Context) error {
 		{"one-in-flight-tls", "GET, one in flight, TLS", loadKind{inFlight: 1, secure: true}, 0},
 	} {
 		r.Progress("%s, on %d connections", m.what, loadConnections)
-		ours, bare, err := r.compare(ctx, m.kind)
+		c, err := r.compare(ctx, m.kind)
 		if err != nil {
 			return fmt.Errorf("%s: %w", m.what, err)
 		}
-		f := Figure{Name: m.name, What: m.what, Unit: "/core-s", Aim: m.aim, Measured: ours.perCore(), Echo: bare.perCore()}
-		f.Note = fmt.Sprintf("%.0f/s in all", float64(ours.requests)/ours.took.Seconds())
+		f := Figure{Name: m.name, What: m.what, Unit: "/core-s", Aim: m.aim, Measured: c.ours, Echo: c.ours / c.toEcho}
+		f.Note = fmt.Sprintf("%.2f to %.2f of the echo, %.0f/s in all", c.lowest, c.highest, c.inAll)
 		if m.aim == 0 { // the echo sets it
-			f.Aim = aimOneToEcho * bare.perCore()
+			f.Aim = aimOneToEcho * f.Echo
 			f.Note = fmt.Sprintf("aim is %g of the echo; %s", aimOneToEcho, f.Note)
 		}
 		r.add(f)
@@ -44,32 +45,55 @@ func (r *run) rates(ctx context.Context) error {
 	return nil
 }
 
-// turns is how often ours and the echo take turns, so that what else the
-// machine does hits both.
-const turns = 3
+// comparison is what our server reaches beside the bare echo, of which the
+// medians count: what else the machine does hits some turns.
+type comparison struct {
+	ours            float64 // requests per second of the server's processor
+	toEcho          float64 // ours to that of the echo in the same turn
+	lowest, highest float64 // toEcho
+	inAll           float64 // ours, requests per second
+}
+
+// turns is how often ours and the echo take turns. It is odd, so that the
+// median is one of them.
+const turns = 15
 
 // compare loads our server and the bare echo, in turn.
-func (r *run) compare(ctx context.Context, kind loadKind) (ours, bare *load, err error) {
+func (r *run) compare(ctx context.Context, kind loadKind) (comparison, error) {
 	loads := make([]*load, 2)
 	for i, server := range []string{kindCoAP, kindEcho} {
 		kind.server = server
+		var err error
 		if loads[i], err = r.newLoad(ctx, kind); err != nil {
-			return nil, nil, err
+			return comparison{}, err
 		}
 		defer loads[i].stop()
 	}
 	const warm = 100 * time.Millisecond
+	var ours, ratios, inAll []float64
 	for turn := range turns + 1 {
-		for _, l := range loads {
-			if turn == 0 {
-				if err := l.drive(ctx, min(warm, r.For)); err != nil {
-					return nil, nil, err
-				}
-				l.requests, l.cpu, l.took = 0, 0, 0
-			} else if err := l.drive(ctx, r.For/turns); err != nil {
-				return nil, nil, err
+		d := r.For / turns
+		if turn == 0 {
+			d = min(warm, r.For)
+		}
+		var rates [2]rate
+		for i := range loads {
+			i = (i + turn) % 2 // neither is always the first
+			var err error
+			if rates[i], err = loads[i].drive(ctx, d); err != nil {
+				return comparison{}, err
 			}
 		}
+		if turn > 0 {
+			ours = append(ours, rates[0].perCore)
+			ratios = append(ratios, rates[0].perCore/rates[1].perCore)
+			inAll = append(inAll, rates[0].inAll)
+		}
 	}
-	return loads[0], loads[1], ctx.Err()
+	return comparison{median(ours), median(ratios), slices.Min(ratios), slices.Max(ratios), median(inAll)}, ctx.Err()
+}
+
+func median(all []float64) float64 {
+	slices.Sort(all)
+	return all[len(all)/2]
 }
