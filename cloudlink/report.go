@@ -141,8 +141,9 @@ func (b *outbox) add(r report) (old report, replaced bool) {
 	return report{}, false
 }
 
-// next takes the oldest ones of one sender. When there is none, draining is
-// over; merged is then how many were replaced since the last time.
+// next takes the oldest ones of one sender, none of them put after somebody
+// asked to be told. When there is none, draining is over; merged is then how
+// many were replaced since the last time.
 func (b *outbox) next() (some []report, merged int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -151,8 +152,11 @@ func (b *outbox) next() (some []report, merged int) {
 		b.waiting, b.merged, b.draining = nil, 0, false
 		return nil, merged
 	}
-	n := 1
-	for n < min(len(b.waiting), maxBatch) && b.waiting[n].who == b.waiting[0].who {
+	n, most := 1, min(len(b.waiting), maxBatch)
+	if len(b.settling) > 0 {
+		most = min(most, b.settling[0].after-b.over)
+	}
+	for n < most && b.waiting[n].who == b.waiting[0].who {
 		n++
 	}
 	some, b.waiting = b.waiting[:n:n], b.waiting[n:]
