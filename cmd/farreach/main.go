@@ -34,10 +34,19 @@ func run() int {
 	a := &app{
 		in: os.Stdin, out: os.Stdout, err: os.Stderr,
 		terminal: term.IsTerminal(int(os.Stdout.Fd())),
+		width:    terminalWidth(),
 		lookup:   os.LookupEnv,
 		self:     os.Args[0],
 	}
 	return a.main(ctx, os.Args[1:])
+}
+
+func terminalWidth() int {
+	width, _, err := term.GetSize(int(os.Stdout.Fd()))
+	if err != nil {
+		return 0
+	}
+	return width
 }
 
 // app is one run of the program: what surrounds it, and the flags that all
@@ -46,6 +55,7 @@ type app struct {
 	in       io.Reader
 	out, err io.Writer
 	terminal bool // out is read by a person
+	width    int  // of the terminal, in characters; 0: none
 	lookup   func(string) (string, bool)
 	self     string // how the program was called
 

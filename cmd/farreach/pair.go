@@ -3,35 +3,53 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/url"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/farreach/farreach/cmd/farreach/internal/qrcode"
 )
 
 type pairingDoc struct {
 	Schema  string    `json:"schema"`
 	Code    string    `json:"code"`
 	Expires time.Time `json:"expires"`
-	Command string    `json:"command"` // with which a device of this program joins
+	Command string    `json:"command"`       // with which a device of this program joins
+	URI     string    `json:"uri,omitempty"` // what the QR code says
 }
 
 func (a *app) pairCmd() *cobra.Command {
 	var x access
+	var noQR bool
 	cmd := &cobra.Command{
 		Use:   "pair",
 		Short: "Make a one-time code with which a device joins your account",
+		Long: `Makes a code, good once and for ten minutes. On a terminal it is shown as a QR
+code, too, which says
+
+  farreach:pair?at=CODE&cis=URL
+
+with the names that the resource oic.r.coapcloudconf has for them: an onboarding
+application writes both to the device.`,
 		Example: `  farreach pair
   code=$(farreach pair | cut -f1)`,
 		GroupID: groupStart,
 		Args:    takes(),
-		RunE:    func(cmd *cobra.Command, _ []string) error { return a.pair(cmd.Context(), x) },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.pair(cmd.Context(), x, !noQR) },
 	}
 	x.flags(cmd)
+	cmd.Flags().BoolVar(&noQR, "no-qr", false, "show no QR code")
 	return cmd
 }
 
-func (a *app) pair(ctx context.Context, x access) error {
+func (a *app) pair(ctx context.Context, x access, drawn bool) error {
+	server, err := a.server()
+	if err != nil {
+		return err
+	}
 	api, err := a.api(x)
 	if err != nil {
 		return err
@@ -41,15 +59,40 @@ func (a *app) pair(ctx context.Context, x access) error {
 	if err != nil {
 		return err
 	}
-	doc := pairingDoc{"farreach.pairing/v1", code.Code.Reveal(), code.Expires.UTC(), a.joinCommand(code.Code.Reveal())}
+	text := code.Code.Reveal()
+	doc := pairingDoc{"farreach.pairing/v1", text, code.Expires.UTC(), a.joinCommand(text), pairingURI(server.Cloud(), text)}
 	switch {
 	case a.json:
 		return a.screen().Doc(doc)
 	case !a.terminal:
 		return a.screen().Line(doc.Code, doc.Expires.Format(time.RFC3339), doc.Command)
 	}
+	if drawn {
+		if err := a.draw(doc.URI); err != nil {
+			return err
+		}
+	}
 	_, err = fmt.Fprintf(a.out, "code      %s\ngood for  %.0f min, once\n\nA device of this program joins with it so; others take it as their authorization code:\n\n  %s\n",
 		doc.Code, time.Until(doc.Expires).Minutes(), doc.Command)
+	return err
+}
+
+// pairingURI is the code and where it is good, as an onboarding application
+// needs them; "" if the profile does not say where.
+func pairingURI(cloud, code string) string {
+	if cloud == "" {
+		return ""
+	}
+	return "farreach:pair?" + url.Values{"at": {code}, "cis": {cloud}}.Encode()
+}
+
+// draw shows a QR code, if the terminal has room for it.
+func (a *app) draw(uri string) error {
+	lines, width, err := qrcode.Draw(uri)
+	if err != nil || uri == "" || width > a.width {
+		return nil // the code itself follows, which is as good
+	}
+	_, err = io.WriteString(a.out, lines+"\n")
 	return err
 }
 

@@ -63,6 +63,7 @@ Start a server and a simulated home on this machine, and command a lamp:
 		a.getCmd(), a.putCmd(), a.postCmd(), a.setCmd(), a.deleteCmd(), a.observeCmd(), a.pingCmd(), a.discoverCmd(),
 		a.devicesCmd(), a.eventsCmd(),
 		a.accountCmd(), a.statusCmd(), a.doctorCmd(), a.benchCmd(), a.backupCmd(), a.completionCmd(), a.versionCmd())
+	root.AddCommand(a.configCmd(), a.manCmd())
 	return root
 }
 

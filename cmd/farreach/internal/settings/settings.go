@@ -67,6 +67,53 @@ func Apply(flags *pflag.FlagSet, lookup func(string) (string, bool), file []Entr
 	return first
 }
 
+// origin is the annotation of a flag that says where its value comes from.
+const origin = "farreach.origin"
+
+// Setting is a setting as it is in force.
+type Setting struct {
+	Key   string `json:"key"`
+	Value string `json:"value"`
+	From  string `json:"from"` // "command line", "FARREACH_DATA", "farreach.yaml:3:1", "default"
+}
+
+// All are the settings that flags has after Apply, in the order of their names.
+func All(flags *pflag.FlagSet) (all []Setting) {
+	flags.VisitAll(func(f *pflag.Flag) {
+		if f.Hidden || slices.Contains(notSettings, f.Name) {
+			return
+		}
+		s := Setting{Key: keyName(f.Name), Value: f.Value.String(), From: "default"}
+		if f.Changed {
+			s.From = "command line"
+		}
+		if where := f.Annotations[origin]; len(where) > 0 {
+			s.From = where[0]
+		}
+		all = append(all, s)
+	})
+	return all
+}
+
+// Changed are the keys that differ between two readings of a file.
+func Changed(before, after []Entry) (keys []string) {
+	value := func(list []Entry, key string) (string, bool) {
+		i := slices.IndexFunc(list, func(e Entry) bool { return e.Key == key })
+		if i < 0 {
+			return "", false
+		}
+		return list[i].Value, true
+	}
+	for _, e := range slices.Concat(before, after) {
+		was, had := value(before, e.Key)
+		is, has := value(after, e.Key)
+		if (was != is || had != has) && !slices.Contains(keys, e.Key) {
+			keys = append(keys, e.Key)
+		}
+	}
+	return keys
+}
+
 func set(flags *pflag.FlagSet, name, value, where string) error {
 	if err := flags.Set(name, value); err != nil {
 		reason := err
@@ -75,7 +122,7 @@ func set(flags *pflag.FlagSet, name, value, where string) error {
 		}
 		return &Error{Where: where, Why: fmt.Sprintf("%q cannot be used for %s: %v", value, name, reason)}
 	}
-	return nil
+	return flags.SetAnnotation(name, origin, []string{where})
 }
 
 func unknownKey(e Entry, flags *pflag.FlagSet) error {

@@ -51,6 +51,17 @@ func TestOrder(t *testing.T) {
 			t.Errorf("%s = %q, want %q", name, got, want)
 		}
 	}
+	from := map[string]string{}
+	for _, s := range All(flags) {
+		from[s.Key] = s.From
+	}
+	for key, want := range map[string]string{
+		"data": "command line", "listen": "FARREACH_LISTEN", "port_offset": "farreach.yaml:4:1", "access_ttl": "farreach.yaml:6:1", "config": "",
+	} {
+		if from[key] != want {
+			t.Errorf("%s is from %q, want %q", key, from[key], want)
+		}
+	}
 	flags = testFlags(t)
 	if err := Apply(flags, environment("FARREACH_DATA="), nil); err != nil || flags.Lookup("data").Value.String() != "default" {
 		t.Errorf("an empty variable counted: %v", err)
@@ -126,6 +137,23 @@ func FuzzYAML(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestChanged(t *testing.T) {
+	before, err := parseYAML("x", []byte("data: /x\nlisten: a\ndemo: true\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, err := parseYAML("x", []byte("demo: true\ndata: /y\naccess_ttl: 1h\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := strings.Join(Changed(before, after), " "), "data listen access_ttl"; got != want {
+		t.Errorf("changed: %s, want %s", got, want)
+	}
+	if got := Changed(after, after); got != nil {
+		t.Errorf("nothing has changed, but %v", got)
+	}
 }
 
 func TestNearest(t *testing.T) {
