@@ -49,7 +49,7 @@ func (c *conn) appendLimits(b []byte) []byte {
 // newOffer returns how a client can log in on this connection.
 func (c *conn) newOffer() *sasl.Offer {
 	offer := &sasl.Offer{Verifier: c.verifier, Authorize: c.authorize}
-	if c.sec != nil {
+	if c.sec != nil && !c.srv.cfg.NoBinding {
 		state := c.sec.State()
 		offer.Bindings = sasl.ServerBindings(&state, c.srv.leaf.Load())
 	}

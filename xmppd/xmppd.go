@@ -51,6 +51,11 @@ type Config struct {
 	TLS      *tls.Config  // nil: there is none, which needs Insecure
 	Insecure bool         // logging in without TLS is fine, for tests and closed laboratories
 
+	// NoBinding offers no -PLUS mechanism. Clients that could bind a log-in to the
+	// channel only by tls-unique, as slixmpp up to 1.8 does, cannot log in
+	// otherwise: to them it looks as if somebody had taken -PLUS away.
+	NoBinding bool
+
 	Ping     time.Duration // silence of a peer before it is asked for a sign of life; 0: 20 s; negative: never
 	Patience time.Duration // further silence before it counts as lost; 0: 10 s
 	Resume   time.Duration // how long a lost session may be resumed, at most 60 s; 0: 60 s; negative: never

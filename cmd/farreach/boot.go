@@ -22,6 +22,7 @@ import (
 	build "github.com/farreach/farreach/internal/version"
 	"github.com/farreach/farreach/oic"
 	"github.com/farreach/farreach/store"
+	"github.com/farreach/farreach/xmppd"
 )
 
 // firstAccount is made at the first start. It may manage all others.
@@ -44,6 +45,7 @@ type booted struct {
 	store    *store.Store
 	cloud    *cloud.Cloud
 	metrics  *metrics.Metrics
+	xmpp     *xmppd.Server // nil: it is off
 	password secret.String // of the first account, if this start made it
 }
 
@@ -72,6 +74,7 @@ func (a *app) boot(ctx context.Context, cfg serverConfig) (b *booted, err error)
 		b.openCA,
 		func() error { return b.openStore(ctx) },
 		func() error { return b.openAccount(ctx) },
+		func() error { return b.openXMPP(ctx) },
 	} {
 		if err := step(); err != nil {
 			return b, err
@@ -82,6 +85,9 @@ func (a *app) boot(ctx context.Context, cfg serverConfig) (b *booted, err error)
 
 // close closes what is open, the other way round.
 func (b *booted) close() (err error) {
+	if b.xmpp != nil {
+		b.xmpp.Close()
+	}
 	if b.cloud != nil {
 		b.cloud.Close()
 	}
@@ -131,7 +137,7 @@ func (b *booted) openPorts(ctx context.Context, offset listen.Offset) (err error
 			offset.N, _ = strconv.Atoi(string(text)) // what is no number is as good as nothing
 		}
 	}
-	if b.ports, err = listen.Open(ctx, listen.Config{Host: b.cfg.listen, Offset: offset}); err != nil {
+	if b.ports, err = listen.Open(ctx, listen.Config{Host: b.cfg.listen, Offset: offset, NoCoAP: !b.cfg.coap, XMPP: b.cfg.xmpp}); err != nil {
 		if _, taken := errors.AsType[*listen.TakenError](err); taken {
 			return err
 		}
@@ -144,7 +150,11 @@ func (b *booted) openPorts(ctx context.Context, offset listen.Offset) (err error
 }
 
 func (b *booted) openCA() (err error) {
-	b.ca, err = localca.Open(localca.Config{Dir: b.file("tls"), Hosts: listen.Hosts(b.cfg.listen), Log: b.log})
+	hosts := listen.Hosts(b.cfg.listen)
+	if b.cfg.xmpp {
+		hosts = append(hosts, b.cfg.xmppDomain())
+	}
+	b.ca, err = localca.Open(localca.Config{Dir: b.file("tls"), Hosts: hosts, Log: b.log})
 	if err != nil {
 		return fail(exitConfig, "", "%w", err)
 	}
@@ -247,10 +257,14 @@ func (b *booted) where() *settings.Server {
 		HTTP:    listen.Dialable(b.ports.HTTP),
 		HTTPS:   b.ports.Secure,
 		CoAPTCP: listen.Dialable(b.ports.CoAP), CoAPSTCP: listen.Dialable(b.ports.CoAPS),
+		XMPP: listen.Dialable(b.ports.XMPP), XMPPS: listen.Dialable(b.ports.XMPPS),
 		Account:   firstAccount,
 		CAFile:    b.ca.CAFile(),
 		TokenFile: b.file("token"),
 		Data:      b.cfg.data,
+	}
+	if b.cfg.xmpp {
+		s.Domain = b.cfg.xmppDomain()
 	}
 	if _, err := os.Stat(b.file("password")); err == nil {
 		s.PasswordFile = b.file("password")

@@ -5,7 +5,7 @@ import (
 )
 
 func (a *app) cloudCmd() *cobra.Command {
-	var cfg serverConfig
+	cfg := serverConfig{coap: true}
 	cmd := &cobra.Command{
 		Use:   "cloud",
 		Short: "Start the cloud interface, store and HTTP API",

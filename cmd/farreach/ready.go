@@ -31,13 +31,18 @@ func (a *app) announce(ctx context.Context, b *booted, home *demo, start time.Ti
 	if err := s.SaveProfile(a.profileDir, a.profile); err != nil {
 		return fail(exitConfig, "another --profile-dir", "profile: %w", err)
 	}
-	code, expires, err := b.cloud.NewPairingCode(ctx, owner)
+	var code secret.String
+	var expires time.Time
+	var err error
+	if b.cfg.coap {
+		code, expires, err = b.cloud.NewPairingCode(ctx, owner)
+	}
 	if err != nil { // there may be too many: no reason not to start
 		b.log.Warn("no pairing code", "err", err)
 	}
 	home.settle(ctx)
 	if a.json {
-		err = a.screen().Doc(readyDoc{"farreach.ready/v1", s, code.Reveal(), expires.UTC(), a.tryThese(home, code)})
+		err = a.screen().Doc(readyDoc{"farreach.ready/v1", s, code.Reveal(), expires.UTC(), a.tryThese(b, home, code)})
 	} else {
 		_, err = fmt.Fprint(a.out, a.banner(b, s, home, code, time.Until(expires), start))
 	}
@@ -64,11 +69,19 @@ func (a *app) banner(b *booted, s *settings.Server, home *demo, code secret.Stri
 	text.WriteByte('\n')
 	table := tabwriter.NewWriter(&text, 0, 0, 3, ' ', 0)
 	row := func(cells ...string) { fmt.Fprintln(table, "  "+strings.Join(cells, "\t")) }
-	row("ready", "devices", "coaps+tcp://"+s.CoAPSTCP, "TLS 1.2 and 1.3")
+	if s.CoAPSTCP != "" {
+		row("ready", "devices", "coaps+tcp://"+s.CoAPSTCP, "TLS 1.2 and 1.3")
+	}
 	if s.CoAPTCP != "" {
 		row("ready", "devices", "coap+tcp://"+s.CoAPTCP, "plain, this machine only")
 	}
-	row("ready", "devices", s.WebSocket(), "over WebSocket")
+	if b.cfg.coap {
+		row("ready", "devices", s.WebSocket(), "over WebSocket")
+	}
+	if s.XMPP != "" {
+		row("ready", "XMPP", s.XMPP, "STARTTLS, domain "+s.Domain)
+		row("ready", "XMPP", s.XMPPS, "TLS")
+	}
 	row("ready", "HTTP API", s.API())
 	if code != "" {
 		row("pair", "code", code.Reveal(), fmt.Sprintf("good for %.0f min, once", left.Minutes()))
@@ -81,7 +94,7 @@ func (a *app) banner(b *booted, s *settings.Server, home *demo, code secret.Stri
 		fmt.Fprintf(&text, "\nOther machines cannot reach this yet; that takes: %s up --listen ADDRESS\n", a.call())
 	}
 	fmt.Fprintf(&text, "\nready in %.2f s. Try in another terminal:\n\n", time.Since(start).Seconds())
-	for _, line := range a.tryThese(home, code) {
+	for _, line := range a.tryThese(b, home, code) {
 		fmt.Fprintf(&text, "  %s\n", line)
 	}
 	fmt.Fprintf(&text, "\nCtrl-C stops. What happens:\n\n")
@@ -89,13 +102,16 @@ func (a *app) banner(b *booted, s *settings.Server, home *demo, code secret.Stri
 }
 
 // tryThese are three commands that work when they are pasted.
-func (a *app) tryThese(home *demo, code secret.String) []string {
+func (a *app) tryThese(b *booted, home *demo, code secret.String) []string {
 	if len(home.names()) > 0 {
 		return []string{
 			a.command("get", "lamp/a/light"),
 			a.command("set", "lamp/a/light", "value=true"),
 			a.command("events", "--follow"),
 		}
+	}
+	if !b.cfg.coap {
+		return []string{a.command("account", "ls"), a.command("account", "add", "NAME"), a.command("status")}
 	}
 	if code == "" {
 		return []string{a.command("devices"), a.command("status"), a.command("events", "--follow")}

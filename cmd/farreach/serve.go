@@ -17,8 +17,10 @@ import (
 	"github.com/farreach/farreach/coap"
 )
 
-// serverConfig is what up and cloud are told.
+// serverConfig is what up, cloud and xmppd are told.
 type serverConfig struct {
+	coap, xmpp bool // what is served, beside the HTTP API
+
 	data       string
 	listen     string
 	portOffset string
@@ -28,6 +30,9 @@ type serverConfig struct {
 	keepAge    string
 	keepSize   string
 	demo       bool
+	domain     string
+	xmppPing   time.Duration
+	xmppBind   bool
 	accessTTL  time.Duration
 	allowPlain bool
 }
@@ -81,12 +86,18 @@ func (b *booted) serve(ctx context.Context) *running {
 	link := cloudlink.NewServer(cloudlink.ServerConfig{Backend: b.metrics.Backend(b.cloud), AllowPlain: b.cfg.allowPlain, Log: b.log})
 	b.watch(link)
 	r.group.Go(func() error { return b.metrics.Run(ctx) })
-	r.group.Go(func() error { return link.Serve(ctx, b.ports.CoAPS, b.ca.ServerConfig()) })
+	if b.ports.CoAPS != nil {
+		r.group.Go(func() error { return link.Serve(ctx, b.ports.CoAPS, b.ca.ServerConfig()) })
+	}
 	if b.ports.CoAP != nil {
 		r.group.Go(func() error { return link.Serve(ctx, b.ports.CoAP, nil) })
 	}
 	ws := coap.NewWebSocketListener(b.ports.HTTP.Addr())
 	r.group.Go(func() error { return link.Serve(ctx, ws, nil) })
+	if b.xmpp != nil {
+		r.group.Go(func() error { return b.xmpp.Serve(ctx, b.ports.XMPP) })
+		r.group.Go(func() error { return b.xmpp.ServeTLS(ctx, b.ports.XMPPS) })
+	}
 	r.http = b.apiServer(ws)
 	r.http.BaseContext = func(net.Listener) context.Context { return ctx }
 	r.group.Go(func() error {

@@ -5,12 +5,12 @@ import (
 )
 
 func (a *app) upCmd() *cobra.Command {
-	var cfg serverConfig
+	cfg := serverConfig{coap: true, xmpp: true}
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Start everything on this machine",
-		Long: `Starts the cloud interface, the store and the HTTP API in one process. The first
-start makes a data directory, a private certificate authority and an account
+		Long: `Starts the cloud interface, the XMPP server, the store and the HTTP API in one
+process. The first start makes a data directory, a private certificate authority and an account
 called home, and writes the profile by which the other commands find the server.
 
 Every flag may also stand in the configuration file, with _ for -, and in the
@@ -22,6 +22,7 @@ environment, as FARREACH_PORT_OFFSET. Ctrl-C stops the server cleanly.`,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.serve(cmd.Context(), cfg) },
 	}
 	a.serverFlags(cmd, &cfg)
+	a.xmppFlags(cmd, &cfg)
 	cmd.Flags().BoolVar(&cfg.demo, "demo", false, "add a simulated home: door, lamp, meter, thermostat")
 	return cmd
 }

@@ -1,7 +1,7 @@
 // Package listen opens the ports of a server, all or none, and finds out who
 // holds a port that is taken.
 //
-//	--listen, --port-offset ──▶ Open ──▶ HTTP 8080, CoAP 5683, CoAPS 5684
+//	--listen, --port-offset ──▶ Open ──▶ HTTP 8080, CoAP 5683, CoAPS 5684, XMPP 5222, XMPPS 5223
 //	                              │       each plus the offset
 //	                              └─ taken ──▶ /proc ──▶ "coap-server (pid 4711)"
 package listen
@@ -16,12 +16,16 @@ import (
 	"syscall"
 )
 
-// The ports without an offset. CoAP's are those of RFC 8323, section 8.
+// The ports without an offset. CoAP's are those of RFC 8323, section 8, and
+// XMPP's that of RFC 6120, section 14.7, and the customary one for TLS from the
+// first byte.
 const (
 	portHTTP  = 8080
 	portHTTPS = 8443
 	portCoAP  = 5683
 	portCoAPS = 5684
+	portXMPP  = 5222
+	portXMPPS = 5223
 )
 
 // An automatic offset is taken from this range, which keeps clear of the ports that
@@ -36,6 +40,8 @@ const (
 type Config struct {
 	Host   string // name or address of all listeners; "": 127.0.0.1, and HTTP and CoAP in clear
 	Offset Offset
+	NoCoAP bool
+	XMPP   bool
 }
 
 // Offset shifts all ports. The zero Offset shifts none.
@@ -56,11 +62,11 @@ func ParseOffset(s string) (Offset, error) {
 	return Offset{N: n}, nil
 }
 
-// Set is the open listeners. CoAP is nil where it is off.
+// Set is the open listeners. What is off is nil.
 type Set struct {
-	HTTP, CoAP, CoAPS net.Listener
-	Secure            bool // HTTP is for TLS
-	Offset            int
+	HTTP, CoAP, CoAPS, XMPP, XMPPS net.Listener
+	Secure                         bool // HTTP is for TLS
+	Offset                         int
 }
 
 // TakenError is a port that another program holds.
@@ -80,12 +86,12 @@ func (e *TakenError) Error() string {
 // ports is in use.
 func Open(ctx context.Context, cfg Config) (*Set, error) {
 	if !cfg.Offset.Auto {
-		return openAt(ctx, cfg.Host, cfg.Offset.N)
+		return openAt(ctx, cfg, cfg.Offset.N)
 	}
 	offset := cfg.Offset.N
 	for try := 0; ; try++ {
 		if offset > 0 {
-			set, err := openAt(ctx, cfg.Host, offset)
+			set, err := openAt(ctx, cfg, offset)
 			if _, taken := errors.AsType[*TakenError](err); !taken || try == autoTries {
 				return set, err
 			}
@@ -94,9 +100,9 @@ func Open(ctx context.Context, cfg Config) (*Set, error) {
 	}
 }
 
-func openAt(ctx context.Context, host string, offset int) (*Set, error) {
+func openAt(ctx context.Context, cfg Config, offset int) (*Set, error) {
+	host, web := cfg.Host, portHTTPS
 	set := &Set{Secure: host != "", Offset: offset}
-	web := portHTTPS
 	if !set.Secure {
 		host, web = "127.0.0.1", portHTTP
 	}
@@ -110,9 +116,14 @@ func openAt(ctx context.Context, host string, offset int) (*Set, error) {
 		return ln
 	}
 	set.HTTP = open(web)
-	set.CoAPS = open(portCoAPS)
-	if !set.Secure {
-		set.CoAP = open(portCoAP)
+	if !cfg.NoCoAP {
+		set.CoAPS = open(portCoAPS)
+		if !set.Secure {
+			set.CoAP = open(portCoAP)
+		}
+	}
+	if cfg.XMPP {
+		set.XMPP, set.XMPPS = open(portXMPP), open(portXMPPS)
 	}
 	if err != nil {
 		set.Close()
@@ -132,7 +143,7 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 
 // Close closes what is open. What a server has closed already is no error.
 func (s *Set) Close() {
-	for _, ln := range []net.Listener{s.HTTP, s.CoAP, s.CoAPS} {
+	for _, ln := range []net.Listener{s.HTTP, s.CoAP, s.CoAPS, s.XMPP, s.XMPPS} {
 		if ln != nil {
 			_ = ln.Close() // nothing was accepted, so nothing can be lost
 		}

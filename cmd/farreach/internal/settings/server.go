@@ -22,6 +22,8 @@ type Server struct {
 	HTTPS        bool   `json:"https,omitempty" yaml:"https,omitempty"`         // HTTP speaks TLS
 	CoAPTCP      string `json:"coap_tcp,omitempty" yaml:"coap_tcp,omitempty"`   // absent if off
 	CoAPSTCP     string `json:"coaps_tcp,omitempty" yaml:"coaps_tcp,omitempty"` // absent if off
+	XMPP         string `json:"xmpp,omitempty" yaml:"xmpp,omitempty"`           // begins in clear; absent if off
+	XMPPS        string `json:"xmpps,omitempty" yaml:"xmpps,omitempty"`         // begins with TLS; absent if off
 	Domain       string `json:"domain,omitempty" yaml:"domain,omitempty"`
 	Account      string `json:"account,omitempty" yaml:"account,omitempty"`
 	PasswordFile string `json:"password_file,omitempty" yaml:"password_file,omitempty"` // absent once the password was changed
