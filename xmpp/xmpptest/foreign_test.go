@@ -24,6 +24,7 @@ func TestForeignServers(t *testing.T) {
 			}
 			xmpptest.Run(t, xmpptest.Server{
 				Domain: s.Domain, Addr: s.Addr, TLS: s.TLS, Roots: s.Roots, Ann: "ann", Bob: "bob", Password: "venus and mars", Mechanism: mechanism,
+				WholeStanzas: k == xmppservers.Prosody,
 			})
 		})
 	}

@@ -86,25 +86,36 @@ func testResume(t *T) {
 	a.see(s.JID(), "")
 	t.awaitOnline(changes)
 	const rounds, n = 3, 100
-	for round := range rounds {
-		for i := range n {
-			body := fmt.Sprint(round*n + i)
+	said, heard := 0, 0
+	say := func(n int) {
+		for range n {
+			body := fmt.Sprint(said)
+			said++
 			t.send(s, &stanza.Message{To: a.JID(), Body: body, Children: []stanza.Element{noStore}})
 			t.send(a.Session, &stanza.Message{To: s.JID(), Body: body, Children: []stanza.Element{noStore}})
-			if i == n/2 {
-				t.cut()
+		}
+	}
+	hear := func() {
+		t.Helper()
+		for ; heard < said; heard++ {
+			if m := a.hear(); m.Body != fmt.Sprint(heard) {
+				t.Fatalf("message %d of the client: %+v", heard, m)
+			}
+			if m := l.hear(); m.Body != fmt.Sprint(heard) {
+				t.Fatalf("message %d to the client: %+v", heard, m)
 			}
 		}
+	}
+	for range rounds {
+		say(n / 2)
+		if t.WholeStanzas {
+			hear()
+		}
+		t.cut()
+		say(n / 2)
 		t.awaitOnline(changes)
 	}
-	for i := range rounds * n {
-		if m := a.hear(); m.Body != fmt.Sprint(i) {
-			t.Fatalf("message %d of the client: %+v", i, m)
-		}
-		if m := l.hear(); m.Body != fmt.Sprint(i) {
-			t.Fatalf("message %d to the client: %+v", i, m)
-		}
-	}
+	hear()
 	for len(a.presence) > 0 {
 		if p := <-a.presence; p.From == s.JID() {
 			t.Errorf("presence while resuming: %+v", p)

@@ -31,6 +31,10 @@ type Server struct {
 	Password  secret.String // of both
 
 	Mechanism sasl.Mechanism // the best that the server and we have in common
+
+	// WholeStanzas has connections break between stanzas alone: Prosody 0.12
+	// goes on parsing a resumed session where the old connection ended.
+	WholeStanzas bool
 }
 
 // patience is how long a test waits for what must come.
