@@ -24,6 +24,7 @@ import (
 type discovery struct {
 	access
 	local, remote bool
+	watch         bool
 	kind          string
 	wait          time.Duration
 	addresses     []string
@@ -39,10 +40,13 @@ what is there in one table, with each way to it: a URI to use as it stands, or
 what the cloud knows of the device. Without a profile only the network is asked.
 
 Nobody vouches for what the local network says. The exit status is 7 if nothing
-was found.`,
+was found. With --watch it goes on until Ctrl-C, with a line for each device that
+is new, has changed, or has gone; on the network that is one that kept silent for
+three searches.`,
 		Example: `  farreach discover
   farreach discover --local --type oic.r.switch.binary --for 10s
-  farreach discover --device 192.0.2.7`,
+  farreach discover --device 192.0.2.7
+  farreach discover --watch --json`,
 		GroupID: groupReach,
 		Args:    takes(),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.discover(cmd.Context(), d) },
@@ -51,6 +55,7 @@ was found.`,
 	flags := cmd.Flags()
 	flags.BoolVar(&d.local, "local", false, "only the local network")
 	flags.BoolVar(&d.remote, "remote", false, "only the cloud")
+	flags.BoolVarP(&d.watch, "watch", "w", false, "go on, and tell what changes")
 	flags.StringVar(&d.kind, "type", "", "devices of this `type`, or with a resource of it")
 	flags.DurationVar(&d.wait, "for", 3*time.Second, "`time` to wait for answers of the network")
 	flags.StringSliceVar(&d.addresses, "device", nil, "ask this `address` instead of the whole network; may be repeated")
@@ -59,7 +64,7 @@ was found.`,
 
 // foundDoc is one device, with all ways to it; with --json it is a line.
 type foundDoc struct {
-	Schema string     `json:"schema"`
+	Schema string     `json:"schema,omitempty"`
 	Device string     `json:"di,omitempty"`
 	Name   string     `json:"name,omitempty"`
 	Type   string     `json:"type,omitempty"`
@@ -87,6 +92,9 @@ func (w foundWay) String() string {
 func (a *app) discover(ctx context.Context, d discovery) error {
 	if d.local = d.local || len(d.addresses) > 0; d.local && d.remote {
 		return misuse("one of them, or neither for both", "--remote asks the cloud alone, --local and --device the network alone")
+	}
+	if d.watch {
+		return a.watchFound(ctx, d)
 	}
 	var lan []reach.LANDevice
 	var known []apiclient.Device
@@ -194,6 +202,15 @@ func lanWays(dev reach.LANDevice) []foundWay {
 // linkLocal is 1 for an address that needs the name of an interface, else 0.
 func linkLocal(uri string) int { return min(strings.Count(uri, "%"), 1) }
 
+// waysText is all ways on one line.
+func waysText(ways []foundWay) string {
+	var texts []string
+	for _, w := range ways {
+		texts = append(texts, w.String())
+	}
+	return strings.Join(texts, "  ")
+}
+
 func (a *app) showFound(found []foundDoc) error {
 	rows := make([][]any, len(found))
 	for i, f := range found {
@@ -203,11 +220,7 @@ func (a *app) showFound(found []foundDoc) error {
 			}
 			continue
 		}
-		var ways []string
-		for _, w := range f.Ways {
-			ways = append(ways, w.String())
-		}
-		rows[i] = []any{f.Name, f.Device, f.Type, strings.Join(ways, "  ")}
+		rows[i] = []any{f.Name, f.Device, f.Type, waysText(f.Ways)}
 	}
 	if a.json {
 		return nil

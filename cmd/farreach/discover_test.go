@@ -2,7 +2,9 @@ package main
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/farreach/farreach/cmd/farreach/internal/apiclient"
 	"github.com/farreach/farreach/oic"
@@ -47,6 +49,53 @@ func TestWantsType(t *testing.T) {
 	for kind, want := range map[string]bool{"": true, "oic.d.light": true, "oic.r.switch.binary": true, "oic.d.door": false} {
 		if got := (discovery{kind: kind}).wants(lamp); got != want {
 			t.Errorf("%q: %v", kind, got)
+		}
+	}
+}
+
+// A device is told of when it comes, changes and goes, and not because it was
+// proven anew; one on the network may miss some rounds, at each of its addresses.
+func TestWatching(t *testing.T) {
+	var told []string
+	w := &watching{told: map[string]foundDoc{}, tell: func(c foundChange) error {
+		told = append(told, c.Change+" "+c.Name+" "+waysText(c.Ways))
+		return nil
+	}}
+	four, six := netip.MustParseAddrPort("192.0.2.7:5683"), netip.MustParseAddrPort("[2001:db8::7]:5683")
+	lamp := func(at netip.AddrPort) []reach.LANDevice {
+		return []reach.LANDevice{{ID: "AA", Name: "lamp", Address: at}}
+	}
+	cloud := func(state string, proven time.Time) func() error {
+		return func() error {
+			return w.remote([]apiclient.Device{{ID: "aa", Name: "lamp", State: state, Proven: proven}}, "coaps+tcp://cloud")
+		}
+	}
+	lan := func(found []reach.LANDevice) func() error { return func() error { return w.nearby(found) } }
+	none := func() error { return w.remote(nil, "") }
+	for i, step := range []struct {
+		do   func() error
+		want string
+	}{
+		{lan(lamp(four)), "new lamp coap://192.0.2.7:5683"},
+		{lan(nil), ""},
+		{lan(lamp(six)), "changed lamp coap://[2001:db8::7]:5683  coap://192.0.2.7:5683"},
+		{lan(lamp(four)), ""},
+		{cloud("unknown", time.Time{}), "changed lamp cloud (unknown)  coap://192.0.2.7:5683  coap://[2001:db8::7]:5683"},
+		{cloud("unknown", time.Now()), ""},
+		{lan(lamp(four)), ""},
+		{lan(lamp(four)), "changed lamp cloud (unknown, proven now)  coap://192.0.2.7:5683"},
+		{lan(nil), ""},
+		{lan(nil), ""},
+		{lan(nil), "changed lamp cloud (unknown, proven now)"},
+		{none, "gone lamp cloud (unknown, proven now)"},
+		{lan(nil), ""},
+	} {
+		told = nil
+		if err := step.do(); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(told, "; "); got != step.want {
+			t.Errorf("step %d: %q, want %q", i, got, step.want)
 		}
 	}
 }

@@ -1,0 +1,238 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/farreach/farreach/cmd/farreach/internal/apiclient"
+	"github.com/farreach/farreach/cmd/farreach/internal/settings"
+	"github.com/farreach/farreach/internal/backoff"
+	"github.com/farreach/farreach/oic"
+	"github.com/farreach/farreach/reach"
+)
+
+// How often discover --watch looks again. An answer to a search by multicast is
+// lost now and then, so that only who keeps silent for some rounds has gone.
+const (
+	cloudEvery = time.Second
+	lanPause   = 2 * time.Second // after each search
+	lanRounds  = 3
+)
+
+// foundChange is a device that came, changed or went; with --json it is a line.
+type foundChange struct {
+	Schema string `json:"schema"`
+	Time   string `json:"time"`   // RFC 3339
+	Change string `json:"change"` // "new", "changed" or "gone"
+	foundDoc
+}
+
+// watching is what discover --watch has found so far, and told.
+type watching struct {
+	tell func(foundChange) error
+
+	mu    sync.Mutex // guards what follows
+	lan   sightings
+	near  []reach.LANDevice
+	known []apiclient.Device
+	cloud string
+	told  map[string]foundDoc
+}
+
+// watchFound searches again and again until ctx ends, and tells what changes.
+func (a *app) watchFound(ctx context.Context, d discovery) error {
+	w := &watching{tell: a.foundLine, told: map[string]foundDoc{}}
+	group, ctx := errgroup.WithContext(ctx)
+	if !d.remote {
+		group.Go(func() error {
+			return a.rounds(ctx, "local network", d.local, lanPause, func() error {
+				found, err := reach.LAN(ctx, reach.LANConfig{Addresses: d.addresses, Type: d.kind, Wait: d.wait, Log: a.log(slog.LevelError)})
+				if err != nil || ctx.Err() != nil {
+					return err
+				}
+				return w.nearby(found)
+			})
+		})
+	}
+	if !d.local {
+		group.Go(func() error {
+			err := a.rounds(ctx, "cloud", d.remote, cloudEvery, func() error {
+				known, cloud, err := a.inCloud(ctx, d)
+				if err != nil {
+					return err
+				}
+				return w.remote(known, cloud)
+			})
+			if !d.remote && errors.Is(err, settings.ErrNoProfile) {
+				return nil // then the network is all there is
+			}
+			return err
+		})
+	}
+	return group.Wait()
+}
+
+// rounds calls round with a pause after each, until ctx ends. What goes wrong is
+// said once, until it goes well again; it is the end if it was the first round of
+// the only place to look at, or cannot go well.
+func (a *app) rounds(ctx context.Context, where string, alone bool, pause time.Duration, round func() error) error {
+	said := ""
+	for first := true; ; first = false {
+		err := round()
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err == nil:
+			said = ""
+		case alone && first || errors.Is(err, settings.ErrNoProfile) || errors.Is(err, errOutput):
+			return err
+		case oneLine(err) != said:
+			said = oneLine(err)
+			a.say("farreach: discover: %s: %s", where, said)
+		}
+		if err := backoff.Sleep(ctx, pause); err != nil {
+			return err
+		}
+	}
+}
+
+// errOutput says that nobody reads what is told.
+var errOutput = errors.New("output")
+
+func (w *watching) nearby(found []reach.LANDevice) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.near = w.lan.see(found)
+	return w.compare()
+}
+
+func (w *watching) remote(known []apiclient.Device, cloud string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.known, w.cloud = known, cloud
+	return w.compare()
+}
+
+// compare tells what is not as it was told before. w.mu is held.
+func (w *watching) compare() error {
+	now := map[string]foundDoc{}
+	for _, doc := range merge(w.near, w.known, w.cloud) {
+		key := cmp.Or(strings.ToLower(doc.Device), doc.Ways[0].URI)
+		now[key] = doc
+		change := "new"
+		if before, ok := w.told[key]; ok {
+			if change = "changed"; before.same(doc) {
+				continue
+			}
+		}
+		if err := w.change(change, doc); err != nil {
+			return err
+		}
+	}
+	for key, doc := range w.told {
+		if _, ok := now[key]; !ok {
+			if err := w.change("gone", doc); err != nil {
+				return err
+			}
+		}
+	}
+	w.told = now
+	return nil
+}
+
+func (w *watching) change(what string, doc foundDoc) error {
+	doc.Schema = ""
+	err := w.tell(foundChange{"farreach.discovery/v1", time.Now().UTC().Format(time.RFC3339Nano), what, doc})
+	if err != nil {
+		return fmt.Errorf("%w: %w", errOutput, err)
+	}
+	return nil
+}
+
+// same reports whether two findings of a device tell the same, but for when it
+// was proven to be there.
+func (f foundDoc) same(g foundDoc) bool {
+	ways := func(doc foundDoc) (list []string) {
+		for _, way := range doc.Ways {
+			list = append(list, way.By+" "+way.URI+" "+way.State)
+		}
+		slices.Sort(list)
+		return list
+	}
+	return f.Name == g.Name && f.Type == g.Type && slices.Equal(ways(f), ways(g))
+}
+
+func (a *app) foundLine(c foundChange) error {
+	if a.json {
+		return a.screen().Doc(c)
+	}
+	when := c.Time
+	if a.terminal {
+		when = time.Now().Format(time.TimeOnly)
+	}
+	return a.screen().Line(when, c.Change, c.Name, c.Device, c.Type, waysText(c.Ways))
+}
+
+// sightings are the devices that answered in the latest rounds.
+type sightings struct {
+	round   int
+	devices map[string]*sighting // by di, or by address
+}
+
+type sighting struct {
+	device reach.LANDevice
+	seen   map[string]int // the latest round, by endpoint
+}
+
+// see returns who has answered in this round or in one shortly before, at all
+// addresses that they named then.
+func (s *sightings) see(found []reach.LANDevice) (list []reach.LANDevice) {
+	if s.devices == nil {
+		s.devices = map[string]*sighting{}
+	}
+	s.round++
+	for _, dev := range found {
+		key := cmp.Or(strings.ToLower(dev.ID), dev.Address.String())
+		at := s.devices[key]
+		if at == nil {
+			at = &sighting{device: dev, seen: map[string]int{}}
+			s.devices[key] = at
+		}
+		name, kind := cmp.Or(dev.Name, at.device.Name), dev.Types
+		if len(kind) == 0 {
+			kind = at.device.Types // its answer about itself was lost
+		}
+		at.device = dev
+		at.device.Name, at.device.Types = name, kind
+		at.seen[oic.EndpointURI("coap", dev.Address)] = s.round
+		for _, e := range dev.Endpoints {
+			at.seen[e.URI] = s.round
+		}
+	}
+	for key, at := range s.devices {
+		at.device.Endpoints = nil
+		for uri, round := range at.seen {
+			if s.round-round >= lanRounds {
+				delete(at.seen, uri)
+				continue
+			}
+			at.device.Endpoints = append(at.device.Endpoints, oic.Endpoint{URI: uri})
+		}
+		slices.SortFunc(at.device.Endpoints, func(x, y oic.Endpoint) int { return cmp.Compare(x.URI, y.URI) })
+		if len(at.seen) == 0 {
+			delete(s.devices, key)
+			continue
+		}
+		list = append(list, at.device)
+	}
+	return list
+}
