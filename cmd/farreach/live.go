@@ -17,27 +17,25 @@ import (
 )
 
 // showLive writes what the devices of the first account report, and when one
-// joins, goes and comes back, one line each, until ctx ends.
+// joins, goes and comes back, one line each, until ctx ends. Of what comes too
+// fast to be read it says each second how much it left out.
 func (a *app) showLive(ctx context.Context, b *booted, start time.Time) error {
-	var mu sync.Mutex // guards the screen
-	whole := func(write func() error) error {
-		mu.Lock()
-		defer mu.Unlock()
-		return write()
-	}
+	l := &live{app: a, events: ration{what: "events"}, devices: ration{what: "devices"}}
 	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return l.tick(ctx) })
 	group.Go(func() error {
 		return b.cloud.FollowEvents(ctx, owner, event.Filter{}, func(ev event.Event) error {
-			line := apiclient.Event{Schema: apiclient.EventSchema, Seq: ev.Seq, Time: ev.Time, Account: ev.Account, Device: ev.Device, Href: ev.Href,
-				Rep: jsonOf(ev), Name: b.nameOf(ctx, ev.Device)}
-			return whole(func() error { return a.eventLine(line) })
+			return l.line(&l.events, func() error {
+				return a.eventLine(apiclient.Event{Schema: apiclient.EventSchema, Seq: ev.Seq, Time: ev.Time, Account: ev.Account, Device: ev.Device, Href: ev.Href,
+					Rep: jsonOf(ev), Name: b.nameOf(ctx, ev.Device)})
+			})
 		})
 	})
 	group.Go(func() error {
 		before := comings{start: start, known: map[string]directory.Presence{}}
 		return b.cloud.WatchPresence(ctx, owner, func(d cloud.DeviceInfo) error {
 			if what := before.tell(d); what != "" {
-				return whole(func() error { return a.presenceLine(d, what) })
+				return l.line(&l.devices, func() error { return a.presenceLine(d, what) })
 			}
 			return nil
 		})
@@ -46,6 +44,87 @@ func (a *app) showLive(ctx context.Context, b *booted, start time.Time) error {
 		return err
 	}
 	return nil // told to stop
+}
+
+// live is the lines of a running server.
+type live struct {
+	app *app
+
+	mu              sync.Mutex // guards the screen and what follows
+	events, devices ration
+}
+
+// ration is how many lines of one kind are written in a second.
+type ration struct {
+	what    string
+	written int // in this second
+	left    int // out
+}
+
+// lineRate is how many lines of one kind are written in a second, at most:
+// more than anybody reads.
+const lineRate = 20
+
+// line writes one line, if there may be one more.
+func (l *live) line(r *ration, write func() error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if r.written >= lineRate {
+		r.left++
+		return nil
+	}
+	r.written++
+	return write()
+}
+
+// tick says each second what was left out, and begins a new one.
+func (l *live) tick(ctx context.Context) error {
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
+	for {
+		select {
+		case now := <-second.C:
+			if err := l.next(now); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (l *live) next(now time.Time) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, r := range []*ration{&l.devices, &l.events} {
+		n := r.left
+		r.written, r.left = 0, 0
+		if n > 0 {
+			if err := l.app.leftOutLine(now, r.what, n); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// leftOutDoc is the line of what is not shown, with --json.
+type leftOutDoc struct {
+	Schema string    `json:"schema"`
+	Time   time.Time `json:"time"`
+	What   string    `json:"what"` // "events", "devices"
+	Count  int       `json:"count"`
+}
+
+func (a *app) leftOutLine(now time.Time, what string, n int) error {
+	if a.json {
+		return a.screen().Doc(leftOutDoc{"farreach.left-out/v1", now.UTC(), what, n})
+	}
+	text := fmt.Sprintf("%d more %s", n, what)
+	if a.terminal {
+		return a.screen().Line(now.Local().Format(time.TimeOnly), fmt.Sprintf("%-12s", "…"), text)
+	}
+	return a.screen().Line(now.UTC().Format(time.RFC3339Nano), "…", text)
 }
 
 func jsonOf(ev event.Event) []byte {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"strings"
 	"testing"
 	"time"
 
@@ -38,5 +40,35 @@ func TestComings(t *testing.T) {
 		if got := c.tell(d); got != step.want {
 			t.Errorf("%s %s at %d s: %q, want %q", step.di, step.state, step.at, got, step.want)
 		}
+	}
+}
+
+// TestLiveFlood: of a thousand events in a second few are shown, the rest is
+// counted, and the next second begins anew.
+func TestLiveFlood(t *testing.T) {
+	var out bytes.Buffer
+	a := &app{out: &out}
+	l := &live{app: a, events: ration{what: "events"}, devices: ration{what: "devices"}}
+	flood := func(n int) {
+		for range n {
+			if err := l.line(&l.events, func() error { return a.screen().Line("event") }); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	now := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
+	flood(1000)
+	if err := l.line(&l.devices, func() error { return a.screen().Line("device") }); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // nothing is said twice
+		if err := l.next(now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	flood(3)
+	want := strings.Repeat("event\n", lineRate) + "device\n2026-01-31T12:00:00Z\t…\t980 more events\n" + strings.Repeat("event\n", 3)
+	if got := out.String(); got != want {
+		t.Errorf("shown:\n%s\nwant:\n%s", got, want)
 	}
 }
