@@ -34,9 +34,10 @@ type child struct {
 
 	wrap []string // a program that runs it, with its arguments; nil: none
 
-	cmd  *exec.Cmd
-	dead chan struct{} // closed when cmd has ended
-	said bytes.Buffer  // on standard error; to be read once the process has ended
+	cmd    *exec.Cmd
+	dead   chan struct{} // closed when cmd has ended
+	said   bytes.Buffer  // on standard error; to be read once the process has ended
+	stderr io.Writer     // takes that instead; nil: none does
 
 	PID   int    `json:"pid"`
 	HTTP  string `json:"http"`
@@ -75,6 +76,9 @@ func (c *child) start() {
 	c.cmd = exec.Command(args[0], args[1:]...)
 	c.cmd.Env = append(os.Environ(), "HOME="+c.home)
 	c.cmd.Stderr = &c.said
+	if c.stderr != nil {
+		c.cmd.Stderr = c.stderr
+	}
 	if err := c.cmd.Start(); err != nil {
 		c.t.Fatal(err)
 	}

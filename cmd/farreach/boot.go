@@ -15,6 +15,7 @@ import (
 
 	"github.com/farreach/farreach/cloud"
 	"github.com/farreach/farreach/cloud/metrics"
+	"github.com/farreach/farreach/cmd/farreach/internal/certs"
 	"github.com/farreach/farreach/cmd/farreach/internal/listen"
 	"github.com/farreach/farreach/cmd/farreach/internal/settings"
 	"github.com/farreach/farreach/internal/localca"
@@ -41,7 +42,7 @@ type booted struct {
 	log      *slog.Logger
 	lock     *lock
 	ports    *listen.Set
-	ca       *localca.Authority
+	ca       *authority
 	store    *store.Store
 	cloud    *cloud.Cloud
 	metrics  *metrics.Metrics
@@ -154,10 +155,15 @@ func (b *booted) openCA() (err error) {
 	if b.cfg.xmpp {
 		hosts = append(hosts, b.cfg.xmppDomain())
 	}
-	b.ca, err = localca.Open(localca.Config{Dir: b.file("tls"), Hosts: hosts, Log: b.log})
+	private, err := localca.Open(localca.Config{Dir: b.file("tls"), Hosts: hosts, Log: b.log})
 	if err != nil {
 		return fail(exitConfig, "", "%w", err)
 	}
+	own, err := certs.Open(certs.Config{Cert: b.cfg.tlsCert, Key: b.cfg.tlsKey, Private: private.ServerConfig()})
+	if err != nil {
+		return fail(exitConfig, "--tls-cert FILE --tls-key FILE", "%w", err)
+	}
+	b.ca = &authority{private, own}
 	return nil
 }
 

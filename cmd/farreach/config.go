@@ -30,13 +30,13 @@ environment and file, and where each comes from. What it writes is a file for
   farreach config >farreach.yaml`,
 		GroupID: groupOperate,
 		Args:    takes(),
-		RunE:    func(cmd *cobra.Command, _ []string) error { return a.config(up.Flags()) },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.showConfig(up.Flags()) },
 	}
 	cmd.Flags().AddFlagSet(up.Flags())
 	return cmd
 }
 
-func (a *app) config(flags *pflag.FlagSet) error {
+func (a *app) showConfig(flags *pflag.FlagSet) error {
 	all := settings.All(flags)
 	if a.json {
 		return a.screen().Doc(configDoc{"farreach.config/v1", all})

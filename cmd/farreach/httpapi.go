@@ -24,6 +24,7 @@ func (b *booted) apiServer(ws http.Handler) *http.Server {
 		if name, err := os.Hostname(); err == nil {
 			cfg.Hosts = append(cfg.Hosts, name)
 		}
+		cfg.Hosts = append(cfg.Hosts, b.ca.Names()...)
 	}
 	return api.New(b.cloud, cfg).Server()
 }

@@ -62,6 +62,7 @@ type app struct {
 	json, verbose bool
 	profile       string
 	profileDir    string
+	config        configFile // of a server
 }
 
 func (a *app) main(ctx context.Context, args []string) int {

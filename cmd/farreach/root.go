@@ -93,6 +93,7 @@ func (a *app) applySettings(cmd *cobra.Command) error {
 		if entries, err = settings.ReadFile(f.Value.String()); err != nil {
 			return err
 		}
+		a.config = configFile{cmd.Name(), f.Value.String(), entries}
 	}
 	if err := settings.Apply(cmd.Flags(), a.lookup, entries); err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,6 +26,8 @@ type serverConfig struct {
 	listen     string
 	portOffset string
 	addrFile   string
+	tlsCert    string
+	tlsKey     string
 	nats       string
 	storeSync  string
 	keepAge    string
@@ -44,6 +47,8 @@ func (a *app) serverFlags(cmd *cobra.Command, cfg *serverConfig) {
 	flags.StringVar(&cfg.listen, "listen", "", "`address` of all listeners (default this machine only); HTTP is HTTPS then, and plain coap+tcp off")
 	flags.StringVar(&cfg.portOffset, "port-offset", "", "shift all ports by `N`; auto finds free ones, and the same at the next start")
 	flags.StringVar(&cfg.addrFile, "addr-file", "", "`file` to write all addresses to once everything is ready")
+	flags.StringVar(&cfg.tlsCert, "tls-cert", "", "PEM `file` with a certificate for the name of the server, and its chain (default that of the private authority)")
+	flags.StringVar(&cfg.tlsKey, "tls-key", "", "PEM `file` with the key of --tls-cert")
 	flags.DurationVar(&cfg.accessTTL, "access-ttl", time.Hour, "life of a device's access token; it renews it by itself")
 	flags.StringVar(&cfg.storeSync, "store-sync", "10ms", "most `time` that an acknowledged write may be lost by a power cut; always: none, and slower")
 	flags.StringVar(&cfg.keepAge, "retention-age", "90d", "how long events are kept: `time` such as 12h or 90d; the last state of each resource stays")
@@ -135,12 +140,18 @@ func (a *app) live(ctx context.Context, b *booted, run *running, start time.Time
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(run.failed, cancel)()
+	hup, stop := a.hangups()
+	defer stop()
 	home := b.startDemo(ctx)
 	defer home.wait()
 	defer cancel()
 	if err := a.announce(ctx, b, home, start); err != nil {
 		return err
 	}
+	var manager sync.WaitGroup
+	manager.Go(func() { a.manage(ctx, b, hup) })
+	defer manager.Wait()
+	defer cancel()
 	if b.cfg.addrFile != "" {
 		defer os.Remove(b.cfg.addrFile) // a script that waits for the next start must not find it
 	}
