@@ -168,8 +168,10 @@ func (l *Log) Read(ctx context.Context, from Start, prefix []string, each func(R
 
 func (l *Log) scan(ctx context.Context, r reader, prefix []string, each func(Record) bool) error {
 	var err error
-	if r.filter, err = l.filter(prefix); err != nil {
-		return err
+	if len(prefix) > 0 || r.newest { // of all there is, the server cannot find the newest
+		if r.filter, err = l.filter(prefix); err != nil {
+			return err
+		}
 	}
 	r.s, r.stream = l.s, l.id
 	return r.scan(ctx, func(m message) bool {
@@ -259,14 +261,16 @@ func (l *Log) Extent(ctx context.Context) (Extent, error) {
 // begun, if not nil, is called once when it is known where to start, at the
 // sequence next: no record appended after that is missed.
 func (l *Log) Follow(ctx context.Context, from uint64, prefix []string, begun func(next uint64), each func(Record) error) error {
-	filter, err := l.filter(prefix)
-	if err != nil {
-		return err
+	r := reader{s: l.s, stream: l.id}
+	if len(prefix) > 0 {
+		var err error
+		if r.filter, err = l.filter(prefix); err != nil {
+			return err
+		}
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(l.s.life, func() { cancel(fmt.Errorf("%w: closed", ErrUnavailable)) })()
-	r := reader{s: l.s, stream: l.id, filter: filter}
 	if begun == nil {
 		begun = func(uint64) {}
 	}

@@ -16,7 +16,7 @@ const inactive = 60 * time.Second
 type reader struct {
 	s      *Store
 	stream string
-	filter string    // subject, may have wildcards
+	filter string    // subject, may have wildcards; empty: all, at no cost for each record
 	seq    uint64    // where to start, or
 	since  time.Time // when
 	newest bool      // of each subject, the newest record only
