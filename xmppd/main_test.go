@@ -165,6 +165,7 @@ type world struct {
 	srv    *xmppd.Server
 	people *people
 	logs   *syncBuffer
+	addr   string          // where it listens
 	dial   func() net.Conn // in clear
 	direct func() net.Conn // for TLS from the first byte; nil: there is none
 	stop   func()
@@ -211,7 +212,7 @@ func newWorld(t testing.TB, cfg xmppd.Config) *world {
 			return nc
 		}
 	}
-	w.dial = dial(ln)
+	w.addr, w.dial = ln.Addr().String(), dial(ln)
 	if tlsLn != nil {
 		w.direct = dial(tlsLn)
 	}
