@@ -44,9 +44,13 @@ type backupDoc struct {
 	File    string         `json:"file"`
 	Keys    string         `json:"keys,omitempty"`
 	Bytes   int64          `json:"bytes"`
-	Devices uint64         `json:"devices"`
 	Events  uint64         `json:"events"`
+	Records uint64         `json:"records"` // of all tables, with the marks of what was removed lately
 	Streams []backupStream `json:"streams"`
+}
+
+func (d backupDoc) summary() string {
+	return fmt.Sprintf("%d events, %d records in tables, %d bytes, whole", d.Events, d.Records, d.Bytes)
 }
 
 // backupStream is a table or log in a backup.
@@ -183,7 +187,7 @@ func (a *app) describeBackup(name string) error {
 	if a.json {
 		return a.screen().Doc(doc)
 	}
-	rows := [][]any{{"backup", doc.File, fmt.Sprintf("%d devices, %d events, %d bytes, whole", doc.Devices, doc.Events, doc.Bytes)}}
+	rows := [][]any{{"backup", doc.File, doc.summary()}}
 	if doc.Keys != "" {
 		rows = append(rows, []any{"keys", doc.Keys, "keep this one apart, and secret"})
 	}
@@ -211,11 +215,11 @@ func readBackup(name string) (doc backupDoc, err error) {
 			return fmt.Errorf("%w: %s: %w", archive.ErrBroken, part, err)
 		}
 		doc.Streams = append(doc.Streams, backupStream{stream, head.State.Messages})
-		switch stream {
-		case "KV_farreach-devices":
-			doc.Devices = head.State.Messages
-		case "farreach-event":
+		switch {
+		case stream == "farreach-event":
 			doc.Events = head.State.Messages
+		case strings.HasPrefix(stream, "KV_"):
+			doc.Records += head.State.Messages
 		}
 		return nil
 	})

@@ -77,8 +77,8 @@ func (a *app) restore(ctx context.Context, r restoring) (err error) {
 	if a.json {
 		return a.screen().Doc(doc)
 	}
-	return a.screen().Line("restored", r.data, fmt.Sprintf("%d devices, %d events; start it with: %s",
-		doc.Devices, doc.Events, a.command("up", "--data", r.data)))
+	return a.screen().Line("restored", r.data, fmt.Sprintf("%s; start it with: %s",
+		doc.summary(), a.command("up", "--data", r.data)))
 }
 
 // restoreStore fills a new store. If that fails, there is none.
