@@ -17,6 +17,7 @@ type Handlers struct {
 	iqs       map[name]IQHandler
 	messages  map[name]MessageHandler
 	plain     MessageHandler
+	failures  []func(s *Session, m *stanza.Message) bool
 	presences []PresenceHandler
 }
 
@@ -63,6 +64,12 @@ func (h *Handlers) Message(ns, local string, f MessageHandler) {
 	h.messages[name{ns, local}] = f
 }
 
+// MessageError has f see each message of type error before anybody else: they
+// often come without what they refuse. f reports whether it was for it.
+func (h *Handlers) MessageError(f func(s *Session, m *stanza.Message) bool) {
+	h.failures = append(h.failures, f)
+}
+
 // OtherMessage has f take the messages that nobody else takes.
 func (h *Handlers) OtherMessage(f MessageHandler) { h.plain = f }
 
@@ -70,6 +77,13 @@ func (h *Handlers) OtherMessage(f MessageHandler) { h.plain = f }
 func (h *Handlers) Presence(f PresenceHandler) { h.presences = append(h.presences, f) }
 
 func (h *Handlers) message(s *Session, m *stanza.Message) {
+	if m.Type == "error" {
+		for _, f := range h.failures {
+			if f(s, m) {
+				return
+			}
+		}
+	}
 	for _, c := range m.Children {
 		if f := h.messages[name{c.NS, c.Name}]; f != nil {
 			f(s, m)

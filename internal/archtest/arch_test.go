@@ -26,7 +26,7 @@ var layers = [][]string{
 	{"coap", "coap/coaptest", "coap/dtls", "oic", "xmpp/jid", "xmpp/stream", "xmpp/sasl", "xmpp/sm"},
 	{"oic/oiccoap", "device", "device/", "xmpp/stanza"},
 	{"cloudlink", "xmpp"},
-	{"xmpp/disco", "xmpp/ping", "xmpp/roster"},
+	{"xmpp/disco", "xmpp/ibb", "xmpp/ping", "xmpp/roster"},
 	{"xmpp/xmpptest"},
 	{"cloud", "cloud/account", "cloud/directory", "cloud/event", "cloud/metrics", "reach", "xmppd"},
 	{"api"},

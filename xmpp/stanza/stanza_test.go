@@ -31,7 +31,7 @@ func parsed(t *testing.T, s string) jid.JID {
 	return j
 }
 
-// TestMessage takes E-06 and E-09 of the fact sheet, and more.
+// TestMessage: all that a message may hold, there and back.
 func TestMessage(t *testing.T) {
 	const raw = `<message id='d8' from='ann@home.example/OIC/1.0/Client/3d2c' to='bob@home.example' type='error' xml:lang='de'>` +
 		`<data xmlns='http://jabber.org/protocol/ibb' sid='ra7f3c1da0' seq='8'/><body>a &lt; b<![CDATA[ & c]]></body>` +
@@ -84,7 +84,7 @@ func isBadRequest(err error) bool {
 	return ok && bad.Condition == stanza.BadRequest && bad.Type == "modify"
 }
 
-// TestIQ takes E-10, the rules of RFC 6120, section 8.2.3, and both answers.
+// TestIQ: the rules of RFC 6120, section 8.2.3, and both answers.
 func TestIQ(t *testing.T) {
 	iq, err := stanza.ParseIQ([]byte(`<iq type='get' id='s9' from='home.example' to='a@b/c'><ping xmlns='urn:xmpp:ping'/></iq>`))
 	if err != nil || !iq.IsRequest() || iq.Payload.Name != "ping" {

@@ -62,6 +62,7 @@ func Run(t *testing.T, srv Server) {
 		{"resume", testResume},
 		{"resume without loss", testResumeWithoutLoss},
 		{"client", testClient},
+		{"bytestreams", testBytestreams},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			test.run(&T{T: t, Server: srv, keys: keys})
@@ -121,13 +122,14 @@ func (t *T) online(resource string, priority int8) *listener {
 
 func (t *T) onlineAs(local, resource string, priority int8) *listener {
 	t.Helper()
-	l := &listener{t: t, messages: make(chan *stanza.Message, 10_000), presence: make(chan *stanza.Presence, 1000)}
-	cfg := t.configOf(local, resource)
-	l.handle(cfg.Handlers)
-	l.Session = t.dial(cfg)
-	t.send(l.Session, &stanza.Presence{Priority: priority})
-	l.see(l.JID(), "") // the server has it
+	l := t.listener()
+	l.appear(t.configOf(local, resource), priority)
 	return l
+}
+
+// listener returns one that has no session yet.
+func (t *T) listener() *listener {
+	return &listener{t: t, messages: make(chan *stanza.Message, 10_000), presence: make(chan *stanza.Presence, 1000)}
 }
 
 func (t *T) send(s *xmpp.Session, x xmpp.Stanza) {
@@ -148,6 +150,15 @@ type listener struct {
 func (l *listener) handle(h *xmpp.Handlers) {
 	h.OtherMessage(func(_ *xmpp.Session, m *stanza.Message) { l.messages <- m })
 	h.Presence(func(_ *xmpp.Session, p *stanza.Presence) { l.presence <- p })
+}
+
+// appear opens the session and becomes available.
+func (l *listener) appear(cfg xmpp.Config, priority int8) {
+	l.t.Helper()
+	l.handle(cfg.Handlers)
+	l.Session = l.t.dial(cfg)
+	l.t.send(l.Session, &stanza.Presence{Priority: priority})
+	l.see(l.JID(), "") // the server has it
 }
 
 // see waits for a presence of a type from somebody.

@@ -1,0 +1,333 @@
+package ibb
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/farreach/farreach/xmpp/jid"
+	"github.com/farreach/farreach/xmpp/stanza"
+)
+
+// Conn is one session: a net.Conn whose peer is a full address. Its methods may
+// be called from several goroutines.
+type Conn struct {
+	key
+	e     *Endpoint
+	form  Form
+	block int // largest that the peer takes, bytes
+	limit int // largest that we send, bytes
+
+	readBy, writeBy deadline
+	writing         chan struct{} // holds one token: whoever has it writes
+	done            chan struct{} // closed when the session is over
+	idle            *time.Timer   // nil: never
+
+	next uint16 // to be sent; of whoever writes
+	buf  []byte // of whoever writes
+
+	// Endpoint.mu guards what follows.
+	want   uint16        // next to come
+	blocks [][]byte      // that came and were not read
+	size   int           // of those, bytes, and perBlock for each
+	later  []*stanza.IQ  // to be answered when there is room
+	came   chan struct{} // closed and replaced when blocks come
+	active time.Time
+	err    error // why it is over
+}
+
+// perBlock is what a block that waits to be read takes besides its bytes.
+const perBlock = 64
+
+// errClosedByPeer says that the peer closed the session: readers get io.EOF.
+var errClosedByPeer = errors.New("ibb: closed by the peer")
+
+func (e *Endpoint) newConn(s Session, peer jid.JID, sid string, form Form, block int) *Conn {
+	c := &Conn{
+		key: key{s, peer, sid}, e: e, form: form, block: block, limit: block,
+		writing: make(chan struct{}, 1), done: make(chan struct{}), came: make(chan struct{}), active: time.Now(),
+	}
+	if s.Terms().Limits.Stanza > 0 {
+		c.limit = min(block, fits(s, peer))
+	}
+	c.readBy, c.writeBy = newDeadline(), newDeadline()
+	return c
+}
+
+// checkIdle closes a session over which nothing has gone for long.
+func (c *Conn) checkIdle() {
+	c.e.mu.Lock()
+	left := c.e.cfg.Idle - time.Since(c.active)
+	over := c.err != nil
+	if left > 0 && !over {
+		c.idle.Reset(left)
+	}
+	c.e.mu.Unlock()
+	if left <= 0 && !over {
+		c.end(ErrIdle, true)
+	}
+}
+
+// take takes a block that came, in iq if that is not nil; later says that the
+// answer to that will be sent when there is room. An error ends the session.
+func (c *Conn) take(data *stanza.Element, iq *stanza.IQ) (later bool, err error) {
+	seq, serr := strconv.ParseUint(data.Attr("seq"), 10, 16)
+	block, berr := decode(data.Text)
+	c.e.mu.Lock()
+	switch {
+	case c.err != nil:
+		err = refuse(stanza.ItemNotFound)
+	case serr != nil || berr != nil || len(block) > c.block:
+		err = refuse(stanza.BadRequest)
+	case uint16(seq) != c.want:
+		err = refuse(stanza.UnexpectedRequest)
+	case c.size+len(block) > c.e.cfg.Buffer+c.block || c.e.held+len(block)+perBlock > c.e.cfg.Memory:
+		err = &stanza.Error{Type: "cancel", Condition: stanza.ResourceConstraint}
+	default:
+		later = c.keepLocked(block, iq)
+	}
+	c.e.mu.Unlock()
+	if refusal, ok := errors.AsType[*stanza.Error](err); ok && refusal.Condition != stanza.ItemNotFound {
+		why := ErrBroken
+		if refusal.Condition == stanza.ResourceConstraint {
+			why = ErrOverrun
+		}
+		c.end(why, iq == nil) // the answer to iq says it
+	}
+	return later, err
+}
+
+// keepLocked keeps a block for the reader. e.mu is held.
+func (c *Conn) keepLocked(block []byte, iq *stanza.IQ) (later bool) {
+	c.want++ // 65535 is followed by 0
+	c.active = time.Now()
+	if len(block) > 0 {
+		c.blocks = append(c.blocks, block)
+		c.holdLocked(len(block) + perBlock)
+		close(c.came)
+		c.came = make(chan struct{})
+	}
+	if later = iq != nil && !c.roomLocked(); later {
+		c.later = append(c.later, iq)
+	}
+	return later
+}
+
+// holdLocked counts n more bytes that wait. e.mu is held.
+func (c *Conn) holdLocked(n int) {
+	c.size += n
+	c.e.held += n
+}
+
+// roomLocked reports whether the peer may send one more block.
+func (c *Conn) roomLocked() bool {
+	return c.size == 0 || c.size+c.block+perBlock <= c.e.cfg.Buffer
+}
+
+// Read reads what came: the rest of one block at most, so that with room for a
+// whole one each call returns what one Write of the peer sent, if that fitted
+// into a block. It returns io.EOF when the peer has closed the session.
+func (c *Conn) Read(b []byte) (int, error) {
+	for {
+		if c.readBy.passed() {
+			return 0, os.ErrDeadlineExceeded
+		}
+		c.e.mu.Lock()
+		n, answers := c.readLocked(b)
+		came, err := c.came, c.err
+		c.e.mu.Unlock()
+		for _, iq := range answers {
+			c.e.send(c.s, iq.Result(nil))
+		}
+		switch {
+		case n > 0 || len(b) == 0:
+			return n, nil
+		case err == errClosedByPeer:
+			return 0, io.EOF
+		case err != nil:
+			return 0, err
+		}
+		select {
+		case <-came:
+		case <-c.done:
+		case <-c.readBy.wait():
+		}
+	}
+}
+
+// readLocked moves bytes from the first block to b, and returns the requests
+// that can be answered now. e.mu is held.
+func (c *Conn) readLocked(b []byte) (n int, answers []*stanza.IQ) {
+	if len(c.blocks) == 0 {
+		return 0, nil
+	}
+	n = copy(b, c.blocks[0])
+	c.holdLocked(-n)
+	if c.blocks[0] = c.blocks[0][n:]; len(c.blocks[0]) == 0 {
+		c.blocks[0] = nil
+		c.blocks = c.blocks[1:]
+		c.holdLocked(-perBlock)
+	}
+	c.active = time.Now()
+	if len(c.later) > 0 && c.roomLocked() {
+		answers, c.later = c.later, nil
+	}
+	return n, answers
+}
+
+// Write sends b, in one block if it fits. In the iq form it waits until the
+// peer has taken each block, in the message form until it is on its way to the
+// server. After an error other than a deadline before the first block the
+// session is over.
+func (c *Conn) Write(b []byte) (n int, err error) {
+	select {
+	case c.writing <- struct{}{}:
+		defer func() { <-c.writing }()
+	case <-c.done:
+		return 0, c.writeErr()
+	case <-c.writeBy.wait():
+		return 0, os.ErrDeadlineExceeded
+	}
+	for n < len(b) && err == nil {
+		block := b[n:min(len(b), n+c.limit)]
+		if err = c.writeBlock(block); err == nil {
+			n += len(block)
+		}
+	}
+	return n, err
+}
+
+// writeBlock sends one block.
+func (c *Conn) writeBlock(block []byte) error {
+	c.e.mu.Lock()
+	c.active = time.Now()
+	over := c.err != nil
+	c.e.mu.Unlock()
+	switch {
+	case over:
+		return c.writeErr()
+	case c.writeBy.passed():
+		return os.ErrDeadlineExceeded
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	sent := make(chan struct{})
+	defer close(sent)
+	watch.Go(func() {
+		select {
+		case <-c.done:
+			cancel(net.ErrClosed)
+		case <-c.writeBy.wait():
+			cancel(os.ErrDeadlineExceeded)
+		case <-sent:
+		}
+	})
+	err := c.carry(ctx, block)
+	if err == nil {
+		c.next++
+		return nil
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	c.end(err, !refused(err)) // what the peer has got is not known any more
+	return c.writeErr()
+}
+
+// carry sends one block in the form of the session.
+func (c *Conn) carry(ctx context.Context, block []byte) error {
+	if c.form == Message {
+		c.buf = appendData(c.buf[:0], c.peer, c.sid, c.next, block)
+		return c.s.SendRaw(ctx, c.buf)
+	}
+	_, err := c.s.Ask(ctx, stanza.IQ{To: c.peer, Payload: &stanza.Element{
+		NS: NS, Name: "data", Text: base64.StdEncoding.EncodeToString(block),
+		Attrs: []stanza.Attr{{Name: "sid", Value: c.sid}, {Name: "seq", Value: strconv.Itoa(int(c.next))}},
+	}})
+	return err
+}
+
+// writeErr is why nothing can be written.
+func (c *Conn) writeErr() error {
+	c.e.mu.Lock()
+	defer c.e.mu.Unlock()
+	if c.err == errClosedByPeer {
+		return io.ErrClosedPipe
+	}
+	return c.err
+}
+
+// Close ends the session and tells the peer. What came and was not read is
+// lost.
+func (c *Conn) Close() error {
+	c.end(net.ErrClosed, true)
+	return nil
+}
+
+// end ends the session because of err, and tells the peer if tell is set. Only
+// the first call counts, but that Close also forgets what was not read.
+func (c *Conn) end(err error, tell bool) {
+	c.e.mu.Lock()
+	defer c.e.mu.Unlock()
+	if err == net.ErrClosed {
+		c.dropLocked()
+	}
+	if c.err != nil {
+		return
+	}
+	c.err = err
+	delete(c.e.conns, c.key)
+	close(c.done)
+	if c.idle != nil {
+		c.idle.Stop()
+	}
+	c.e.cfg.Log.Debug("bytestream over", "peer", c.peer, "sid", c.sid, "err", err)
+	if later := c.later; tell || len(later) > 0 {
+		c.later = nil
+		c.e.tasks.Go(func() { c.farewell(later, tell) }) // before Endpoint.Close waits, which takes the mutex first
+	}
+}
+
+// dropLocked forgets what was not read. e.mu is held.
+func (c *Conn) dropLocked() {
+	c.holdLocked(-c.size)
+	c.blocks = nil
+}
+
+// farewell refuses the blocks that were not taken, and closes the session.
+func (c *Conn) farewell(later []*stanza.IQ, tell bool) {
+	for _, iq := range later {
+		c.e.send(c.s, iq.Refuse(&stanza.Error{Type: "cancel", Condition: stanza.ItemNotFound}))
+	}
+	if tell {
+		c.e.send(c.s, stanza.IQ{To: c.peer, Type: "set", ID: newSID(), Payload: &stanza.Element{
+			NS: NS, Name: "close", Attrs: []stanza.Attr{{Name: "sid", Value: c.sid}},
+		}})
+	}
+}
+
+// Block is how many bytes one Write may have to be sent as one block.
+func (c *Conn) Block() int { return c.limit }
+
+// Done is closed when the session is over.
+func (c *Conn) Done() <-chan struct{} { return c.done }
+
+// LocalAddr returns our address.
+func (c *Conn) LocalAddr() net.Addr { return Addr{c.s.JID()} }
+
+// RemoteAddr returns the peer's address.
+func (c *Conn) RemoteAddr() net.Addr { return Addr{c.peer} }
+
+// Addr is an address of XMPP as a net.Addr.
+type Addr struct{ jid.JID }
+
+// Network returns "xmpp".
+func (Addr) Network() string { return "xmpp" }
