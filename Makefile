@@ -1,5 +1,6 @@
 # make build   bin/farreach
 # make demo    the simulated home, until Ctrl-C
+# make man     share/man/man1, the manual pages of all commands
 # make test    every check: format, vet, linter, layers, tests under the race detector, fuzzers, benchmarks
 # make fuzz    the fuzzers alone, 5,000 inputs each; FUZZTIME=60s for longer
 # make bench   the benchmarks alone; BENCHTIME=1x only shows that they run
@@ -13,13 +14,16 @@ VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 CC        ?= cc
 RACE      := $(shell command -v $(CC) >/dev/null 2>&1 && echo -race)
 
-.PHONY: build demo test check fuzz bench
+.PHONY: build demo man test check fuzz bench
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/farreach ./cmd/farreach
 
 demo: build
 	bin/farreach up --demo
+
+man: build
+	HOME='~' bin/farreach man share/man/man1
 
 test: check
 	$(if $(RACE),,@echo 'make test: no C compiler, so the tests run without the race detector' >&2)

@@ -9,7 +9,7 @@ func (a *app) completionCmd() *cobra.Command {
 		Use:   "completion bash|zsh|fish",
 		Short: "Write the completion script of a shell",
 		Long: `Writes a script that makes a shell complete commands, flags, and the names of
-your devices and their resources.`,
+your devices and their resources. That of bash needs the package bash-completion.`,
 		Example: `  source <(farreach completion bash)
   farreach completion zsh > "${fpath[1]}/_farreach"
   farreach completion fish > ~/.config/fish/completions/farreach.fish`,
