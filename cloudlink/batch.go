@@ -44,7 +44,7 @@ const worthBatch = 2
 // wantsBatch reports whether the device is to be asked for a batch, which is
 // then being done. w.mu is held.
 func (w *watch) wantsBatch() bool {
-	if w.batch.state != batchNone || len(w.waiting) < worthBatch {
+	if w.batch.state != batchNone || len(w.waiting) < worthBatch || w.session.classic.Load() {
 		return false
 	}
 	w.batch.state = batchAsked

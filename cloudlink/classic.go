@@ -35,11 +35,38 @@ func wrongMethod(req *oic.Request, path string) error {
 	return oic.Errorf(status, "%v is not for %s", req.Op, path)
 }
 
-// spoken notes in which dialect the peer asked.
+// spoken notes in which dialect the peer asked. One of IoTivity classic is asked
+// in content format 60 and without the options of OCF. If it has sent no CSM it
+// does not know Pings either: one that does not announce its own with /oic/ping is
+// not dropped, and counts as unknown while it is silent.
 func (s *session) spoken(req *oic.Request) {
-	if isClassic(req) {
-		s.classic.Store(true)
+	if !isClassic(req) || s.classic.Swap(true) {
+		return
 	}
+	s.client.Simplify()
+	if !s.conn.Peer().SentCSM {
+		s.conn.SetKeepAlive(-1)
+	}
+}
+
+// format is the content format in which the peer is asked.
+func (s *session) format() oic.ContentFormat {
+	if s.classic.Load() {
+		return oic.CBOR
+	}
+	return oic.OCF
+}
+
+// inDialect is req as the peer understands it.
+func (s *session) inDialect(req *oic.Request) *oic.Request {
+	if !s.classic.Load() {
+		return req
+	}
+	r := *req
+	if r.Accept = oic.CBOR; r.Format == oic.OCF {
+		r.Format = oic.CBOR
+	}
+	return &r
 }
 
 // user is one entry in the answer to a search for users.

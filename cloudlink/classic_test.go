@@ -2,6 +2,8 @@ package cloudlink_test
 
 import (
 	"bytes"
+	"context"
+	"fmt"
 	"net"
 	"testing"
 	"testing/synctest"
@@ -297,5 +299,80 @@ func TestClassicRouteLinks(t *testing.T) {
 	}
 	if all, err := l.Discover(t.Context()); err != nil || len(all) != 1 || all[0].Links[0].Href != "/a/light" {
 		t.Errorf("Discover = %v, %v", all, err)
+	}
+}
+
+// A device of IoTivity classic is asked in content format 60 and without the
+// options of OCF: by the server that observes it, and on behalf of people who ask
+// in the way of OCF. One without CSM gets no Pings and is not dropped.
+func TestClassicDeviceIsAskedInFormat60(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, c := newPipes(), newCloud()
+		defer serveOn(t, p, cloudlink.ServerConfig{Backend: c, AllowPlain: true}, nil)()
+		nc, err := p.DialContext(t.Context(), "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := rawOn(t, nc)
+		r.ask("C1")
+		r.ask("C2")
+		plain := func(m *coap.Message) {
+			t.Helper()
+			accept, _ := m.Options.Uint(coap.Accept)
+			f, named := m.Options.Uint(coap.ContentFormat)
+			if accept != 60 || named && f != 60 || m.Options.Has(coap.OCFAcceptVersion) || m.Options.Has(coap.OCFContentFormatVersion) {
+				t.Errorf("it is asked %v", m)
+			}
+		}
+		publish := classic(t, "/oic/rd", map[string]any{"di": device1, "n": "Lamp", "ttl": 0, "links": []any{
+			map[string]any{"href": "/a", "rt": []string{"x"}, "if": []string{"oic.if.a"}, "ins": 0, "p": map[string]any{"bm": 3}},
+			map[string]any{"href": "/b", "rt": []string{"x"}, "if": []string{"oic.if.a"}, "ins": 0, "p": map[string]any{"bm": 3}}}})
+		publish.AddString(coap.URIQuery, "rt=oic.wk.rdpub")
+		r.do(publish)
+		for range 2 { // observations of each, and no question for a batch
+			m, err := r.next()
+			if err != nil || !m.Options.Has(coap.Observe) {
+				t.Fatalf("it is asked %v, %v", m, err)
+			}
+			plain(m)
+			m.Code, m.Options, m.Payload = coap.Content, nil, []byte("\xa0")
+			m.AddUint(coap.Observe, 2)
+			m.AddUint(coap.ContentFormat, 60)
+			b, _ := m.Append(coap.TCP, nil)
+			r.write(b)
+		}
+		time.Sleep(time.Hour)
+		go func() {
+			c.mu.Lock()
+			s := c.devices[device1].session
+			c.mu.Unlock()
+			s.Handle(context.Background(), &oic.Request{Op: oic.Update, Href: "/a", Format: oic.OCF, Accept: oic.OCF, Body: []byte("\xa0")})
+		}()
+		m, err := r.next()
+		if err != nil || m.Code != coap.POST {
+			t.Fatalf("after an hour: %v, %v", m, err)
+		}
+		plain(m)
+		m.Code, m.Options, m.Payload = coap.Changed, nil, nil
+		b, _ := m.Append(coap.TCP, nil)
+		r.write(b)
+		synctest.Wait()
+	})
+}
+
+// The time is told to devices that have not signed in, as they need it to begin.
+func TestTime(t *testing.T) {
+	r := dialRaw(t, serve(t, cloudlink.ServerConfig{Backend: newCloud()}, nil))
+	m := request(t, coap.GET, "/x.plgd.dev/time", "")
+	m.AddUint(coap.Accept, 10000)
+	at, err := time.Parse(time.RFC3339Nano, fmt.Sprint(fields(t, r.do(m))["time"]))
+	if d := time.Since(at); err != nil || d < 0 || d > time.Minute {
+		t.Errorf("the time is %v, %v", at, err)
+	}
+	if got := r.do(request(t, coap.POST, "/x.plgd.dev/time", `{}`)); got.Code != coap.MethodNotAllowed {
+		t.Errorf("POST: %v", got.Code)
+	}
+	if got := r.ask("O1"); got.Code != coap.Changed {
+		t.Errorf("sign-up afterwards: %v", got.Code)
 	}
 }

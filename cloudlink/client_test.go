@@ -513,3 +513,16 @@ func TestNoSecretsInLogs(t *testing.T) {
 type writerFunc func(b []byte) (int, error)
 
 func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
+
+// A device reaches its cloud over IPv6, too (CI-020).
+func TestIPv6(t *testing.T) {
+	ln, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		t.Skip("no IPv6 on this host: ", err)
+	}
+	c := newCloud()
+	t.Cleanup(serveOn(t, ln, cloudlink.ServerConfig{Backend: c}, nil))
+	uri := "coap+tcp://" + ln.Addr().String()
+	run(t, cloudlink.Config{Servers: []string{uri}, Name: func() string { return "Lamp" }}).registered(t)
+	commandAndWatch(t, c, person(t, c, cloudlink.ServerInfo{URI: uri}))
+}

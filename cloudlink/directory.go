@@ -184,8 +184,6 @@ func checkPublication(who oic.Identity, p *Publication) error {
 		return oic.Errorf(oic.BadRequest, "no links")
 	case n > maxLinks:
 		return oic.Errorf(oic.TooLarge, "%d links, at most %d are taken", n, maxLinks)
-	case p.TTL < 0:
-		return oic.Errorf(oic.BadRequest, "ttl is negative")
 	}
 	for _, l := range p.Links {
 		if !strings.HasPrefix(l.Href, "/") {
@@ -244,7 +242,7 @@ func (s *session) discover(ctx context.Context, who oic.Identity, req *oic.Reque
 		front = pathRoute
 	}
 	for _, p := range all {
-		if len(di) > 0 && !slices.Contains(di, p.Device) {
+		if len(di) > 0 && !slices.ContainsFunc(di, func(d string) bool { return strings.EqualFold(d, p.Device) }) {
 			continue
 		}
 		links := routedLinks(front, p, rt, eps)

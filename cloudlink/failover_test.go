@@ -1,6 +1,7 @@
 package cloudlink_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net"
@@ -311,4 +312,61 @@ func TestRepublishAndReport(t *testing.T) {
 	if got := c.called(); !slices.Equal(got, []string{"publish 1", "publish 1"}) {
 		t.Errorf("the cloud was asked %q", got)
 	}
+}
+
+// A cloud that refuses the access token and closes the connection, as plgd's hub
+// does within 10 ms, is asked for new ones over the next connection (rules 14
+// and 29).
+func TestRefusedAndClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked []string
+		var closing *coap.Conn
+		answer := func(x *coap.Exchange, code coap.Code, doc map[string]any) {
+			m := &coap.Message{Code: code}
+			if doc != nil {
+				m.Payload, _ = oic.Encode(oic.OCF, doc)
+				m.AddUint(coap.ContentFormat, 10000)
+			}
+			x.Reply(m)
+		}
+		p := newPipes()
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() {
+			done <- coap.Serve(ctx, p, func(nc net.Conn) *coap.Conn {
+				return coap.Server(nc, coap.Config{KeepAlive: -1, Log: quiet, Handler: coap.HandlerFunc(func(x *coap.Exchange) {
+					path := x.Request().Options.Path()
+					if x.Conn() == closing {
+						return
+					}
+					asked = append(asked, path)
+					switch {
+					case path == "/oic/sec/session" && !bytes.Contains(x.Request().Payload, []byte("new")):
+						answer(x, coap.Unauthorized, nil)
+						closing = x.Conn()
+						time.AfterFunc(10*time.Millisecond, func() { closing.Close() })
+					case path == "/oic/sec/tokenrefresh":
+						answer(x, coap.Changed, map[string]any{"accesstoken": "new", "refreshtoken": "rt-2", "expiresin": 3600})
+					default:
+						answer(x, coap.Changed, map[string]any{"expiresin": 3600, "di": device1, "links": []oic.Link{}})
+					}
+				})})
+			})
+		}()
+		state := cloudlink.FileState(filepath.Join(t.TempDir(), "state.json"))
+		err := state.Save(cloudlink.State{Server: "coap+tcp://hub", Device: device1,
+			Grant: cloudlink.Grant{Account: "u-1", Access: "old", Refresh: "rt-1"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := run(t, cloudlink.Config{Servers: []string{"coap+tcp://hub"}, Device: device1, State: state, KeepAlive: -1, Dial: p.DialContext})
+		d.registered(t)
+		want := []string{"/oic/sec/session", "/oic/sec/tokenrefresh", "/oic/sec/session", "/oic/rd"}
+		if !slices.Equal(asked, want) {
+			t.Errorf("asked %q, want %q", asked, want)
+		}
+		d.stop()
+		cancel()
+		<-done
+	})
 }

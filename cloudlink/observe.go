@@ -90,7 +90,7 @@ func (w *watch) begin(r *watched) {
 	path, query := oic.SplitHref(r.href)
 	req.SetPath(path)
 	req.SetQuery(query)
-	oiccoap.SetAccept(req, oic.OCF)
+	oiccoap.SetAccept(req, w.session.format())
 	obs, err := w.session.conn.Observe(req, func(resp *coap.Message, err error) { w.heard(r, resp, err) })
 	if err != nil {
 		w.heard(r, nil, err)

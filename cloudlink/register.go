@@ -50,9 +50,8 @@ func (l *Link) Register(ctx context.Context, r Registration) (State, time.Time, 
 // enter signs in, with what it takes: a refresh of the tokens, or a sign-up.
 func (l *Link) enter(ctx context.Context, r *Registration) (until time.Time, err error) {
 	if r.State.Grant.Account != "" {
-		until, err = l.signInWith(ctx, r)
-		if statusOf(err) == oic.Unauthorized { // refresh, and once more (rule 14)
-			until, err = l.renew(ctx, r)
+		if until, err = l.signInOrRenew(ctx, r); err == nil {
+			return until, nil
 		}
 		if !forgotten(err) || r.Code == "" {
 			return until, err
@@ -81,6 +80,24 @@ func (l *Link) enter(ctx context.Context, r *Registration) (until time.Time, err
 		l.info.Log.Warn("staying, though redirected", "to", g.Redirect)
 	}
 	return l.signInWith(ctx, r)
+}
+
+// signInOrRenew signs in, and if the access token has expired or is refused with
+// new tokens (rule 14). That the token was refused is kept: some clouds close the
+// connection then (rule 29), so that it takes the next one to renew it.
+func (l *Link) signInOrRenew(ctx context.Context, r *Registration) (time.Time, error) {
+	if end := r.State.Grant.Expires; end.IsZero() || time.Now().Before(end) {
+		until, err := l.signInWith(ctx, r)
+		if statusOf(err) != oic.Unauthorized {
+			return until, err
+		}
+		st := r.State
+		st.Grant.Expires = time.Now()
+		if err := r.keep(st); err != nil {
+			return until, err
+		}
+	}
+	return l.renew(ctx, r)
 }
 
 // forgotten reports whether a cloud says that it does not know the device's

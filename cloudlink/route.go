@@ -172,7 +172,7 @@ func (s *session) Handle(ctx context.Context, req *oic.Request) (*oic.Response, 
 		ctx, cancel = context.WithTimeout(ctx, s.srv.cfg.Request)
 		defer cancel()
 	}
-	return s.client.Handle(ctx, req)
+	return s.client.Handle(ctx, s.inDialect(req))
 }
 
 // Observe implements oic.Observer. With too many observations of the device
@@ -180,7 +180,7 @@ func (s *session) Handle(ctx context.Context, req *oic.Request) (*oic.Response, 
 func (s *session) Observe(ctx context.Context, req *oic.Request, each func(*oic.Response)) error {
 	if s.watch.reserve() {
 		defer s.watch.release()
-		return s.client.Observe(ctx, req, each)
+		return s.client.Observe(ctx, s.inDialect(req), each)
 	}
 	resp, err := s.Handle(ctx, req)
 	if err != nil {

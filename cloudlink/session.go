@@ -89,8 +89,12 @@ func (s *session) Serve(x *coap.Exchange) {
 	m := x.Request()
 	before := s.tail
 	path := m.Options.Path()
-	if path == pathPing {
+	switch path {
+	case pathPing:
 		s.ping(x)
+		return
+	case pathTime:
+		s.time(x)
 		return
 	}
 	if ordered(path) {

@@ -277,7 +277,8 @@ type scripted struct {
 	mu   sync.Mutex // guards what follows
 	nc   net.Conn
 	used map[string]bool
-	got  chan []byte // frames of the device that are no requests
+	said map[string]*coap.Message // by the device, the first of each
+	got  chan []byte              // frames of the device that are no requests
 }
 
 func (s *scripted) serve() {
@@ -323,6 +324,9 @@ func (s *scripted) answer(req *coap.Message) {
 		s.answers[what] = names[1:]
 	}
 	s.used[names[0]] = true
+	if s.said[what] == nil {
+		s.said[what] = req.Clone()
+	}
 	var m coap.Message
 	if _, err := m.Parse(coap.TCP, vector.Get(names[0]).Wire, 1<<20); err != nil {
 		s.t.Error(err)
@@ -353,9 +357,11 @@ func (s *scripted) ask(name string) (frame []byte, m coap.Message) {
 }
 
 // All that a cloud says is said to a device of ours: it is refused at first (O6),
-// refreshes, publishes, and is then asked and let go.
+// refreshes, publishes, and is then asked and let go. What it says itself are O1,
+// O3 and O7, byte by byte but for the token, before any CSM has come (rules 23
+// and 24).
 func TestSheetAtDevice(t *testing.T) {
-	s := &scripted{t: t, listens: newPipes(), used: map[string]bool{}, got: make(chan []byte, 16), answers: map[string][]string{
+	s := &scripted{t: t, listens: newPipes(), used: map[string]bool{}, said: map[string]*coap.Message{}, got: make(chan []byte, 16), answers: map[string][]string{
 		"POST /oic/sec/account":      {"O2"},
 		"POST /oic/sec/session":      {"O6", "O4", "O5"},
 		"POST /oic/sec/tokenrefresh": {"O8"},
@@ -375,7 +381,7 @@ func TestSheetAtDevice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := cloudlink.Registration{Device: device1, Code: "code-1", Links: []oic.Link{link}}
+	r := cloudlink.Registration{Device: device1, Code: "code-1", Provider: "test", Links: []oic.Link{link}}
 	r.Save = func(st cloudlink.State) error { r.State = st; return nil }
 	if _, _, err := l.Register(t.Context(), r); status(err) != oic.Unauthorized { // the new token is refused, too
 		t.Errorf("sign-up and O6: %v", err)
@@ -396,6 +402,10 @@ func TestSheetAtDevice(t *testing.T) {
 	all, err := l.Discover(t.Context())
 	if err != nil || len(all) != 1 || all[0].Device != device1 || all[0].Links[0].Href != "/light/1" {
 		t.Errorf("O19: %+v, %v", all, err)
+	}
+	for what, name := range map[string]string{ // rule 24: content format 10000 and both versions
+		"POST /oic/sec/account": "O1", "POST /oic/sec/session": "O3", "POST /oic/sec/tokenrefresh": "O7"} {
+		sameBytes(t, s.said[what], name)
 	}
 	s.asksDevice(t)
 
