@@ -183,15 +183,15 @@ func TestEcho(t *testing.T) {
 	}
 }
 
-// TestBad39NoObserver: an address that is not proved gets an answer, and no
-// notifications.
+// TestBad39NoObserver: an address that is not proved has to prove itself before
+// it may observe, and gets no notifications.
 func TestBad39NoObserver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		change := make(chan struct{}, 10)
 		_, _, far := lan(t, simnet.Config{}, coap.EndpointConfig{Handler: observable(change)})
 		far.tell(watching(1, "tok", 0))
 		m := far.hear()
-		if m.Code != coap.Content || m.Options.Has(coap.Observe) || !m.Options.Has(coap.Echo) {
+		if m.Code != coap.Unauthorized || m.Options.Has(coap.Observe) || !m.Options.Has(coap.Echo) || len(m.Payload) > 0 {
 			t.Errorf("%v", m)
 		}
 		change <- struct{}{}

@@ -57,8 +57,8 @@ func (x *Exchange) sendDatagram(ctx context.Context, resp *Message) error {
 	m := *resp
 	if n = x.watched(); n == nil {
 		m.Options = without(m.Options, Observe)
-		if !in.arrival.multicast && !in.r.trusted() {
-			m.Add(Echo, e.echo.value(in.r.route.addr, e.now()))
+		if !in.arrival.multicast && !in.r.trusted() { // it may observe when it has proved its address
+			m = Message{Code: Unauthorized, Options: Options{{Number: Echo, Value: e.echo.value(in.r.route.addr, e.now())}}}
 		}
 		e.unlock()
 		if err := x.replyDatagram(&m); err != nil {
