@@ -1,46 +1,41 @@
 package e2e
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
-	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
+	"github.com/farreach/farreach/cloudlink"
+	"github.com/farreach/farreach/coap/coaptest"
+	"github.com/farreach/farreach/internal/secret"
 	"github.com/farreach/farreach/oic"
 )
 
-// farreach builds the binary for this test.
-func farreach(t *testing.T) string {
-	t.Helper()
-	binary := filepath.Join(t.TempDir(), "farreach")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "github.com/farreach/farreach/cmd/farreach")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return binary
-}
-
 // home is a running server with a simulated home.
 type home struct {
-	CoAP  string `json:"coap_tcp"`
-	CoAPS string `json:"coaps_tcp"`
-	CA    string `json:"ca_file"`
-	Token string `json:"token_file"`
+	HTTP    string `json:"http"`
+	CoAP    string `json:"coap_tcp"`
+	CoAPS   string `json:"coaps_tcp"`
+	CA      string `json:"ca_file"`
+	Token   string `json:"token_file"`
+	profile string // the address file, which is one too
 }
 
 func startHome(t *testing.T) home {
 	t.Helper()
 	dir := t.TempDir()
-	addrs := filepath.Join(dir, "addrs.json")
-	start(t, regexp.MustCompile(`^ready in ([0-9.]+) s`), farreach(t), "up", "--demo", "--port-offset", "auto",
-		"--data", filepath.Join(dir, "data"), "--profile-dir", filepath.Join(dir, "profiles"), "--addr-file", addrs)
-	var h home
-	if err := json.Unmarshal(await(t, addrs), &h); err != nil {
+	h := home{profile: filepath.Join(dir, "addrs.json")}
+	start(t, regexp.MustCompile(`^ready in ([0-9.]+) s`), "farreach", "up", "--demo", "--port-offset", "auto",
+		"--data", filepath.Join(dir, "data"), "--profile-dir", filepath.Join(dir, "profiles"), "--addr-file", h.profile)
+	if err := json.Unmarshal(await(t, h.profile), &h); err != nil {
 		t.Fatal(err)
 	}
 	token, err := os.ReadFile(h.Token)
@@ -49,6 +44,61 @@ func startHome(t *testing.T) home {
 	}
 	h.Token = strings.TrimSpace(string(token))
 	return h
+}
+
+// base is how the URIs of the home's cloud begin on a wire.
+func (h home) base(t *testing.T, w wire) string {
+	t.Helper()
+	if w.webSocket() {
+		return w.scheme + "://" + h.HTTP
+	}
+	if !w.secure() {
+		return w.scheme + "://" + h.CoAP
+	}
+	_, port, err := net.SplitHostPort(h.CoAPS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w.scheme + "://localhost:" + port // what the certificate is for
+}
+
+// A program that knows nothing of us, and sends its token with each request,
+// finds the lamp in our cloud, reads it, switches it and watches it; and so it
+// does with a device whose representation is long.
+func TestLibcoapClientAtCloud(t *testing.T) {
+	foreign(t, "coap-client-notls", "coap-client-openssl", "coap-client-gnutls")
+	h := startHome(t)
+	attic := joinAttic(t, h)
+	overWires(t, func(t *testing.T, w wire) {
+		tool, always := w.theirClient(t, identity{certFile: h.CA})
+		client := func(stdin string, args ...string) (out, complaint string) {
+			t.Helper()
+			return runBoth(t, stdin, tool, append(append([]string{"-v", "3"}, always...), args...)...)
+		}
+		good := func(stdin string, args ...string) string {
+			t.Helper()
+			out, complaint := client(stdin, append([]string{"-O", "65002," + h.Token}, args...)...)
+			if complaint != "" {
+				t.Errorf("%s: %s", strings.Join(args, " "), complaint)
+			}
+			return out
+		}
+		base := h.base(t, w)
+		lamp := useLamp(t, base, good)
+		useAttic(t, base+"/"+attic+"/a/blob", good)
+
+		// Others are told no.
+		for name, args := range map[string][]string{"no token": {lamp}, "a wrong token": {"-O", "65002,wrong", lamp}} {
+			if out, complaint := client("", args...); out != "" || !strings.HasPrefix(complaint, "4.01") {
+				t.Errorf("%s: %q, %q; want 4.01", name, out, complaint)
+			}
+		}
+		// Who is known by a token in each request alone has no room for long bodies.
+		out, complaint := client(string(pattern(20_000)), "-O", "65002,"+h.Token, "-m", "put", "-t", "10000", "-f", "-", base+"/"+attic+"/a/blob")
+		if out != "" || !strings.HasPrefix(complaint, "4.13") {
+			t.Errorf("a long body of a stranger: %q, %q; want 4.13", out, complaint)
+		}
+	}, "coap+tcp", "coaps+tcp", "coap+ws")
 }
 
 // light is what the lamp says of itself.
@@ -65,40 +115,23 @@ func readLight(t *testing.T, body string) light {
 	return l
 }
 
-// A program that knows nothing of us, and sends its token with each request,
-// finds the lamp in our cloud, reads it, switches it and watches it.
-func TestLibcoapClientAtCloud(t *testing.T) {
-	foreign(t, "coap-client-notls", "coap-client-openssl", "coap-client-gnutls")
-	h := startHome(t)
-	t.Run("tcp", func(t *testing.T) {
-		tool := foreign(t, "coap-client-notls", "coap-client-openssl", "coap-client-gnutls")
-		useLamp(t, h.Token, tool, "coap+tcp://"+h.CoAP)
-	})
-	t.Run("tls", func(t *testing.T) {
-		_, port, err := net.SplitHostPort(h.CoAPS)
-		if err != nil {
-			t.Fatal(err)
-		}
-		tool := foreign(t, "coap-client-openssl", "coap-client-gnutls")
-		useLamp(t, h.Token, tool, "coaps+tcp://localhost:"+port, "-R", h.CA)
-	})
-}
-
-func useLamp(t *testing.T, token, tool, base string, always ...string) {
-	client := func(stdin string, args ...string) string {
-		t.Helper()
-		out, complaint := runBoth(t, stdin, tool, append(append([]string{"-v", "3", "-O", "65002," + token}, always...), args...)...)
-		if complaint != "" {
-			t.Errorf("%s: %s", strings.Join(args, " "), complaint)
-		}
-		return out
-	}
+func useLamp(t *testing.T, base string, client func(stdin string, args ...string) string) (lamp string) {
+	t.Helper()
 	sets, err := oic.ParseLinks(oic.OCF, []byte(client("", base+"/oic/res?rt=oic.r.switch.binary")))
 	if err != nil || len(sets) != 1 || len(sets[0].Links) != 1 {
 		t.Fatalf("found %+v, %v; want one lamp", sets, err)
 	}
-	lamp := base + sets[0].Links[0].Href
+	lamp = base + sets[0].Links[0].Href
+	switchLight(t, lamp, client)
+	if full := client("", lamp+"?if=oic.if.baseline"); !strings.Contains(full, "oic.r.switch.binary") {
+		t.Errorf("baseline interface: %q", full)
+	}
+	return lamp
+}
 
+// switchLight reads a lamp, turns it there and back, and watches it.
+func switchLight(t *testing.T, lamp string, client func(stdin string, args ...string) string) {
+	t.Helper()
 	before := readLight(t, client("", lamp))
 	for range 2 {
 		want := light{!before.Value}
@@ -115,48 +148,112 @@ func useLamp(t *testing.T, token, tool, base string, always ...string) {
 	if got := readLight(t, client("", "-s", "1", lamp)); got != before {
 		t.Errorf("observed %+v, want %+v", got, before)
 	}
-	full := client("", lamp+"?if=oic.if.baseline")
-	if !strings.Contains(full, "oic.r.switch.binary") {
-		t.Errorf("baseline interface: %q", full)
-	}
-
-	// Others are told no.
-	for name, args := range map[string][]string{"no token": nil, "a wrong token": {"-O", "65002,wrong"}} {
-		if out, complaint := runBoth(t, "", tool, append(append(args, always...), lamp)...); out != "" || !strings.HasPrefix(complaint, "4.01") {
-			t.Errorf("%s: %q, %q; want 4.01", name, out, complaint)
-		}
-	}
 }
 
-// The command reads, writes and watches a device that has never heard of OCF or
-// of us, without a server between.
-func TestGetFromLibcoapServer(t *testing.T) {
-	server := foreign(t, "coap-server-notls", "coap-server-openssl", "coap-server-gnutls")
-	addr := start(t, regexp.MustCompile(`created TCP +endpoint (\S+)`), server, "-A", "127.0.0.1", "-p", "0", "-v", "7")
-	binary, base := farreach(t), "coap+tcp://"+addr
-	command := func(want int, args ...string) string {
-		t.Helper()
-		cmd := exec.CommandContext(t.Context(), binary, append(args, "--profile-dir", t.TempDir())...)
-		var stderr strings.Builder
-		cmd.Stderr = &stderr
-		out, _ := cmd.Output()
-		if got := cmd.ProcessState.ExitCode(); got != want {
-			t.Errorf("farreach %s: exit %d, want %d: %s", strings.Join(args, " "), got, want, stderr.String())
-		}
-		return string(out)
+// attic is a device with one resource, /a/blob, which is what was put there. Who
+// observes it hears of 20,000 bytes, and then of 30,000.
+type attic struct {
+	mu   sync.Mutex // guards body
+	body []byte
+}
+
+func blob(b []byte) *oic.Response {
+	return &oic.Response{Status: oic.Content, Format: oic.OCF, Body: b}
+}
+
+func (a *attic) Handle(_ context.Context, req *oic.Request) (*oic.Response, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if req.Op != oic.Retrieve {
+		a.body = bytes.Clone(req.Body)
+		return &oic.Response{Status: oic.Changed}, nil
 	}
-	if got := command(0, "get", base+"/.well-known/core"); !strings.Contains(got, "</time>") {
-		t.Errorf("GET /.well-known/core = %q", got)
+	return blob(a.body), nil
+}
+
+func (a *attic) Observe(ctx context.Context, _ *oic.Request, each func(*oic.Response)) error {
+	each(blob(pattern(20_000)))
+	pause(ctx, 300*time.Millisecond)
+	each(blob(pattern(30_000)))
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// joinAttic makes an attic a device of the home until the test ends, and
+// returns its di.
+func joinAttic(t *testing.T, h home) string {
+	t.Helper()
+	const di = "0685b960-736f-46f7-bec0-9e6cbd61adc1"
+	var pair struct{ Code string }
+	if err := json.Unmarshal([]byte(commandIn(t, 0, "pair", "--json", "--profile", h.profile)), &pair); err != nil {
+		t.Fatal(err)
 	}
-	command(9, "get", base+"/no/such")
-	command(0, "put", base+"/example_data", `"hello"`)
-	if got := command(0, "get", base+"/example_data"); !strings.Contains(got, "hello") {
-		t.Errorf("GET /example_data = %q", got)
-	}
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	registered := make(chan struct{})
+	once := sync.OnceFunc(func() { close(registered) })
+	c, err := cloudlink.New(cloudlink.Config{
+		Servers: []string{"coap+tcp://" + h.CoAP}, Handler: &attic{body: pattern(1 << 20)}, Device: di, Name: func() string { return "attic" },
+		Code: secret.String(pair.Code), Log: coaptest.Quiet,
+		Links: func() []oic.Link {
+			return []oic.Link{{Href: "/a/blob", Types: []string{"x.blob"}, Policy: oic.Policy{Mask: 1}}}
+		},
+		OnChange: func(s cloudlink.Status) {
+			if s.Registered {
+				once()
+			}
+		},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	closed.Close()
-	command(6, "get", fmt.Sprintf("coap+tcp://%s/time", closed.Addr()))
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { _ = c.Run(ctx) })
+	t.Cleanup(func() {
+		cancel()
+		running.Wait()
+	})
+	select {
+	case <-registered:
+	case <-time.After(patience):
+		t.Fatal("the attic is not registered")
+	}
+	return di
+}
+
+func useAttic(t *testing.T, href string, client func(stdin string, args ...string) string) {
+	t.Helper()
+	for _, n := range []int{10_000, 16_000} {
+		client(string(pattern(n)), "-m", "put", "-t", "10000", "-f", "-", href)
+		if got := client("", href); got != string(pattern(n)) {
+			t.Errorf("put %d bytes, got %d back", n, len(got))
+		}
+	}
+	if got, want := client("", "-s", "1", href), string(pattern(20_000))+string(pattern(30_000)); got != want {
+		t.Errorf("observed %d bytes, want %d", len(got), len(want))
+	}
+}
+
+// A program that knows nothing of us, and a device of ours on its network.
+func TestLibcoapClientAtDevice(t *testing.T) {
+	overWires(t, func(t *testing.T, w wire) {
+		tool, _ := w.theirClient(t, identity{})
+		port := start(t, regexp.MustCompile(`coap://HOST:(\d+)`), "farreach", "device", "--type", "lamp", "--name", "lamp", "--lan",
+			"--cloud", "coap+tcp://127.0.0.1:1", "--code", "K3J7-9QWX-42MD", "--state", filepath.Join(t.TempDir(), "lamp.json"), "--profile-dir", t.TempDir())
+		base := "coap://127.0.0.1:" + port
+		client := func(stdin string, args ...string) string {
+			t.Helper()
+			out, complaint := runBoth(t, stdin, tool, append([]string{"-v", "3"}, args...)...)
+			if complaint != "" {
+				t.Errorf("%s: %s", strings.Join(args, " "), complaint)
+			}
+			return out
+		}
+		switchLight(t, base+"/a/light", client)
+		for _, size := range []string{"16", "64", "1024"} {
+			links := client("", "-b", size, base+"/oic/res")
+			if _, err := oic.ParseLinks(oic.OCF, []byte(links)); err != nil || !strings.Contains(links, "/a/light") {
+				t.Errorf("links in blocks of %s: %q, %v", size, links, err)
+			}
+		}
+	}, "coap")
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -243,29 +242,6 @@ func TestDirectDatagramSilence(t *testing.T) {
 	}
 	if _, err := reach.Direct(t.Context(), reach.Target{URI: "coap://host.invalid"}, reach.Config{Log: quiet}); reach.KindOf(err) != reach.NoConnect {
 		t.Errorf("no such host: %v", err)
-	}
-}
-
-// libcoap's client reads, commands and observes a device of ours.
-func TestForeignClientByDatagrams(t *testing.T) {
-	tool, err := exec.LookPath("coap-client-notls")
-	if err != nil {
-		t.Skip(err)
-	}
-	uri := "coap://" + hosted(t, simulated(t, "lamp", di, "lamp")).String()
-	run := func(args ...string) string {
-		out, err := exec.CommandContext(t.Context(), tool, args...).CombinedOutput()
-		if err != nil {
-			t.Errorf("%v: %v", args, err)
-		}
-		return string(out)
-	}
-	if out := run("-m", "get", "-A", "60", uri+"/oic/res?rt=oic.r.switch.binary"); !strings.Contains(out, di) || !strings.Contains(out, "/a/light") {
-		t.Errorf("links: %q", out)
-	}
-	run("-m", "post", "-t", "60", "-e", "%A1%65value%F5", uri+"/a/light")
-	if out := run("-m", "get", "-A", "60", "-s", "1", "-B", "2", uri+"/a/light"); !strings.Contains(out, "value\xf5") {
-		t.Errorf("lamp: %q", out)
 	}
 }
 
