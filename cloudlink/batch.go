@@ -106,7 +106,7 @@ func (w *watch) offersBatch(ctx context.Context) bool {
 	}
 	sets, err := oic.ParseLinks(resp.Format, resp.Body)
 	if err != nil {
-		w.session.log.Debug("links not understood", "err", err)
+		w.session.log().Debug("links not understood", "err", err)
 		return false
 	}
 	for _, set := range sets {
@@ -138,7 +138,7 @@ func (r *rawCBOR) UnmarshalCBOR(b []byte) error {
 // the end, on the connection's goroutine.
 func (w *watch) heardBatch(m *coap.Message, err error) {
 	if err != nil {
-		w.session.log.Debug("batch ended", "err", err)
+		w.session.log().Debug("batch ended", "err", err)
 		w.mu.Lock()
 		w.batch.obs = nil // over already
 		w.mu.Unlock()
@@ -154,7 +154,7 @@ func (w *watch) heardBatch(m *coap.Message, err error) {
 		err = oic.Decode(resp.Format, resp.Body, &items)
 	}
 	if err != nil {
-		w.session.log.Debug("no batch", "err", err)
+		w.session.log().Debug("no batch", "err", err)
 		w.batchOver()
 		return
 	}

@@ -123,11 +123,11 @@ func (w *watch) heard(r *watched, resp *coap.Message, err error) {
 	case over:
 		return
 	case err != nil:
-		w.session.log.Debug("observation ended", "href", r.href, "err", err)
+		w.session.log().Debug("observation ended", "href", r.href, "err", err)
 	case resp.Code == coap.Content:
 		w.report(r.href, resp)
 	default:
-		w.session.log.Debug("cannot be observed", "href", r.href, "code", resp.Code)
+		w.session.log().Debug("cannot be observed", "href", r.href, "code", resp.Code)
 	}
 	w.fill()
 }
@@ -146,7 +146,7 @@ func (w *watch) unanswered(r *watched) {
 func (w *watch) report(href string, m *coap.Message) {
 	rep, err := oiccoap.FromResponse(m)
 	if err != nil {
-		w.session.log.Debug("no representation", "href", href, "err", err)
+		w.session.log().Debug("no representation", "href", href, "err", err)
 		return
 	}
 	rep.Body = bytes.Clone(rep.Body)

@@ -105,7 +105,7 @@ func (s *Server) accept(nc net.Conn, tlsConfig *tls.Config, q *reports) *coap.Co
 		MaxMessage: maxUnsigned,
 		BlockWise:  true, // towards whoever announces it, too (rule 7)
 		KeepAlive:  s.cfg.KeepAlive,
-		Log:        ss.log,
+		Log:        s.log,
 		Settle:     ss.custody,
 		Ended:      ss.ended,
 	})

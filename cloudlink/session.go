@@ -29,7 +29,6 @@ type session struct {
 	srv     *Server
 	conn    *coap.Conn
 	peer    netip.Addr
-	log     *slog.Logger
 	asks    oiccoap.Server  // the peer's requests
 	client  *oiccoap.Client // our requests to the peer
 	watch   watch           // our observations of the peer
@@ -54,7 +53,6 @@ func newSession(srv *Server, q *reports, remote net.Addr) *session {
 	s := &session{
 		srv:     srv,
 		peer:    addrOf(remote),
-		log:     srv.log.With("remote", remote),
 		tail:    make(chan struct{}),
 		reports: q,
 	}
@@ -81,8 +79,13 @@ func (s *session) setDeadline(d time.Duration, reason string) {
 func (s *session) stopDeadline() {
 	if s.deadline != nil {
 		s.deadline.Stop()
+		s.deadline = nil
 	}
 }
+
+// log tells who is at the other end. It is made when something is said: most
+// sessions are idle.
+func (s *session) log() *slog.Logger { return s.srv.log.With("remote", s.conn.RemoteAddr()) }
 
 // Serve implements coap.Handler: it decides which requests wait for which.
 func (s *session) Serve(x *coap.Exchange) {
@@ -117,7 +120,7 @@ func (s *session) Serve(x *coap.Exchange) {
 
 // turnAway answers a request of someone who has not signed in, and closes.
 func (s *session) turnAway(x *coap.Exchange) {
-	s.log.Debug("request before sign-in", "path", x.Request().Options.Path())
+	s.log().Debug("request before sign-in", "path", x.Request().Options.Path())
 	oiccoap.Reply(x, nil, errSignIn)
 	s.Close(errSignIn.Diag)
 }
@@ -145,7 +148,7 @@ func (s *session) serveOrdered(ctx context.Context, x *coap.Exchange) {
 		out, err = s.control(ctx, req)
 	}
 	if err != nil {
-		s.log.Debug("refused", "path", x.Request().Options.Path(), "err", err)
+		s.log().Debug("refused", "path", x.Request().Options.Path(), "err", err)
 	}
 	oiccoap.Reply(x, out.resp, err)
 	if out.then != nil {
@@ -233,7 +236,7 @@ func (s *session) ended(_ *coap.Conn, err error) {
 	if detach != nil {
 		detach()
 	}
-	s.log.Debug("connection over", "device", who.Device, "err", err)
+	s.log().Debug("connection over", "device", who.Device, "err", err)
 }
 
 // LastSeen implements Session.
@@ -242,7 +245,7 @@ func (s *session) LastSeen() time.Time { return s.conn.LastSeen() }
 // Close implements Session. The peer is told by an Abort; one that does not
 // know it, as iotivity-lite (rule 17), sees the connection closed.
 func (s *session) Close(reason string) {
-	s.log.Debug("closing", "reason", reason)
+	s.log().Debug("closing", "reason", reason)
 	s.conn.Abort(reason)
 }
 

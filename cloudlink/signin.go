@@ -77,7 +77,7 @@ func (s *session) signIn(ctx context.Context, req *oic.Request) (outcome, error)
 	if !req.From.Anonymous() {
 		level = slog.LevelDebug // again, with a new token
 	}
-	s.log.Log(ctx, level, "signed in", "account", who.Account, "device", who.Device,
+	s.log().Log(ctx, level, "signed in", "account", who.Account, "device", who.Device,
 		"tls", s.conn.TLS() != nil, "took", time.Since(start))
 	out, err := answer(req, oic.Changed, signInAnswer{expiresIn(until)})
 	out.then = then
