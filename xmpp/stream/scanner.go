@@ -102,10 +102,10 @@ func (s *Scanner) Reset() {
 // begin begins an item.
 func (s *Scanner) begin() {
 	w := works.Get().(*work)
-	*w = work{
-		limits: &s.Limits, opened: s.opened, root: s.root, ns: s.ns,
-		open: w.open[:0], bound: w.bound[:0], tag: startTag{attrs: w.tag.attrs[:0]},
-	}
+	w.limits, w.opened, w.framed, w.root, w.ns = &s.Limits, s.opened, false, s.root, s.ns
+	w.kind, w.state, w.off, w.elements = 0, inFirst, 0, 0
+	w.open, w.bound, w.tag.begun = w.open[:0], w.bound[:0], false
+	w.child, w.routing = element1{}, [routes]attr{}
 	s.w = w
 }
 
