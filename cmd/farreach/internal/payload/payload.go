@@ -19,9 +19,8 @@ import (
 	"strings"
 )
 
-// Max is the longest body taken, in bytes. It is what a cloud accepts in one
-// message.
-const Max = 262_144
+// Max is the longest body taken, in bytes: what goes through a cloud in blocks.
+const Max = 1 << 20
 
 // Parse returns the body that args stand for, as JSON, or as CBOR when it
 // came from a file whose name ends in .cbor. No args make no body: nil, and
