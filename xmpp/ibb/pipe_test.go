@@ -34,9 +34,8 @@ type side struct {
 	inbox chan []byte
 	done  chan struct{}
 
-	mu     sync.Mutex // guards what follows
-	asks   map[string]chan stanza.IQ
-	others []string // messages that no bytestream took
+	mu   sync.Mutex // guards what follows
+	asks map[string]chan stanza.IQ
 }
 
 func (w *world) join(t *testing.T, addr string, cfg Config) *side {

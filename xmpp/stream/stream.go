@@ -111,8 +111,7 @@ type Stamp struct {
 // AppendStamped appends the item with the addresses given instead of those it
 // came with, so that there is one of each. All else is copied as it is.
 func (it *Item) AppendStamped(dst []byte, s Stamp) []byte {
-	raw := it.Raw
-	dst = append(dst, raw[:it.nameEnd]...)
+	dst = append(dst, it.Raw[:it.nameEnd]...)
 	if s.NS && !it.declares {
 		dst = append(dst, " xmlns='"+NSClient+"'"...)
 	}
@@ -126,23 +125,24 @@ func (it *Item) AppendStamped(dst []byte, s Stamp) []byte {
 		dst = appendAttr(dst, " to='", s.To)
 	}
 	at := it.nameEnd
-	first, second := it.from, it.to
-	firstValue, secondValue := s.From, s.To
-	firstName, secondName := "from='", "to='"
-	if second.start < first.start {
-		first, second = second, first
-		firstValue, secondValue = secondValue, firstValue
-		firstName, secondName = secondName, firstName
+	if it.from.start < it.to.start {
+		dst, at = it.replace(dst, at, it.from, "from='", s.From)
 	}
-	if first.end > 0 && firstValue != nil {
-		dst = appendAttr(append(dst, raw[at:first.start]...), firstName, firstValue)
-		at = first.end
+	dst, at = it.replace(dst, at, it.to, "to='", s.To)
+	if it.from.start > it.to.start {
+		dst, at = it.replace(dst, at, it.from, "from='", s.From)
 	}
-	if second.end > 0 && secondValue != nil {
-		dst = appendAttr(append(dst, raw[at:second.start]...), secondName, secondValue)
-		at = second.end
+	return append(dst, it.Raw[at:]...)
+}
+
+// replace appends what stands from at up to an attribute, and that with another
+// value, and returns the offset behind it. It appends nothing if the value is
+// nil or there is no such attribute.
+func (it *Item) replace(dst []byte, at int, old extent, name string, value []byte) ([]byte, int) {
+	if value == nil || old.end == 0 {
+		return dst, at
 	}
-	return append(dst, raw[at:]...)
+	return appendAttr(append(dst, it.Raw[at:old.start]...), name, value), old.end
 }
 
 // appendAttr appends an attribute whose opening quote ends name.
