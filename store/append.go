@@ -25,8 +25,8 @@ import (
 // answered, so that the server meets few subjects, whose way it remembers. The
 // answer to one that was given up may come later: that slot gets a new name.
 type acks struct {
-	nc     *nats.Conn
-	inbox  string // prefix of the subjects to which the server answers
+	nc     *nats.Conn // acks' own
+	inbox  string     // prefix of the subjects to which the server answers
 	health *breaker
 
 	mu      sync.Mutex // guards what follows

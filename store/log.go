@@ -19,6 +19,7 @@ type Log struct {
 	id     string // of the stream
 	root   string // what the subjects of all records start with
 	tokens int
+	perKey int64 // LogConfig.PerKey
 	stream jetstream.Stream
 }
 
@@ -50,7 +51,7 @@ func OpenLog(ctx context.Context, s *Store, name string, cfg LogConfig) (*Log, e
 	if !validName(name) {
 		return nil, fmt.Errorf("open log: bad name %q", name)
 	}
-	l := &Log{s: s, name: name, id: "farreach-" + name, root: "farreach." + name, tokens: max(cfg.Tokens, 1)}
+	l := &Log{s: s, name: name, id: "farreach-" + name, root: "farreach." + name, tokens: max(cfg.Tokens, 1), perKey: cfg.PerKey}
 	sc := jetstream.StreamConfig{
 		Name:        l.id,
 		Subjects:    []string{l.root + strings.Repeat(".*", l.tokens)},
@@ -173,11 +174,16 @@ func (l *Log) scan(ctx context.Context, r reader, prefix []string, each func(Rec
 			return err
 		}
 	}
-	r.s, r.stream = l.s, l.id
-	return r.scan(ctx, func(m message) bool {
+	r.s, r.stream, r.replaced = l.s, l.id, r.newest && l.perKey > 0
+	return r.scan(ctx, l.only(each))
+}
+
+// only is each for the records that can be read.
+func (l *Log) only(each func(Record) bool) func(message) bool {
+	return func(m message) bool {
 		rec, ok := l.readable(m)
 		return !ok || each(rec)
-	})
+	}
 }
 
 // readable is the record that m is. One with a key that nobody here wrote is
@@ -213,12 +219,12 @@ func (l *Log) Newest(ctx context.Context, n uint64, prefix []string, each func(R
 		if err != nil {
 			return err
 		}
-		p.close(ctx)
 		if pending >= n || r.seq == first {
-			break
+			defer p.close(ctx)
+			return r.read(ctx, p, pending, l.only(each))
 		}
+		p.close(ctx)
 	}
-	return l.scan(ctx, r, prefix, each)
 }
 
 // bounds returns the sequences of the oldest and the newest record; of an

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -246,4 +247,52 @@ func TestAppendAll(t *testing.T) {
 			t.Errorf("Seq %d and %d, want 301 and 308", records[0].Seq, records[9].Seq)
 		}
 	})
+}
+
+// TestReadersUnderLoad: while records are appended as fast as the store takes
+// them, every reader comes to its end.
+func TestReadersUnderLoad(t *testing.T) {
+	l := openLog(t, open(t, newDir(t)), 2)
+	ctx, stop := context.WithCancel(t.Context())
+	var writing, first sync.WaitGroup
+	first.Add(50)
+	for i := range 50 {
+		writing.Go(func() {
+			for n := 0; ctx.Err() == nil; n++ {
+				var some []store.Record
+				for j := range 10 {
+					some = append(some, store.Record{Key: []string{"home", fmt.Sprint(10*i + j)}, Data: make([]byte, 50)})
+				}
+				for _, err := range l.AppendAll(ctx, some) {
+					if err != nil && ctx.Err() == nil {
+						t.Error("append:", err)
+					}
+				}
+				if n == 0 {
+					first.Done()
+				}
+			}
+		})
+	}
+	defer writing.Wait()
+	defer stop()
+	first.Wait()
+	found := 0
+	count := func(store.Record) bool { found++; return true }
+	for name, c := range map[string]struct {
+		read func() error
+		want int
+	}{
+		"Newest":  {func() error { return l.Newest(ctx, 7, []string{"home"}, count) }, 7},
+		"of one":  {func() error { return l.Newest(ctx, 1, []string{"home", "7"}, count) }, 1},
+		"Last":    {func() error { found = 1; _, err := l.Last(ctx, []string{"home", "7"}); return err }, 1},
+		"LastAll": {func() error { return l.LastAll(ctx, []string{"home"}, count) }, 500},
+	} {
+		for range 3 {
+			found = 0
+			if err := c.read(); err != nil || found != c.want {
+				t.Errorf("%s found %d records, %v; want %d", name, found, err, c.want)
+			}
+		}
+	}
 }

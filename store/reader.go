@@ -19,8 +19,12 @@ type reader struct {
 	filter string    // subject, may have wildcards; empty: all, at no cost for each record
 	seq    uint64    // where to start, or
 	since  time.Time // when
-	newest bool      // of each subject, the newest record only
 	last   uint64    // if not 0: as many of the records, counted from the end
+
+	// newest is of each subject the newest record only. If that was replaced
+	// since, which removes the older one, it may come later than was announced:
+	// such a scan ends when nothing is left.
+	newest, replaced bool
 }
 
 // message is one record as the server keeps it.
@@ -78,11 +82,16 @@ func (r *reader) scan(ctx context.Context, each func(message) bool) error {
 		return err
 	}
 	defer p.close(ctx)
+	return r.read(ctx, p, pending, each)
+}
+
+// read is scan with a puller that is open.
+func (r *reader) read(ctx context.Context, p *puller, pending uint64, each func(message) bool) error {
 	var skip uint64
 	if r.last != 0 && pending > r.last {
 		skip = pending - r.last
 	}
-	for n := uint64(0); n < pending || r.newest; n++ {
+	for n := uint64(0); n < pending || r.replaced; n++ {
 		m, err := p.next(ctx, false)
 		if err == errEnd {
 			r.missing(n, pending)
@@ -104,7 +113,7 @@ func (r *reader) scan(ctx context.Context, each func(message) bool) error {
 // missing tells of records that were announced and did not come: the server
 // leaves out those whose checksum is wrong.
 func (r *reader) missing(found, announced uint64) {
-	if found < announced && !r.newest {
+	if found < announced && !r.replaced {
 		r.s.log.Warn("store: records are missing: removed while they were read, or damaged",
 			"stream", r.stream, "subject", r.filter, "found", found, "announced", announced)
 	}

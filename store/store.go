@@ -1,15 +1,16 @@
 // Package store keeps what must survive: typed tables and logs, on NATS
 // JetStream. It knows no domain type.
 //
-//	Table[T] ── JSON ────▶ KV bucket ─┐                 ┌─▶ nats-server in this process, no listener,
-//	  Get Put Create       $KV.…      ├─▶ one NATS ─────┤     files under Config.Dir
-//	  Update Modify All               │   connection    └─▶ a NATS cluster at Config.URL
+//	Table[T] ── JSON ────▶ KV bucket ─┐                  ┌─▶ nats-server in this process, no listener,
+//	  Get Put Create       $KV.…      ├─▶ NATS ──────────┤     files under Config.Dir
+//	  Update Modify All               │   connections    └─▶ a NATS cluster at Config.URL
 //	View[T]: a Table in memory        │
 //	Log ── bytes ────────▶ stream ────┘
 //	  Append Last Read     farreach.<log>.<token>.<token>…
 //	  Follow Purge
 //
-// The same code drives both servers. A call that writes returns after the
+// The same code drives both servers. Records are appended over a connection of
+// their own, lest everything else wait behind a flood of them. A call that writes returns after the
 // server has acknowledged the write: from then on it survives the death of
 // the process, and after Config.Sync the loss of power too.
 //
@@ -165,8 +166,13 @@ func (s *Store) connect(ctx context.Context, url string, opts []nats.Option) (er
 	if s.js, err = jetstream.New(s.nc, jetstream.WithDefaultTimeout(opTimeout)); err != nil {
 		return err
 	}
-	acks, err := newAcks(s.nc, &s.writes)
+	nc, err := nats.Connect(url, opts...)
 	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	acks, err := newAcks(nc, &s.writes)
+	if err != nil {
+		nc.Close()
 		return err
 	}
 	s.mu.Lock()
@@ -195,6 +201,9 @@ func (s *Store) Close() error {
 		s.tasks.Wait()
 		if s.nc != nil {
 			s.nc.Close()
+		}
+		if s.acks != nil {
+			s.acks.nc.Close()
 		}
 		s.disconnected()
 		if s.server != nil {

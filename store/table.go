@@ -236,7 +236,7 @@ func (t *Table[T]) All(ctx context.Context, prefix string) iter.Seq2[Entry[T], e
 				return
 			}
 		}
-		r := reader{s: t.s, stream: t.stream(), filter: string(filter) + ".>", newest: true}
+		r := reader{s: t.s, stream: t.stream(), filter: string(filter) + ".>", newest: true, replaced: true}
 		err := r.scan(ctx, func(m message) bool {
 			if m.marker() {
 				return true
