@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -50,7 +52,12 @@ func (b *booted) operate() *api.Operate {
 		name, _, _ := strings.Cut(uri, "://")
 		o.Listeners = append(o.Listeners, api.Listener{Name: name, Address: uri})
 	}
-	o.Listeners = append(o.Listeners, api.Listener{Name: "http", Address: s.API()})
+	for name, address := range map[string]string{"xmpp": s.XMPP, "xmpps": s.XMPPS, "http": s.API()} {
+		if address != "" {
+			o.Listeners = append(o.Listeners, api.Listener{Name: name, Address: address})
+		}
+	}
+	slices.SortFunc(o.Listeners, func(x, y api.Listener) int { return cmp.Compare(x.Name, y.Name) })
 	return o
 }
 
