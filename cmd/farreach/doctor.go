@@ -12,10 +12,13 @@ import (
 	"github.com/farreach/farreach/cmd/farreach/internal/checkup"
 	"github.com/farreach/farreach/cmd/farreach/internal/settings"
 	"github.com/farreach/farreach/reach"
+	"github.com/farreach/farreach/xmpp"
+	"github.com/farreach/farreach/xmpp/jid"
 )
 
 func (a *app) doctorCmd() *cobra.Command {
 	var x access
+	var f doctorXMPP
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Find out what is wrong with a server, and what to do",
@@ -23,15 +26,35 @@ func (a *app) doctorCmd() *cobra.Command {
 of each thing whether it is ok, will not be for long (warn), is broken (FAIL) or
 was not looked at (skip), with what to do about it.
 
+With --xmpp it looks at an XMPP server instead, by any hand: whether devices can
+be reached over it.
+
 The exit status is 11 if something is broken.`,
 		Example: `  farreach doctor
-  farreach doctor --json | jq '.checks[] | select(.state == "FAIL")'`,
+  farreach doctor --json | jq '.checks[] | select(.state == "FAIL")'
+  farreach doctor --xmpp ann@home.example --password-file pw`,
 		GroupID: groupOperate,
 		Args:    takes(),
-		RunE:    func(cmd *cobra.Command, _ []string) error { return a.doctor(cmd.Context(), x) },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.doctor(cmd.Context(), x, f) },
 	}
 	x.flags(cmd)
+	f.flags(cmd)
 	return cmd
+}
+
+// doctorXMPP says which XMPP server to look at, and as whom.
+type doctorXMPP struct {
+	jid    string
+	server string
+	direct bool
+	pw     passwordSource
+}
+
+func (f *doctorXMPP) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.jid, "xmpp", "", "look at the XMPP server of this `JID`")
+	cmd.Flags().StringVar(&f.server, "xmpp-server", "", "where that server is, as `HOST:PORT` (default what the DNS says)")
+	cmd.Flags().BoolVar(&f.direct, "direct-tls", false, "at --xmpp-server, TLS from the first byte instead of STARTTLS")
+	f.pw.flags(cmd)
 }
 
 // doctorDoc is what doctor writes with --json.
@@ -46,15 +69,15 @@ type doctorDoc struct {
 	Took    float64          `json:"took_s"`
 }
 
-func (a *app) doctor(ctx context.Context, x access) error {
+func (a *app) doctor(ctx context.Context, x access, f doctorXMPP) error {
 	start := time.Now()
-	subject, results, err := a.subject(x)
+	look := a.lookAtProfile
+	if f.jid != "" {
+		look = f.look(a)
+	}
+	results, err := look(ctx, x)
 	if err != nil {
 		return err
-	}
-	if subject != nil {
-		defer subject.API.Close()
-		results = append(results, checkup.Run(ctx, *subject)...)
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -70,6 +93,44 @@ func (a *app) doctor(ctx context.Context, x access) error {
 		return fail(exitChecks, "", "%s", doc.summary())
 	}
 	return nil
+}
+
+// lookAtProfile looks at the server of the profile.
+func (a *app) lookAtProfile(ctx context.Context, x access) ([]checkup.Result, error) {
+	subject, results, err := a.subject(x)
+	if err != nil || subject == nil {
+		return results, err
+	}
+	defer subject.API.Close()
+	return append(results, checkup.Run(ctx, *subject)...), nil
+}
+
+// look looks at an XMPP server. Whom to believe is what --ca-file says, else the
+// profile if there is one, else the system.
+func (f doctorXMPP) look(a *app) func(context.Context, access) ([]checkup.Result, error) {
+	return func(ctx context.Context, x access) ([]checkup.Result, error) {
+		j, err := jid.Parse(f.jid)
+		if err != nil || j.Local() == "" {
+			return nil, misuse("farreach doctor --xmpp ann@home.example", "--xmpp %q is no account", f.jid)
+		}
+		if f.direct && f.server == "" {
+			return nil, misuse("--xmpp-server HOST:PORT", "--direct-tls says nothing without a server")
+		}
+		password, err := a.password(f.pw)
+		if err != nil {
+			return nil, err
+		}
+		server, err := a.server()
+		if err != nil {
+			server = new(settings.Server)
+		}
+		trust, err := a.tls(x, server)
+		if err != nil {
+			return nil, err
+		}
+		return checkup.RunXMPP(ctx, checkup.XMPP{Timeout: x.timeout, Client: xmpp.Config{
+			JID: j.Bare(), Password: password, Addr: f.server, Direct: f.direct, TLS: trust, Log: a.log(slog.LevelError)}}), nil
+	}
 }
 
 // subject is the server to look at; nil if the profile is already what is

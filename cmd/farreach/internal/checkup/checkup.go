@@ -4,6 +4,8 @@
 //	profile ──▶ HTTP: clock, store ──▶ coaps+tcp: certificate, ALPN ──▶ sign-in ──▶ devices
 //	        └──▶ this machine: disk, open files
 //
+//	JID ──▶ XMPP, by any hand: TLS, mechanism, presence, order, sizes, resumption
+//
 // What rests on something that failed is skipped, so that one fault gives one
 // failure.
 package checkup
@@ -56,28 +58,7 @@ type check struct {
 
 // Run asks everything, in order. It returns early when ctx ends.
 func Run(ctx context.Context, s Subject) []Result {
-	s.Timeout = cmp.Or(s.Timeout, 5*time.Second)
-	var results []Result
-	bad := map[string]bool{}
-	for _, c := range s.checks() {
-		if ctx.Err() != nil {
-			return results
-		}
-		r := skip("rests on " + c.needs)
-		if c.needs == "" || !bad[c.needs] {
-			r = s.one(ctx, c)
-		}
-		r.Check = c.name
-		bad[c.name] = r.State == Fail || r.State == Skip && bad[c.needs]
-		results = append(results, r)
-	}
-	return results
-}
-
-func (s Subject) one(ctx context.Context, c check) Result {
-	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
-	defer cancel()
-	return c.ask(ctx)
+	return run(ctx, cmp.Or(s.Timeout, 5*time.Second), s.checks())
 }
 
 func (s Subject) checks() []check {
@@ -93,6 +74,31 @@ func (s Subject) checks() []check {
 		{"disk", "", s.disk},
 		{"open files", "", openFiles},
 	}
+}
+
+// run asks the checks, in order. What rests on one that failed is skipped.
+func run(ctx context.Context, timeout time.Duration, checks []check) []Result {
+	var results []Result
+	bad := map[string]bool{}
+	for _, c := range checks {
+		if ctx.Err() != nil {
+			return results
+		}
+		r := skip("rests on " + c.needs)
+		if c.needs == "" || !bad[c.needs] {
+			r = one(ctx, timeout, c)
+		}
+		r.Check = c.name
+		bad[c.name] = r.State == Fail || r.State == Skip && bad[c.needs]
+		results = append(results, r)
+	}
+	return results
+}
+
+func one(ctx context.Context, timeout time.Duration, c check) Result {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	return c.ask(ctx)
 }
 
 func ok(format string, args ...any) Result {
