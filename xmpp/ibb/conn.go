@@ -98,7 +98,7 @@ func (c *Conn) take(data *stanza.Element, iq *stanza.IQ) (later bool, err error)
 		if refusal.Condition == stanza.ResourceConstraint {
 			why = ErrOverrun
 		}
-		c.end(why, iq == nil) // the answer to iq says it
+		c.end(why, false) // the peer hears err
 	}
 	return later, err
 }

@@ -132,13 +132,19 @@ func (e *Endpoint) message(s Session, m *stanza.Message) {
 		}
 	}
 	err := refuse(stanza.ItemNotFound)
-	if c := e.find(s, m.From, data.Attr("sid")); c != nil && c.form == Message {
+	c := e.find(s, m.From, data.Attr("sid"))
+	known := c != nil && c.form == Message
+	if known {
 		_, err = c.take(data, nil)
 	} else if !e.allows(s, m.From) {
 		return
 	}
-	if refusal, ok := errors.AsType[*stanza.Error](err); ok && e.mayTell(m.From) {
+	refusal, bad := errors.AsType[*stanza.Error](err)
+	if bad && e.mayTell(m.From) {
 		e.tellError(s, m, data, refusal)
+	}
+	if bad && known {
+		c.farewell(nil, true) // also for those that no error reaches
 	}
 }
 
