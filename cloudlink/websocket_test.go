@@ -115,3 +115,36 @@ func TestWebSocketGoodbye(t *testing.T) {
 		t.Error("a server that has ended took another WebSocket")
 	}
 }
+
+// TestBad23StrangerOnWebSocket: who has not signed in has no room for a long
+// message; after that he has, and for no longer one.
+func TestBad23StrangerOnWebSocket(t *testing.T) {
+	c := newCloud()
+	u, err := coap.ParseURI("coap+ws://" + serveWeb(t, cloudlink.ServerConfig{Backend: c}, nil, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer := func() *raw {
+		nc, err := coap.DialWebSocket(t.Context(), u, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return rawOn(t, nc)
+	}
+	long := func(n int) *coap.Message {
+		m := request(t, coap.POST, "/"+device1+"/a/light", "")
+		m.Payload = large(n)
+		return m
+	}
+	r := peer()
+	r.send(long(17_000))
+	r.closed()
+	r = peer()
+	r.ask("O1")
+	r.ask("O3")
+	if got := r.do(long(200_000)); got.Code != coap.NotFound { // of a resource that is not published
+		t.Errorf("200,000 bytes: %v %s", got, got.Payload)
+	}
+	r.send(long(300_000))
+	r.closed()
+}
