@@ -24,7 +24,7 @@ import (
 // lost now and then, so that only who keeps silent for some rounds has gone.
 const (
 	cloudEvery = time.Second
-	lanPause   = 2 * time.Second // after each search
+	lanPause   = time.Second // after each search
 	lanRounds  = 3
 )
 
@@ -189,12 +189,14 @@ type sightings struct {
 }
 
 type sighting struct {
-	device reach.LANDevice
-	seen   map[string]int // the latest round, by endpoint
+	device   reach.LANDevice
+	last     int            // round in which it answered
+	answered int            // in how many it did
+	seen     map[string]int // answered, when it named that endpoint last
 }
 
 // see returns who has answered in this round or in one shortly before, at all
-// addresses that they named then.
+// addresses that they named in their latest answers.
 func (s *sightings) see(found []reach.LANDevice) (list []reach.LANDevice) {
 	if s.devices == nil {
 		s.devices = map[string]*sighting{}
@@ -213,25 +215,27 @@ func (s *sightings) see(found []reach.LANDevice) (list []reach.LANDevice) {
 		}
 		at.device = dev
 		at.device.Name, at.device.Types = name, kind
-		at.seen[oic.EndpointURI("coap", dev.Address)] = s.round
+		at.last = s.round
+		at.answered++
+		at.seen[oic.EndpointURI("coap", dev.Address)] = at.answered
 		for _, e := range dev.Endpoints {
-			at.seen[e.URI] = s.round
+			at.seen[e.URI] = at.answered
 		}
 	}
 	for key, at := range s.devices {
+		if s.round-at.last >= lanRounds {
+			delete(s.devices, key)
+			continue
+		}
 		at.device.Endpoints = nil
-		for uri, round := range at.seen {
-			if s.round-round >= lanRounds {
+		for uri, n := range at.seen {
+			if at.answered-n >= lanRounds {
 				delete(at.seen, uri)
 				continue
 			}
 			at.device.Endpoints = append(at.device.Endpoints, oic.Endpoint{URI: uri})
 		}
 		slices.SortFunc(at.device.Endpoints, func(x, y oic.Endpoint) int { return cmp.Compare(x.URI, y.URI) })
-		if len(at.seen) == 0 {
-			delete(s.devices, key)
-			continue
-		}
 		list = append(list, at.device)
 	}
 	return list
