@@ -69,6 +69,9 @@ func TestBad52DiskFull(t *testing.T) {
 			begin := time.Now()
 			for {
 				_, err := l.Append(t.Context(), []string{"k"}, []byte("healed"))
+				if err == nil { // it reads over another connection
+					_, err = l.Last(t.Context(), []string{"k"})
+				}
 				if err == nil {
 					break
 				}
