@@ -102,13 +102,14 @@ func (e *Endpoint) unknown(s Session, peer jid.JID) error {
 	return refuse(stanza.ItemNotFound)
 }
 
-// asked takes a block in the iq form.
+// asked takes a block in an iq, whatever form the session was opened in: foreign
+// peers do not keep to that.
 func (e *Endpoint) asked(s Session, iq *stanza.IQ) error {
 	c := e.find(s, iq.From, iq.Payload.Attr("sid"))
 	switch {
 	case c == nil:
 		return e.unknown(s, iq.From)
-	case iq.Type != "set" || c.form != IQ:
+	case iq.Type != "set":
 		return refuse(stanza.BadRequest)
 	}
 	later, err := c.take(iq.Payload, iq)
@@ -118,8 +119,8 @@ func (e *Endpoint) asked(s Session, iq *stanza.IQ) error {
 	return err
 }
 
-// message takes a block in the message form. One that makes no sense is
-// answered, but not too often.
+// message takes a block in a message. One that makes no sense is answered, but
+// not too often.
 func (e *Endpoint) message(s Session, m *stanza.Message) {
 	if m.Type == "error" || m.From == s.JID() {
 		return // IBB rule 4
@@ -133,8 +134,7 @@ func (e *Endpoint) message(s Session, m *stanza.Message) {
 	}
 	err := refuse(stanza.ItemNotFound)
 	c := e.find(s, m.From, data.Attr("sid"))
-	known := c != nil && c.form == Message
-	if known {
+	if c != nil {
 		_, err = c.take(data, nil)
 	} else if !e.allows(s, m.From) {
 		return
@@ -143,7 +143,7 @@ func (e *Endpoint) message(s Session, m *stanza.Message) {
 	if bad && e.mayTell(m.From) {
 		e.tellError(s, m, data, refusal)
 	}
-	if bad && known {
+	if bad && c != nil {
 		c.farewell(nil, true) // also for those that no error reaches
 	}
 }
