@@ -5,7 +5,7 @@
 //	up, cloud ──▶ boot ──▶ serve        a server: store, cloud, cloudlink, api
 //	device    ──▶ cloudlink.Client      a device that dials out to one
 //	get … observe ──▶ reach             a person who asks a device
-//	devices, events, pair, account ──▶ internal/apiclient ──▶ the server's HTTP API
+//	devices, events, pair, account, status, backup ──▶ internal/apiclient ──▶ the server's HTTP API
 //
 // Data goes to standard output, talk to standard error. An error is one line
 // and an exit status; exit.go is the one place where it gets both.
