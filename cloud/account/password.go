@@ -2,18 +2,15 @@ package account
 
 import (
 	"context"
-	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
 	"net/netip"
 
-	"github.com/xdg-go/scram"
-
 	"github.com/farreach/farreach/internal/secret"
 	"github.com/farreach/farreach/oic"
 	"github.com/farreach/farreach/store"
+	"github.com/farreach/farreach/xmpp/sasl"
 )
 
 // How passwords are kept (RFC 5802, RFC 7677).
@@ -25,24 +22,7 @@ const (
 	maxPassword = 1024 // bytes
 )
 
-// Mechanism is a SASL mechanism whose verifiers are kept.
-type Mechanism string
-
-// The mechanisms of which each account has a verifier.
-const (
-	SHA256 Mechanism = "SCRAM-SHA-256"
-	SHA1   Mechanism = "SCRAM-SHA-1"
-)
-
-func (m Mechanism) hash() scram.HashGeneratorFcn {
-	if m == SHA1 {
-		return scram.SHA1
-	}
-	return scram.SHA256
-}
-
-// verifier proves that somebody knows a password, without being the password
-// (RFC 5802, section 3).
+// verifier is a sasl.Verifier as it is kept.
 type verifier struct {
 	Salt       []byte `json:"salt"`
 	Iterations int    `json:"iterations"`
@@ -52,16 +32,9 @@ type verifier struct {
 
 // newVerifier derives a verifier from a password. The error is that the
 // password has characters which SASLprep (RFC 4013) forbids.
-func newVerifier(m Mechanism, password secret.String, salt []byte) (verifier, error) {
-	client, err := m.hash().NewClient("", password.Reveal(), "")
-	if err != nil {
-		return verifier{}, err
-	}
-	c, err := client.GetStoredCredentialsWithError(scram.KeyFactors{Salt: string(salt), Iters: iterations})
-	if err != nil {
-		return verifier{}, err
-	}
-	return verifier{salt, iterations, c.StoredKey, c.ServerKey}, nil
+func newVerifier(m sasl.Mechanism, password secret.String, salt []byte) (verifier, error) {
+	v, err := sasl.Derive(m, password, salt, iterations)
+	return verifier(v), err
 }
 
 // newVerifiers derives the verifiers of both mechanisms, each with its own
@@ -70,9 +43,9 @@ func newVerifiers(password secret.String) (v256, v1 verifier, err error) {
 	if n := len(password); n < minPassword || n > maxPassword {
 		return v256, v1, oic.Errorf(oic.BadRequest, "a password has %d to %d bytes", minPassword, maxPassword)
 	}
-	v256, err = newVerifier(SHA256, password, newSalt())
+	v256, err = newVerifier(sasl.ScramSHA256, password, newSalt())
 	if err == nil {
-		v1, err = newVerifier(SHA1, password, newSalt())
+		v1, err = newVerifier(sasl.ScramSHA1, password, newSalt())
 	}
 	if err != nil {
 		return v256, v1, oic.Errorf(oic.BadRequest, "the password has characters that cannot be typed everywhere")
@@ -97,7 +70,7 @@ func (a *Accounts) Login(ctx context.Context, peer netip.Addr, name string, pass
 	if err := a.throttle.admit(ctx, n, peer); err != nil {
 		return oic.Identity{}, err
 	}
-	v, r := a.fake(n, SHA256), a.account(n)
+	v, r := a.fake(n, sasl.ScramSHA256), a.account(n)
 	if r != nil {
 		v = r.SHA256
 	}
@@ -114,22 +87,13 @@ func (v verifier) fits(password secret.String) bool {
 	if len(password) > maxPassword {
 		password = password[:maxPassword+1] // too long for any account, and hashed all the same
 	}
-	got, err := newVerifier(SHA256, password, v.Salt)
+	got, err := newVerifier(sasl.ScramSHA256, password, v.Salt)
 	return err == nil && subtle.ConstantTimeCompare(got.StoredKey, v.StoredKey) == 1
 }
 
 // fake makes up the verifier of a name that has no account.
-func (a *Accounts) fake(name string, m Mechanism) verifier {
-	derive := func(what string) []byte {
-		mac := hmac.New(sha256.New, a.fakes)
-		mac.Write([]byte(what + "\x00" + string(m) + "\x00" + name))
-		return mac.Sum(nil)
-	}
-	size := sha256.Size
-	if m == SHA1 {
-		size = 20
-	}
-	return verifier{derive("salt")[:saltLen], iterations, derive("stored")[:size], derive("server")[:size]}
+func (a *Accounts) fake(name string, m sasl.Mechanism) verifier {
+	return verifier(sasl.Fake(a.fakes, m, name, iterations))
 }
 
 // fakeKey returns the key from which salts of unknown accounts are made. It is

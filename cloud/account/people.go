@@ -11,6 +11,7 @@ import (
 	"github.com/farreach/farreach/internal/secret"
 	"github.com/farreach/farreach/oic"
 	"github.com/farreach/farreach/store"
+	"github.com/farreach/farreach/xmpp/sasl"
 )
 
 // Info is what may be told of an account.
@@ -38,8 +39,8 @@ func (r *record) owner() string { return r.Name }
 // credential names the password: it changes with it.
 func (r *record) credential() string { return byPassword + hex.EncodeToString(r.SHA256.Salt) }
 
-func (r *record) verifier(m Mechanism) verifier {
-	if m == SHA1 {
+func (r *record) verifier(m sasl.Mechanism) verifier {
+	if m == sasl.ScramSHA1 || m == sasl.ScramSHA1Plus {
 		return r.SHA1
 	}
 	return r.SHA256

@@ -37,15 +37,11 @@ func (a *Accounts) Begin(ctx context.Context, peer netip.Addr, name string) (*Pr
 // Verifier returns what a SCRAM server needs for m. For a name without an
 // account it is made up: no password fits, and it is the same each time.
 func (p *Proof) Verifier(m sasl.Mechanism) sasl.Verifier {
-	own := SHA256
-	if m == sasl.ScramSHA1 || m == sasl.ScramSHA1Plus {
-		own = SHA1
-	}
-	v := p.a.fake(p.name, own)
+	v := p.a.fake(p.name, m)
 	if p.r != nil {
-		v = p.r.verifier(own)
+		v = p.r.verifier(m)
 	}
-	return sasl.Verifier{Salt: v.Salt, Iterations: v.Iterations, StoredKey: v.StoredKey, ServerKey: v.ServerKey}
+	return sasl.Verifier(v)
 }
 
 // Failed says that the try has failed. Only the first call of Failed or Proved
