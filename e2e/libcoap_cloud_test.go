@@ -222,13 +222,15 @@ func joinAttic(t *testing.T, h home) string {
 
 func useAttic(t *testing.T, href string, client func(stdin string, args ...string) string) {
 	t.Helper()
-	for _, n := range []int{10_000, 16_000} {
-		client(string(pattern(n)), "-m", "put", "-t", "10000", "-f", "-", href)
-		if got := client("", href); got != string(pattern(n)) {
-			t.Errorf("put %d bytes, got %d back", n, len(got))
+	for _, block := range [][]string{nil, {"-b", "512"}} {
+		for _, n := range []int{10_000, 16_000} {
+			client(string(pattern(n)), append([]string{"-m", "put", "-t", "10000", "-f", "-"}, append(block, href)...)...)
+			if got := client("", append(block, href)...); got != string(pattern(n)) {
+				t.Errorf("put %d bytes, got %d back", n, len(got))
+			}
 		}
 	}
-	if got, want := client("", "-s", "1", href), string(pattern(20_000))+string(pattern(30_000)); got != want {
+	if got, want := client("", "-s", "2", href), string(pattern(20_000))+string(pattern(30_000)); got != want {
 		t.Errorf("observed %d bytes, want %d", len(got), len(want))
 	}
 }
