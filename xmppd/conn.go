@@ -33,6 +33,7 @@ type conn struct {
 	partial *wire.Buffer // the beginning of an item; nil: none
 	setup   *setup       // what there is to negotiate; nil: it is bound
 	rate    rate
+	young   int      // how often loop shall still begin anew
 	lang    []byte   // xml:lang of the header, as it stands there; nil: none
 	user    *user    // nil: not bound; what follows too
 	session *session // mu guards it against others
@@ -55,6 +56,7 @@ func newConn(s *Server, nc net.Conn, direct bool, tasks *sync.WaitGroup) *conn {
 	c := &conn{srv: s, nc: nc, link: wire.New(nc), direct: direct, tasksOf: tasks, born: time.Now(), over: make(chan struct{}), done: make(chan struct{})}
 	c.scan.Limits = stream.BeforeAuth()
 	c.setup = &setup{}
+	c.young = 4 // binding, roster, presence
 	c.queue = wire.Queue{Link: c.link, Go: c.task, Failed: c.writeFailed, MaxItems: maxQueued}
 	return c
 }
@@ -121,9 +123,9 @@ const quiet = time.Second
 // that stay on the stack while it waits are this one's and those of link.Next.
 //
 // Taking bytes needs more stack than waiting does, and a stack that has grown
-// stays so. So loop also returns, and then reports true, when the log-in is done
-// and after bytes that ended a silence: whoever called may go on with a fresh
-// goroutine. Busy connections do not come by here.
+// stays so. So loop also returns, and then reports true, a few times when the
+// session is young, and after bytes that ended a silence: whoever called may go
+// on with a fresh goroutine. Busy connections do not come by here.
 func (c *conn) loop() (again bool) {
 	for {
 		b, err := c.link.Next()
@@ -133,11 +135,14 @@ func (c *conn) loop() (again bool) {
 		}
 		now := int64(time.Since(c.born))
 		silent := now-c.seen.Swap(now) >= int64(quiet)
-		setup := c.setup
 		if !c.step(b) {
 			return false
 		}
-		if silent || setup != c.setup {
+		if c.young > 0 && c.setup == nil {
+			c.young--
+			return true
+		}
+		if silent {
 			return true
 		}
 	}

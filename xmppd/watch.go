@@ -130,7 +130,7 @@ func (c *conn) tickSilence(now time.Duration) (bad *stream.Error, ask bool) {
 		return nil, false
 	}
 	seen := time.Duration(c.seen.Load())
-	if seen > w.asked {
+	if seen >= w.asked {
 		w.asked = 0
 	}
 	switch {

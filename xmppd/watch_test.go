@@ -54,7 +54,7 @@ func TestPing(t *testing.T) {
 		a.sync()
 		b.sync()
 		start := time.Now()
-		a.wait = time.Hour
+		a.wait, b.wait = time.Hour, time.Hour
 		go func() { // b takes what comes and says nothing, as a cut cable does
 			for {
 				if _, err := b.next(); err != nil {
@@ -62,7 +62,6 @@ func TestPing(t *testing.T) {
 				}
 			}
 		}()
-		b.wait = time.Hour
 		pings := 0
 		for {
 			it := a.item()

@@ -18,7 +18,7 @@ func (a *app) benchCmd() *cobra.Command {
 		Short:   "Measure how fast this program is on this machine",
 		Example: "  farreach bench cloud",
 		GroupID: groupOperate,
-	}, a.benchCloudCmd(), a.benchServeCmd())
+	}, a.benchCloudCmd(), a.benchXMPPCmd(), a.benchServeCmd())
 }
 
 func (a *app) benchCloudCmd() *cobra.Command {
@@ -46,7 +46,7 @@ bytes in the same run. Each figure stands beside its aim.`,
 	return cmd
 }
 
-// benchServeCmd is one of the servers that bench cloud measures.
+// benchServeCmd is one of the servers that are measured.
 func (a *app) benchServeCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:    "serve KIND",

@@ -27,7 +27,10 @@ const (
 	kindEcho = "echo" // writes back what it reads
 	kindCoAP = "coap" // answers each request with the state of a lamp
 	kindIdle = "idle" // the same, for many connections at once
+	kindXMPP = "xmpp" // an XMPP server whose accounts are all names with one password
 	overTLS  = "-tls"
+
+	kindRelay = "relay" // joins each connection to the next
 )
 
 // The questions that Serve answers.
@@ -58,6 +61,12 @@ func Serve(ctx context.Context, kind string, in io.Reader, out io.Writer) error 
 	switch kind {
 	case kindEcho:
 		go echo(ln, cfg)
+	case kindXMPP:
+		if err := serveXMPP(ctx, ln, cfg); err != nil {
+			return err
+		}
+	case kindRelay:
+		go relayPairs(ln, cfg)
 	case kindCoAP, kindIdle:
 		cfg := coap.Config{Handler: lamp(kind == kindIdle), TLS: cfg, Log: slog.New(slog.DiscardHandler)}
 		go coap.Serve(ctx, ln, func(nc net.Conn) *coap.Conn { return coap.Server(nc, cfg) })

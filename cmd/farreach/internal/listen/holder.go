@@ -71,3 +71,14 @@ func ownerOf(proc, socket string) string {
 	}
 	return ""
 }
+
+// PID returns the process that listens on the port of addr, 0 where the system
+// does not tell.
+func PID(addr string) (pid int) {
+	_, rest, ok := strings.Cut(holder("/proc", addr), "pid ")
+	if !ok {
+		return 0
+	}
+	fmt.Sscan(strings.TrimSuffix(rest, ")"), &pid) // ours: it is a number
+	return pid
+}
