@@ -126,10 +126,7 @@ type blockTerms struct {
 
 	forget bool // nothing may be kept for it
 
-	// again is held by who fetches a second time, because the peer may know one
-	// transfer of a resource alone: two at once would disturb each other for
-	// ever.
-	again *turn
+	by fetcher // who fetches
 }
 
 // blockOptions is what the options of a block and its header take at most,

@@ -17,17 +17,19 @@ var ErrChanged = errors.New("coap: representation changed while it was fetched")
 // changed.
 const maxRestarts = 3
 
-// turn is held by one at a time, and costs nothing until somebody has to take
+// turn is held by some at a time, and costs nothing until somebody has to take
 // it.
 type turn struct {
+	most int // how many; 0: one
+
 	mu   sync.Mutex    // guards held
-	held chan struct{} // has one while it is held; nil: it never was
+	held chan struct{} // has one for each who holds it; nil: nobody ever did
 }
 
 func (t *turn) take(ctx context.Context) error {
 	t.mu.Lock()
 	if t.held == nil {
-		t.held = make(chan struct{}, 1)
+		t.held = make(chan struct{}, max(t.most, 1))
 	}
 	held := t.held
 	t.mu.Unlock()
@@ -40,6 +42,30 @@ func (t *turn) take(ctx context.Context) error {
 }
 
 func (t *turn) give() { <-t.held }
+
+// fetches is what those who fetch bodies in blocks from a peer have in common.
+type fetches struct {
+	reserve func(delta int) error // accounts for memory, bytes; nil: need not
+	places  *turn                 // held while a body is put together; nil: by as many as there are
+
+	// again is held by who fetches a second time, because the peer may know one
+	// transfer of a resource alone: two at once would disturb each other for
+	// ever.
+	again turn
+}
+
+// fetcher is who has them: they are made when they are needed.
+type fetcher interface{ fetching() *fetches }
+
+func (f *fetches) fetching() *fetches { return f }
+
+// grow accounts for n bytes more of a body.
+func (f *fetches) grow(n int) error {
+	if f.reserve == nil {
+		return nil
+	}
+	return f.reserve(n)
+}
 
 // exchange sends a request and returns its response, which is the caller's.
 type exchange func(ctx context.Context, req *Message) (*Message, error)
@@ -126,10 +152,11 @@ func fetch(ctx context.Context, req, first *Message, terms blockTerms, do exchan
 			return m, err
 		}
 		if restarts == 0 {
-			if err := terms.again.take(ctx); err != nil {
+			again := &terms.by.fetching().again
+			if err := again.take(ctx); err != nil {
 				return nil, err
 			}
-			defer terms.again.give()
+			defer again.give()
 		}
 		again := req.derive(func(n Number) bool { return n == Observe })
 		if first, err = do(ctx, again); err != nil {
@@ -153,6 +180,15 @@ func fetchBlocks(ctx context.Context, req, first *Message, terms blockTerms, do 
 	if size, ok := first.Options.Uint(Size2); ok && int64(size) > int64(terms.body) {
 		return nil, fmt.Errorf("%w: a response of %d bytes, at most %d are taken", ErrTooLarge, size, terms.body)
 	}
+	shared := terms.by.fetching()
+	if shared.places != nil {
+		if err := shared.places.take(ctx); err != nil {
+			return nil, err
+		}
+		defer shared.places.give()
+	}
+	reserved := 0
+	defer func() { shared.grow(-reserved) }()
 	next := req.derive(func(n Number) bool { return ofBlocks(n) || n == Observe })
 	if req.Code != FETCH {
 		next.Payload = nil
@@ -181,6 +217,10 @@ func fetchBlocks(ctx context.Context, req, first *Message, terms blockTerms, do 
 		if block, _, err = resp.Options.Block(Block2); err != nil {
 			return nil, err
 		}
+		if err := shared.grow(len(resp.Payload)); err != nil {
+			return nil, err
+		}
+		reserved += len(resp.Payload)
 		body = append(body, resp.Payload...)
 	}
 }

@@ -7,7 +7,7 @@ var datagramTerms = blockTerms{message: MaxDatagram, whole: 16 << maxSZX, szx: m
 // blockTerms are the terms on which we fetch.
 func (e *Endpoint) blockTerms() blockTerms {
 	terms := datagramTerms
-	terms.again = &e.again
+	terms.by = &e.fetched
 	return terms
 }
 

@@ -105,7 +105,7 @@ func FuzzBlockDo(f *testing.F) {
 	f.Fuzz(func(t *testing.T, size uint32, up, down uint16, szx uint8, lies []byte) {
 		body := bytes.Repeat([]byte("farreach"), int(size%80_000)/8+1)
 		termsOf := func(message uint16) blockTerms {
-			return blockTerms{message: int(message), whole: int(message), szx: maxSZX + szx&1, body: 80_008, again: new(turn)}
+			return blockTerms{message: int(message), whole: int(message), szx: maxSZX + szx&1, body: 80_008, by: new(fetches)}
 		}
 		b := &blocks{}
 		defer b.close()

@@ -22,7 +22,7 @@ func (c *Conn) blockTerms() (t blockTerms, ok bool) {
 	c.mu.Lock()
 	p := c.peer
 	c.mu.Unlock()
-	t = blockTerms{message: baseMessage, whole: math.MaxInt, szx: maxSZX, body: MaxBlockBody, again: &c.again}
+	t = blockTerms{message: baseMessage, whole: math.MaxInt, szx: maxSZX, body: MaxBlockBody, by: c}
 	if p.announced {
 		t.message = p.MaxMessage
 	}
@@ -34,6 +34,19 @@ func (c *Conn) blockTerms() (t blockTerms, ok bool) {
 		t.body = min(limit, MaxBlockBody)
 	}
 	return t, p.BlockWise
+}
+
+// fetching returns what those who fetch from the peer have in common: at most
+// four at once, so that a peer whose every answer is long holds no more memory
+// than that, and all peers together no more than what is left for messages that
+// are unfinished.
+func (c *Conn) fetching() *fetches {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fetched == nil {
+		c.fetched = &fetches{reserve: c.reserve, places: &turn{most: maxTransfers}}
+	}
+	return c.fetched
 }
 
 // transfers returns the block-wise transfers of the peer.

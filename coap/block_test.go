@@ -443,3 +443,51 @@ func TestBlocksOfOneRead(t *testing.T) {
 		t.Errorf("%v with Block1", m)
 	}
 }
+
+// A peer whose every notification and every answer is only the first block of
+// something long is asked for the rest of four of them at a time: what it sends
+// of the others is not put together meanwhile.
+func TestBad37ManyFetches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := servePeer(t, "pipe", coap.Config{BlockWise: true, KeepAlive: -1})
+		p.expect(coap.CSM)
+		m := &coap.Message{Code: coap.CSM, Token: coap.TokenFrom(1)}
+		m.Add(coap.CSMBlockWiseTransfer, nil)
+		p.tell(m)
+		synctest.Wait()
+		const observed = 20
+		heard := make(chan bool, observed)
+		first := coap.Block{More: true, SZX: 6}
+		for range observed {
+			if _, err := p.conn.Observe(get("/long"), func(*coap.Message, error) { heard <- true }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var observing []*coap.Message
+		for range observed {
+			observing = append(observing, p.expect(coap.GET))
+		}
+		for _, m := range observing {
+			m := &coap.Message{Code: coap.Content, Token: m.Token, Payload: make([]byte, first.Size())}
+			m.AddUint(coap.Observe, 1)
+			m.AddBlock(coap.Block2, first)
+			p.tell(m)
+		}
+		var asked []*coap.Message
+		for range 4 {
+			asked = append(asked, p.expect(coap.GET))
+		}
+		if m, err := p.read(); err == nil {
+			t.Fatalf("a fifth is fetched: %v", m)
+		}
+		for n := range observed {
+			block, _, _ := asked[n].Options.Block(coap.Block2)
+			m := &coap.Message{Code: coap.Content, Token: asked[n].Token, Payload: []byte("end")}
+			m.AddBlock(coap.Block2, coap.Block{Num: block.Num, SZX: block.SZX})
+			p.tell(m)
+			if <-heard; len(asked) < observed {
+				asked = append(asked, p.expect(coap.GET))
+			}
+		}
+	})
+}

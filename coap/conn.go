@@ -113,7 +113,7 @@ type Conn struct {
 
 	peer     peer
 	blocks   *blocks          // nil: there were none
-	again    turn             // see blockTerms
+	fetched  *fetches         // nil: there were none
 	waiting  map[Token]waiter // requests of ours without their last response
 	pings    []*pingCall
 	open     []openItem // the peer's requests under way in x.Go, and Pings with Custody behind them

@@ -85,7 +85,7 @@ type Endpoint struct {
 	tasks sync.WaitGroup
 
 	unfinished atomic.Int64 // bytes in block-wise transfers
-	again      turn         // see blockTerms
+	fetched    fetches
 
 	ticking sync.Mutex // held by tick
 
@@ -126,6 +126,7 @@ type packet struct {
 func NewEndpoint(pc PacketConn, cfg EndpointConfig) *Endpoint {
 	e := &Endpoint{cfg: cfg, socks: []PacketConn{pc}, echo: newEcho(), born: time.Now(), done: make(chan struct{}),
 		remotes: map[route]*remote{}, sequence: rand.Uint32(), nextID: uint16(rand.Uint32())}
+	e.fetched.reserve = e.reserve
 	for _, g := range cfg.Groups {
 		e.socks = append(e.socks, g)
 	}

