@@ -14,7 +14,8 @@ process. The first start makes a data directory, a private certificate authority
 called home, and writes the profile by which the other commands find the server.
 
 Every flag may also stand in the configuration file, with _ for -, and in the
-environment, as FARREACH_PORT_OFFSET. Ctrl-C stops the server cleanly.`,
+environment, as FARREACH_PORT_OFFSET. Ctrl-C stops the server cleanly; a hangup
+(SIGHUP) makes it read the certificate of --tls-cert again.`,
 		Example: `  farreach up --demo
   farreach up --data /srv/farreach --listen 192.0.2.7`,
 		GroupID: groupStart,
