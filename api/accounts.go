@@ -70,7 +70,7 @@ func (h *Handler) accountRoutes() {
 	huma.Register(h.huma, operation(http.MethodGet, path, "list-accounts",
 		"List all accounts", "accounts", 200, 403), h.listAccounts)
 	huma.Register(h.huma, operation(http.MethodPost, path, "new-account",
-		"Make an account", "accounts", 201, 403, 503), h.newAccount)
+		"Make an account", "accounts", 201, 403, 409, 503), h.newAccount)
 	huma.Register(h.huma, operation(http.MethodPut, path+"/{name}/password", "set-password",
 		"Replace an account's password", "accounts", 204, 403, 404, 503),
 		func(ctx context.Context, in *newPassword) (*struct{}, error) {

@@ -225,7 +225,7 @@ func TestAccounts(t *testing.T) {
 	if got := resp.Header.Get("Location"); got != "/api/v1/accounts/guest" {
 		t.Errorf("Location %q", got)
 	}
-	document(t, h.ask("POST", "/api/v1/accounts", h.as("root"), body), 400)
+	document(t, h.ask("POST", "/api/v1/accounts", h.as("root"), body), 409)
 	if list := document(t, h.ask("GET", "/api/v1/accounts", h.as("root"), ""), 200); len(list["accounts"].([]any)) != 4 {
 		t.Errorf("accounts: %v", list)
 	}

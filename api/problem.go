@@ -19,6 +19,7 @@ var httpStatus = map[oic.Status]int{
 	oic.Unauthorized:   http.StatusUnauthorized,
 	oic.Forbidden:      http.StatusForbidden,
 	oic.NotFound:       http.StatusNotFound,
+	oic.Conflict:       http.StatusConflict,
 	oic.TooLarge:       http.StatusRequestEntityTooLarge,
 	oic.TooMany:        http.StatusTooManyRequests,
 	oic.Unavailable:    http.StatusServiceUnavailable,

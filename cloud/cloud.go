@@ -97,7 +97,7 @@ func Open(ctx context.Context, cfg Config) (*Cloud, error) {
 
 func (c *Cloud) open(ctx context.Context, cfg Config) (err error) {
 	c.accounts, err = account.Open(ctx, account.Config{
-		Store: cfg.Store, AccessTTL: cfg.AccessTTL, Log: cfg.Log, Changed: c.held.accountChanged,
+		Store: cfg.Store, AccessTTL: cfg.AccessTTL, Log: cfg.Log, Changed: c.held.rightsChanged,
 	})
 	if err != nil {
 		return err

@@ -344,8 +344,8 @@ func TestNothingIsHeldWhenNothingIsOpen(t *testing.T) {
 	w.thing.detach()
 	w.held.mu.Lock()
 	defer w.held.mu.Unlock()
-	if len(w.held.accounts) != 0 || len(w.held.devices) != 0 {
-		t.Errorf("held: %d accounts, %d devices", len(w.held.accounts), len(w.held.devices))
+	if len(w.held.accounts) != 0 || len(w.held.proofs) != 0 || len(w.held.devices) != 0 {
+		t.Errorf("held: %d accounts, %d proofs, %d devices", len(w.held.accounts), len(w.held.proofs), len(w.held.devices))
 	}
 }
 
@@ -356,4 +356,38 @@ func TestClose(t *testing.T) {
 	w.Close()
 	w.status("observation", w.within("observation", o.done), oic.Unavailable)
 	w.within("session", closed(w.thing))
+}
+
+// TestHeldAsksWhoIsConcerned: a change is asked about for those whose rights
+// rest on it, however many others the account has.
+func TestHeldAsksWhoIsConcerned(t *testing.T) {
+	var h held
+	h.init()
+	const token = "token:abc"
+	for _, o := range []*hold{
+		{who: oic.Identity{Account: "home", Device: lamp, Credential: "grant:1"}, on: target{device: lamp}},
+		{who: oic.Identity{Account: "home", Device: door, Credential: "grant:2"}, on: target{device: door}},
+		{who: oic.Identity{Account: "home", Credential: token}, on: target{account: "home"}},
+		{who: oic.Identity{Account: "home", Credential: token}, on: target{device: lamp}},
+		{who: oic.Identity{Account: "home", Credential: "password:x"}, on: target{account: "home"}},
+		{who: oic.Identity{Account: "barn", Credential: "token:d"}, on: target{account: "barn"}},
+	} {
+		defer h.add(o)()
+	}
+	for name, c := range map[string]struct {
+		change func()
+		want   int
+	}{
+		"the account":        {func() { h.rightsChanged("home", "") }, 5},
+		"a device's grant":   {func() { h.rightsChanged("home", lamp) }, 1},
+		"a token":            {func() { h.rightsChanged("home", token) }, 2},
+		"another token":      {func() { h.rightsChanged("home", "token:new") }, 0},
+		"a device that came": {func() { h.rightsChanged("home", fresh); h.deviceChanged(fresh) }, 0},
+		"a device":           {func() { h.deviceChanged(lamp) }, 2},
+	} {
+		clear(h.dirty)
+		if c.change(); len(h.dirty) != c.want {
+			t.Errorf("%s: %d are asked, want %d", name, len(h.dirty), c.want)
+		}
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/farreach/farreach/cloud/account"
 	"github.com/farreach/farreach/oic"
 )
 
@@ -14,12 +15,16 @@ import (
 // asks again for each thing that is concerned and ends those without a right,
 // well within the second that threats rule 2 gives.
 //
-//	store ── a record changed ──▶ accountChanged, deviceChanged ──▶ watch ── authorize ──▶ end
+//	store ── a record changed ──▶ rightsChanged, deviceChanged ──▶ watch ── authorize ──▶ end
+//
+// Only those are asked that the record concerns: a device that joins an account
+// costs the same whether that has ten devices or a thousand.
 type held struct {
-	mu       sync.Mutex // guards what follows
-	accounts map[string]map[*hold]bool
-	devices  map[string]map[*hold]bool
-	dirty    map[*hold]bool // to be asked again
+	mu       sync.Mutex                // guards what follows
+	accounts map[string]map[*hold]bool // by the asker's account
+	proofs   map[string]map[*hold]bool // by account.By of the asker
+	devices  map[string]map[*hold]bool // by the device that it is about
+	dirty    map[*hold]bool            // to be asked again
 
 	wake chan struct{} // holds one if dirty is not empty
 }
@@ -34,6 +39,7 @@ type hold struct {
 
 func (h *held) init() {
 	h.accounts = map[string]map[*hold]bool{}
+	h.proofs = map[string]map[*hold]bool{}
 	h.devices = map[string]map[*hold]bool{}
 	h.dirty = map[*hold]bool{}
 	h.wake = make(chan struct{}, 1)
@@ -45,11 +51,13 @@ func (h *held) add(o *hold) (remove func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	put(h.accounts, o.who.Account, o)
+	put(h.proofs, account.By(o.who), o)
 	put(h.devices, o.on.device, o)
 	return func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		drop(h.accounts, o.who.Account, o)
+		drop(h.proofs, account.By(o.who), o)
 		drop(h.devices, o.on.device, o)
 		delete(h.dirty, o)
 	}
@@ -71,8 +79,15 @@ func drop(index map[string]map[*hold]bool, key string, o *hold) {
 	}
 }
 
-// accountChanged says that rights of an account's identities may have changed.
-func (h *held) accountChanged(name string) { h.ask(h.accounts, name) }
+// rightsChanged says that rights of an account's identities may have changed,
+// of all or of those by one proof; see account.Config.Changed.
+func (h *held) rightsChanged(name, by string) {
+	if by == "" {
+		h.ask(h.accounts, name)
+	} else {
+		h.ask(h.proofs, by)
+	}
+}
 
 // deviceChanged says that rights on a device may have changed.
 func (h *held) deviceChanged(di string) { h.ask(h.devices, di) }

@@ -26,6 +26,7 @@ const (
 	NotFound           Status = 4<<5 | 4
 	MethodNotAllowed   Status = 4<<5 | 5
 	NotAcceptable      Status = 4<<5 | 6
+	Conflict           Status = 4<<5 | 9 // RFC 8132, section 3.4
 	PreconditionFailed Status = 4<<5 | 12
 	TooLarge           Status = 4<<5 | 13
 	BadFormat          Status = 4<<5 | 15
@@ -41,7 +42,7 @@ var statusNames = map[Status]string{
 	Created: "Created", Deleted: "Deleted", Valid: "Valid", Changed: "Changed", Content: "Content",
 	BadRequest: "Bad Request", Unauthorized: "Unauthorized", BadOption: "Bad Option",
 	Forbidden: "Forbidden", NotFound: "Not Found", MethodNotAllowed: "Method Not Allowed",
-	NotAcceptable: "Not Acceptable", PreconditionFailed: "Precondition Failed", TooLarge: "Request Entity Too Large",
+	NotAcceptable: "Not Acceptable", Conflict: "Conflict", PreconditionFailed: "Precondition Failed", TooLarge: "Request Entity Too Large",
 	BadFormat: "Unsupported Content-Format", TooMany: "Too Many Requests",
 	Internal: "Internal Server Error", NotImplemented: "Not Implemented", BadGateway: "Bad Gateway",
 	Unavailable: "Service Unavailable", GatewayTimeout: "Gateway Timeout",

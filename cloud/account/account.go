@@ -33,9 +33,10 @@ type Config struct {
 	Log       *slog.Logger  // nil: slog.Default()
 
 	// Changed, if not nil, is called when something changed that identities of
-	// the account name rest on: the account itself, a token, a grant. It must
-	// not call back and must not block.
-	Changed func(name string)
+	// the account name rest on: the account itself, and then by is empty, or
+	// what some of them show, of which By is by. It must not call back and must
+	// not block.
+	Changed func(name, by string)
 }
 
 // sweepEvery is the time between two removals of what has expired.
@@ -68,7 +69,7 @@ func Open(ctx context.Context, cfg Config) (*Accounts, error) {
 		cfg.Log = slog.Default()
 	}
 	if cfg.Changed == nil {
-		cfg.Changed = func(string) {}
+		cfg.Changed = func(string, string) {}
 	}
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	a := &Accounts{cfg: cfg, stop: stop}
@@ -81,16 +82,17 @@ func Open(ctx context.Context, cfg Config) (*Accounts, error) {
 }
 
 func (a *Accounts) open(ctx context.Context) (err error) {
-	if a.accounts, err = openView[record](ctx, a, "accounts"); err != nil {
+	changed := a.cfg.Changed
+	if a.accounts, err = openView[record](ctx, a, "accounts", func(name, _ string) { changed(name, "") }); err != nil {
 		return err
 	}
-	if a.tokens, err = openView[token](ctx, a, "tokens"); err != nil {
+	if a.tokens, err = openView[token](ctx, a, "tokens", func(name, hash string) { changed(name, byToken+hash) }); err != nil {
 		return err
 	}
-	if a.grants, err = openView[grant](ctx, a, "grants"); err != nil {
+	if a.grants, err = openView[grant](ctx, a, "grants", changed); err != nil {
 		return err
 	}
-	if a.codes, err = openView[code](ctx, a, "pairing-codes"); err != nil {
+	if a.codes, err = openView[code](ctx, a, "pairing-codes", func(string, string) {}); err != nil { // no right rests on one
 		return err
 	}
 	a.fakes, err = fakeKey(ctx, a.cfg.Store)
@@ -103,18 +105,27 @@ type owned[T any] interface {
 	owner() string
 }
 
-// openView opens one of the tables and has Changed called for its changes.
-func openView[T any, P owned[T]](ctx context.Context, a *Accounts, name string) (*store.View[T], error) {
+// By is what an identity shows to prove who it is: its device, whose grant
+// counts, or else its credential.
+func By(who oic.Identity) string {
+	if who.Device != "" {
+		return who.Device
+	}
+	return who.Credential
+}
+
+// openView opens one of the tables. changed is called for each change, with
+// the owner of what changed, and its key.
+func openView[T any, P owned[T]](ctx context.Context, a *Accounts, name string, changed func(owner, key string)) (*store.View[T], error) {
 	t, err := store.OpenTable[T](ctx, a.cfg.Store, name, 0)
 	if err != nil {
 		return nil, err
 	}
-	return store.OpenView(ctx, t, func(_ string, old, new *T) {
-		if old != nil {
-			a.cfg.Changed(P(old).owner())
-		} else {
-			a.cfg.Changed(P(new).owner())
+	return store.OpenView(ctx, t, func(key string, old, new *T) {
+		if old == nil {
+			old = new
 		}
+		changed(P(old).owner(), key)
 	})
 }
 

@@ -72,7 +72,7 @@ func TestAccounts(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := a.Create(ctx, "home", password, false)
-	wantStatus(t, "a second home", err, oic.BadRequest)
+	wantStatus(t, "a second home", err, oic.Conflict)
 	_, err = a.Create(ctx, "a>b", password, false)
 	wantStatus(t, "a bad name", err, oic.BadRequest)
 	for _, bad := range []secret.String{"", "short", "control\u0000characters", secret.String(strings.Repeat("x", 1025))} {
@@ -522,7 +522,7 @@ func TestDeleteLeavesNothing(t *testing.T) {
 	}
 	check("begun")
 	_, err = a.Create(ctx, "home", password, false)
-	wantStatus(t, "create meanwhile", err, oic.BadRequest)
+	wantStatus(t, "create meanwhile", err, oic.Conflict)
 	_, _, err = a.NewCode(ctx, "home")
 	wantStatus(t, "a code meanwhile", err, oic.NotFound)
 	a.Close()
@@ -571,7 +571,7 @@ func TestChangesOfAnotherProcess(t *testing.T) {
 	here := openAccounts(t, s, Config{})
 	var mu sync.Mutex
 	told := map[string]int{}
-	there := openAccounts(t, s, Config{Changed: func(name string) { mu.Lock(); told[name]++; mu.Unlock() }})
+	there := openAccounts(t, s, Config{Changed: func(name, by string) { mu.Lock(); told[name+" "+by]++; mu.Unlock() }})
 	defer func() { here.Close(); there.Close(); s.Close() }()
 	if _, err := here.Create(t.Context(), "home", password, true); err != nil {
 		t.Fatal(err)
@@ -595,7 +595,7 @@ func TestChangesOfAnotherProcess(t *testing.T) {
 	eventually(t, "the listener is told of all three", func() bool {
 		mu.Lock()
 		defer mu.Unlock()
-		return told["home"] >= 3
+		return told["home "] == 1 && told["home "+By(who)] == 2
 	})
 }
 

@@ -56,7 +56,7 @@ func (a *Accounts) account(name string) *record {
 
 var errNoAccount = oic.Errorf(oic.NotFound, "no such account")
 
-// Create makes an account. See Name for its name.
+// Create makes an account. See Name for its name; one that is taken is a 4.09.
 func (a *Accounts) Create(ctx context.Context, name string, password secret.String, admin bool) (Info, error) {
 	name, err := Name(name)
 	if err != nil {
@@ -68,7 +68,7 @@ func (a *Accounts) Create(ctx context.Context, name string, password secret.Stri
 	}
 	err = a.accounts.Create(ctx, name, r)
 	if errors.Is(err, store.ErrExists) {
-		return Info{}, oic.Errorf(oic.BadRequest, "there is an account %s already", name)
+		return Info{}, oic.Errorf(oic.Conflict, "there is an account %s already", name)
 	}
 	return Info{name, admin, r.Created}, failed("create account", err)
 }
