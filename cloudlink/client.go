@@ -383,5 +383,9 @@ func refreshIn(left time.Duration) time.Duration {
 	case left > 20*time.Second:
 		return left - 10*time.Second
 	}
-	return max(0, left/2)
+	return max(minRefresh, left/2)
 }
+
+// minRefresh is the least time between two refreshes: a cloud may say that its
+// tokens have expired already.
+const minRefresh = time.Second

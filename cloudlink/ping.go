@@ -3,6 +3,7 @@ package cloudlink
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/farreach/farreach/coap"
@@ -121,19 +122,18 @@ func (l *Link) announce(ctx context.Context) error {
 	return err
 }
 
-// pingInterval is the shortest announcement that the cloud suggests, minutes.
+// pingInterval is the shortest announcement that the cloud suggests, minutes; 1
+// if it suggests none.
 func (l *Link) pingInterval(ctx context.Context) (int, error) {
-	list := pingList{Intervals: []int{1}}
+	var list pingList
 	if err := l.ping(ctx, oic.Retrieve, nil, &list); err != nil {
 		return 0, err
 	}
-	minutes := maxPing
-	for _, n := range list.Intervals {
-		if n > 0 {
-			minutes = min(minutes, n)
-		}
+	list.Intervals = slices.DeleteFunc(list.Intervals, func(n int) bool { return n < 1 || n > maxPing })
+	if len(list.Intervals) == 0 {
+		return 1, nil
 	}
-	return minutes, nil
+	return slices.Min(list.Intervals), nil
 }
 
 // ping sends a document, or none, to /oic/ping and reads the answer into to.

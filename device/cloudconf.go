@@ -3,6 +3,7 @@ package device
 import (
 	"context"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 
@@ -48,7 +49,7 @@ const (
 
 // Onboarding is what an onboarding tool tells a device of its cloud.
 type Onboarding struct {
-	Server   string        // cis, "coaps+tcp://host:port"
+	Server   string        // cis, "coaps+tcp://host:port"; coap+tcp, coaps+ws and coap+ws too
 	Cloud    string        // sid, a UUID
 	Provider string        // apn, who vouches for the code
 	Code     Secret        // at, good for one sign-up
@@ -244,7 +245,7 @@ func checkServer(id, uri string) error {
 	if err != nil || u.Host == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || len(uri) > 255 {
 		return oic.Errorf(oic.BadRequest, "cis is not like coaps+tcp://host:port")
 	}
-	if u.Scheme != "coaps+tcp" && u.Scheme != "coap+tcp" {
+	if !slices.Contains([]string{"coaps+tcp", "coap+tcp", "coaps+ws", "coap+ws"}, u.Scheme) {
 		return oic.Errorf(oic.BadRequest, "cis: %.20s:// is not a way to a cloud", u.Scheme)
 	}
 	return nil
