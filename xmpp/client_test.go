@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -418,4 +419,36 @@ func (c *cutConn) Write(b []byte) (int, error) {
 		return n, net.ErrClosed
 	}
 	return n, nil
+}
+
+// TestRounds: connecting and disconnecting leaves nothing behind.
+func TestRounds(t *testing.T) {
+	rounds := 10_000
+	if testing.Short() {
+		rounds = 500
+	}
+	cfg := scripted(t, func(p *script) { p.session("sm1"); p.rest() })
+	round := func() {
+		s, err := xmpp.Dial(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+	}
+	inUse := func() int64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc + m.StackInuse)
+	}
+	for range 100 {
+		round()
+	}
+	before := inUse()
+	for range rounds {
+		round()
+	}
+	if grown := inUse() - before; grown > 2<<20 {
+		t.Errorf("%d bytes more after %d rounds", grown, rounds)
+	}
 }
