@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"net"
 	"slices"
@@ -241,12 +240,13 @@ func TestCustodyOfNotifications(t *testing.T) {
 // without: the peer is not read either.
 func TestBad25FloodOfPings(t *testing.T) {
 	for name, ping := range map[string]string{"bare": "08e2 0000000000000001", "custody": "18e2 0000000000000001 20"} {
-		for _, settled := range []bool{false, true} {
-			t.Run(fmt.Sprint(name, settled), func(t *testing.T) {
-				cfg := coap.Config{}
-				if settled {
-					cfg.Settle = func(_ *coap.Conn, then func(bool)) { then(true) }
-				}
+		for when, settle := range map[string]func(*coap.Conn, func(bool)){
+			"without queue": nil,
+			"at once":       func(_ *coap.Conn, then func(bool)) { then(true) },
+			"never":         func(*coap.Conn, func(bool)) {},
+		} {
+			t.Run(name+" "+when, func(t *testing.T) {
+				cfg := coap.Config{Settle: settle}
 				p := servePeer(t, "pipe", cfg)
 				flood := bytes.Repeat(unhex(ping), 1000)
 				sent := 0
