@@ -12,10 +12,11 @@ import (
 // to the queues of others and, at its end, written there. It is borrowed from a
 // pool, so that routing allocates nothing.
 type batch struct {
-	from    *conn   // whose bytes they are; nil: nobody waits
-	touched []*conn // with something in their queues
-	scratch []byte  // the stanza at hand
-	stanzas int     // that came
+	from    *conn       // whose bytes they are; nil: nobody waits
+	touched []*conn     // with something in their queues
+	item    stream.Item // the one at hand
+	scratch []byte      // the stanza that is made of it
+	stanzas int         // that came
 }
 
 var batches = sync.Pool{New: func() any { return new(batch) }}

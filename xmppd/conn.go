@@ -214,7 +214,8 @@ func (c *conn) take(b *wire.Buffer, x *batch) (err error) {
 // them.
 func (c *conn) items(b []byte, x *batch) (rest []byte, err error) {
 	for len(b) > 0 {
-		it, n, err := c.scan.Next(b)
+		var n int
+		x.item, n, err = c.scan.Next(b)
 		if err == stream.ErrShort {
 			return b, nil
 		}
@@ -222,7 +223,7 @@ func (c *conn) items(b []byte, x *batch) (rest []byte, err error) {
 			return nil, err
 		}
 		b = b[n:]
-		if err := c.item(&it, x, len(b) > 0); err != nil {
+		if err := c.item(&x.item, x, len(b) > 0); err != nil {
 			return nil, err
 		}
 		if !c.alive() {

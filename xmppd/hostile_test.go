@@ -405,7 +405,7 @@ func TestBad05DroppedInEveryState(t *testing.T) {
 	if !testing.Short() {
 		rounds = 10_000
 	}
-	if raceEnabled {
+	if xmppd.RaceEnabled {
 		rounds = 1000
 	}
 	w := newWorld(t, xmppd.Config{TLS: serverTLS(), Insecure: true})

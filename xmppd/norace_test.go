@@ -1,6 +1,6 @@
 //go:build !race
 
-package xmppd_test
+package xmppd
 
-// raceEnabled says that the race detector is on, with which all is slower.
-const raceEnabled = false
+// RaceEnabled says that the race detector is on, with which all is slower.
+const RaceEnabled = false

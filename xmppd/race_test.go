@@ -1,6 +1,6 @@
 //go:build race
 
-package xmppd_test
+package xmppd
 
-// raceEnabled says that the race detector is on, with which all is slower.
-const raceEnabled = true
+// RaceEnabled says that the race detector is on, with which all is slower.
+const RaceEnabled = true
