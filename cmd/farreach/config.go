@@ -18,21 +18,24 @@ type configDoc struct {
 }
 
 func (a *app) configCmd() *cobra.Command {
-	up := a.upCmd() // whose flags are the settings
+	server := pflag.NewFlagSet("", pflag.ContinueOnError) // the settings
+	server.AddFlagSet(a.upCmd().Flags())
+	server.AddFlagSet(a.cloudCmd().Flags())
 	cmd := &cobra.Command{
 		Use:   "config",
 		Short: "Show the settings of a server, and where each comes from",
-		Long: `Shows with which settings farreach up would start here, with the same flags,
+		Long: `Shows with which settings a server would start here, with the same flags,
 environment and file, and where each comes from. What it writes is a file for
---config. A file that farreach up would refuse is refused, with exit status 3.`,
+--config, in which the defaults stand as comments. A file with something in it
+that no server takes is refused, with exit status 3.`,
 		Example: `  farreach config
   farreach config --config /etc/farreach.yaml
   farreach config >farreach.yaml`,
 		GroupID: groupOperate,
 		Args:    takes(),
-		RunE:    func(cmd *cobra.Command, _ []string) error { return a.showConfig(up.Flags()) },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.showConfig(server) },
 	}
-	cmd.Flags().AddFlagSet(up.Flags())
+	cmd.Flags().AddFlagSet(server)
 	return cmd
 }
 
@@ -49,8 +52,7 @@ func (a *app) showConfig(flags *pflag.FlagSet) error {
 	return err
 }
 
-// configYAML is a file of these settings, with their origins in a column. What
-// is not set stands there as a comment.
+// configYAML is a file of these settings, with their origins in a column.
 func configYAML(all []settings.Setting) (string, error) {
 	lines, widest := make([]string, len(all)), 0
 	for i, s := range all {
@@ -59,8 +61,8 @@ func configYAML(all []settings.Setting) (string, error) {
 			return "", fmt.Errorf("%s: %w", s.Key, err)
 		}
 		lines[i] = s.Key + ": " + strings.TrimSpace(string(value))
-		if s.Value == "" {
-			lines[i] = "# " + s.Key + ":"
+		if s.From == "default" {
+			lines[i] = "# " + lines[i]
 		}
 		widest = max(widest, len(lines[i]))
 	}
