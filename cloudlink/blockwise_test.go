@@ -111,6 +111,34 @@ func TestLongBodiesThroughCloud(t *testing.T) {
 	})
 }
 
+// A representation as long as any may be is reported, and so is what comes
+// after it.
+func TestLongestReport(t *testing.T) {
+	c := newCloud()
+	uri := "coap+tcp://" + serve(t, cloudlink.ServerConfig{Backend: c}, nil)
+	a := newAttic()
+	a.body = append(a.body, 0x90) // an array of 16 byte strings, each as long as one may be, but for the last
+	for i := range 16 {
+		n := uint16(65_533 - i/15)
+		a.body = append(append(a.body, 0x59, byte(n>>8), byte(n)), make([]byte, n)...)
+	}
+	if len(a.body) != coap.MaxBlockBody {
+		t.Fatal(len(a.body))
+	}
+	run(t, cloudlink.Config{Servers: []string{uri}, Handler: a, Links: atticLinks}).registered(t)
+	for range 3 {
+		select {
+		case <-c.reported:
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%d reports", len(c.seen()))
+		}
+		body, _ := a.state()
+		if _, err := a.Handle(t.Context(), &oic.Request{Op: oic.Update, Href: "/a/blob", Body: body}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // Rule 7: whatever is too long for a device whose CSM says nothing of blocks, or
 // that sends none, is refused; the device never sees a Block option. Its CSM is
 // waited for at the beginning only.

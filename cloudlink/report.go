@@ -86,7 +86,7 @@ func (s *session) report(href string, rep *oic.Response) {
 		return // the connection is over
 	}
 	box.mu.Lock()
-	for box.weight+n > maxOutboxBytes {
+	for box.weight > 0 && box.weight+n > maxOutboxBytes { // alone, the longest goes too
 		if !box.await(gone) {
 			box.mu.Unlock()
 			q.room.Release(n)
