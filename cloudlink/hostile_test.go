@@ -2,6 +2,7 @@ package cloudlink_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -302,5 +303,37 @@ func TestReplaced(t *testing.T) {
 	defer c.mu.Unlock()
 	if c.devices[device1].session == nil {
 		t.Error("the device is not reachable by its new connection")
+	}
+}
+
+// A device publishes 512 links and 64 KiB at once, and no more (threats section
+// 3.2).
+func TestPublicationLimits(t *testing.T) {
+	publication := func(links, name int) string {
+		s := `{"di":"` + device1 + `","ttl":0,"links":[`
+		for i := range links {
+			s += fmt.Sprintf(`{"href":"/%0*d","rt":["x"],"if":["oic.if.r"]},`, name, i)
+		}
+		return strings.TrimSuffix(s, ",") + "]}"
+	}
+	r := dialRaw(t, serve(t, cloudlink.ServerConfig{Backend: newCloud()}, nil))
+	csm := &coap.Message{Code: coap.CSM, Token: coap.TokenFrom(1)}
+	csm.AddUint(coap.CSMMaxMessageSize, 1<<20) // the answer is as long
+	r.send(csm)
+	r.ask("O1")
+	r.ask("O3")
+	for _, test := range []struct {
+		name        string
+		links, href int
+		want        coap.Code
+	}{
+		{"512 links", 512, 3, coap.Changed},
+		{"513 links", 513, 3, coap.RequestEntityTooLarge},
+		{"70 KB", 350, 180, coap.RequestEntityTooLarge},
+		{"60 KB", 300, 170, coap.Changed},
+	} {
+		if got := r.do(request(t, coap.POST, "/oic/rd?rt=oic.wk.rdpub", publication(test.links, test.href))); got.Code != test.want {
+			t.Errorf("%s: %v %.80s, want %v", test.name, got, got.Payload, test.want)
+		}
 	}
 }

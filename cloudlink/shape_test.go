@@ -240,3 +240,44 @@ func TestCustodyMeansKept(t *testing.T) {
 		}
 	})
 }
+
+// What waits of all devices together is bounded too: many of them, each within
+// its own bound, are not read when that is reached.
+func TestBad25LargeReportsOfMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := slow{newCloud(), make(chan struct{})}
+		p := newPipes()
+		stop := serveOn(t, p, cloudlink.ServerConfig{Backend: c, AllowPlain: true, KeepAlive: -1, SignIns: -1}, nil)
+		defer stop()
+		const size = 60_000
+		body := string(append([]byte{0x59, size >> 8, size & 0xff}, make([]byte, size)...))
+		taken := 0
+		for n := range 100 {
+			di, code := fmt.Sprintf("00000000-cafe-4bad-8000-1%011d", n), fmt.Sprintf("code-of-%d", n)
+			c.pair(code)
+			nc, err := p.DialContext(t.Context(), "", "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := rawOn(t, nc)
+			access := fields(t, r.do(request(t, coap.POST, "/oic/sec/account", `{"di":"`+di+`","accesstoken":"`+code+`"}`)))["accesstoken"]
+			r.do(request(t, coap.POST, "/oic/sec/session", fmt.Sprintf(`{"di":"%s","uid":"u-1","accesstoken":"%s","login":true}`, di, access)))
+			r.do(request(t, coap.POST, "/oic/rd", `{"di":"`+di+`","ttl":0,"links":[{"href":"/a","rt":["x.a"],"if":["oic.if.r"],"p":{"bm":3}}]}`))
+			b, err := content(r.must().Token, body, true).Append(coap.TCP, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 16 {
+				nc.SetWriteDeadline(time.Now().Add(time.Second))
+				if _, err := nc.Write(b); err != nil {
+					break
+				}
+				taken += size
+			}
+		}
+		if most := 64<<20 + 100*2*size; taken > most {
+			t.Errorf("%d bytes were taken of 100 devices, want at most %d", taken, most)
+		}
+		close(c.gate)
+	})
+}
