@@ -63,8 +63,10 @@ apn=NAME at=CODE. It leaves that cloud when cis is empty.`,
 	flags.StringVar(&d.provider, "provider", "", "`name` of who gave the code, where the cloud wants to know")
 	flags.StringVar(&d.state, "state", "", "`file` to keep what the cloud gave (default below the user's state directory, by name)")
 	d.trustFlags(cmd)
-	if err := cmd.RegisterFlagCompletionFunc("type", cobra.FixedCompletions(sim.Types(), cobra.ShellCompDirectiveNoFileComp)); err != nil {
-		panic(err) // a misspelled flag name
+	for flag, values := range map[string][]string{"type": sim.Types(), "cloud-dialect": {"auto", "ocf", "classic"}} {
+		if err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+			panic(err) // a misspelled flag name
+		}
 	}
 	return cmd
 }
