@@ -15,6 +15,7 @@ import (
 	"math/big"
 	"net"
 	"net/netip"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -317,6 +318,11 @@ func TestBad32Fragments(t *testing.T) {
 	}
 	if _, err := ask(t, e, b.Addr()); err != nil { // when those who hold the places are 2 s old
 		t.Error(err)
+	}
+	stacks := make([]byte, 16<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	if n := bytes.Count(stacks, []byte("dtls.(*session).run(")); n > 260 {
+		t.Errorf("%d handshakes are under way, want 256", n)
 	}
 }
 
