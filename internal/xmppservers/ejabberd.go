@@ -63,6 +63,9 @@ func (s *Server) ejabberd(dir string, cfg Config) (*exec.Cmd, error) {
 	if !cfg.NoResume {
 		text += ejabberdResume
 	}
+	if cfg.Text != "" {
+		text = cfg.Text
+	}
 	config := strings.NewReplacer("$dir", dir, "$port", port(s.Addr), "$tlsport", port(s.TLS), "$stanza", strconv.Itoa(cfg.MaxStanza),
 		"$hash", hashName, "$resume", seconds(cfg.ResumeTime), "$domain", cfg.Domain).Replace(text)
 	if err := writeFile(config, dir, "ejabberd.yml"); err != nil {

@@ -49,8 +49,12 @@ func (s *Server) prosody(dir string, cfg Config) (*exec.Cmd, error) {
 	if cfg.NoResume {
 		smacks = ""
 	}
+	text := prosodyConfig
+	if cfg.Text != "" {
+		text = cfg.Text
+	}
 	config := strings.NewReplacer("$dir", dir, "$port", port(s.Addr), "$tlsport", port(s.TLS), "$stanza", strconv.Itoa(cfg.MaxStanza),
-		"$hash", hashName, "$smacks", smacks, "$resume", seconds(cfg.ResumeTime), "$domain", cfg.Domain).Replace(prosodyConfig)
+		"$hash", hashName, "$smacks", smacks, "$resume", seconds(cfg.ResumeTime), "$domain", cfg.Domain).Replace(text)
 	if err := writeFile(config, dir, "prosody.cfg.lua"); err != nil {
 		return nil, err
 	}

@@ -49,6 +49,10 @@ type Config struct {
 	MaxStanza  int               // bytes; 0: 262,144
 	NoResume   bool              // without stream management
 	ResumeTime time.Duration     // whole seconds; 0: 60 s
+
+	// Text is a configuration to use instead of ours, with $dir, $port, $tlsport
+	// and $domain in it. "": ours.
+	Text string
 }
 
 // Server is a server that runs.
