@@ -105,13 +105,14 @@ func (c *Cloud) SignOff(ctx context.Context, who oic.Identity) error {
 	return nil
 }
 
-// Publish implements cloudlink.Backend. What Reserved names is left out.
+// Publish implements cloudlink.Backend. What Reserved names is left out. With a
+// TTL above 0, links that are not published again by then are removed.
 func (c *Cloud) Publish(ctx context.Context, who oic.Identity, p cloudlink.Publication) (cloudlink.Publication, error) {
 	di := c.meant(who, p.Device)
 	if err := c.authorize(who, opPublish, target{device: di}); err != nil {
 		return cloudlink.Publication{}, err
 	}
-	links, err := c.directory.Publish(ctx, di, p.Name, p.Links)
+	links, err := c.directory.Publish(ctx, di, p.Name, time.Duration(p.TTL)*time.Second, p.Links)
 	p.Links = links
 	return p, err
 }

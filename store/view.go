@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"iter"
 	"maps"
 	"strings"
@@ -71,6 +72,23 @@ func (v *View[T]) Get(key string) *T {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	return v.entries[key].value
+}
+
+// Fetch is Get that asks the store if nothing is known of key: another process
+// may have written it a moment ago. It is nil if there is nothing.
+func (v *View[T]) Fetch(ctx context.Context, key string) (*T, error) {
+	if value := v.Get(key); value != nil {
+		return value, nil
+	}
+	value, rev, err := v.t.Get(ctx, key)
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	v.apply(key, &value, rev)
+	return v.Get(key), nil
 }
 
 // All returns the entries as they are now, in no order. The values are shared:

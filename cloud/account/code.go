@@ -60,11 +60,17 @@ func (a *Accounts) CheckCode(ctx context.Context, peer netip.Addr, typed secret.
 	}
 	key, err := codeKey(typed)
 	c := a.codes.Get(key)
-	if err != nil || c == nil || a.account(c.Account) == nil || !c.usable(di, time.Now()) {
+	var r *record
+	if err == nil && c != nil && c.usable(di, time.Now()) {
+		if r, err = a.ownerOf(ctx, c.Account); err != nil {
+			return "", err
+		}
+	}
+	if r == nil {
 		a.throttle.failed(principal, peer)
 		return "", errCode
 	}
-	return c.Account, nil
+	return r.Name, nil
 }
 
 // Redeem uses up a pairing code, which then is worth nothing to any other

@@ -54,6 +54,16 @@ func (a *Accounts) account(name string) *record {
 	return nil
 }
 
+// ownerOf returns the account called name, or nil. It is for what is known to
+// belong to an account, of which this process may learn a moment later.
+func (a *Accounts) ownerOf(ctx context.Context, name string) (*record, error) {
+	r, err := a.accounts.Fetch(ctx, name)
+	if err != nil || r == nil || r.Deleting {
+		return nil, failed("look for the account", err)
+	}
+	return r, nil
+}
+
 var errNoAccount = oic.Errorf(oic.NotFound, "no such account")
 
 // Create makes an account. See Name for its name; one that is taken is a 4.09.

@@ -24,10 +24,16 @@ func (a *Accounts) NewGrant(ctx context.Context, name, di string) (Grant, error)
 // SignIn returns the identity of the device di of an account that shows this
 // access token, and until when the token holds (zero: for ever).
 func (a *Accounts) SignIn(ctx context.Context, peer netip.Addr, name, di string, access secret.String) (oic.Identity, time.Time, error) {
-	if g := a.grants.Get(di); g != nil && g.Account == name && a.account(name) != nil {
+	if g := a.grants.Get(di); g != nil && g.Account == name {
 		if t, ok := g.access(access, time.Now()); ok {
-			a.throttle.proved(di, peer)
-			return oic.Identity{Account: name, Device: di, Credential: g.credential()}, t.Expires, nil
+			r, err := a.ownerOf(ctx, name)
+			if err != nil {
+				return oic.Identity{}, time.Time{}, err
+			}
+			if r != nil {
+				a.throttle.proved(di, peer)
+				return oic.Identity{Account: name, Device: di, Credential: g.credential()}, t.Expires, nil
+			}
 		}
 	}
 	return oic.Identity{}, time.Time{}, a.refuse(ctx, di, peer)
@@ -37,7 +43,12 @@ func (a *Accounts) SignIn(ctx context.Context, peer netip.Addr, name, di string,
 // before is a copy in the wrong hands, or the device's own is: the grant is
 // revoked and the device must be paired again (threats rule 16).
 func (a *Accounts) Refresh(ctx context.Context, peer netip.Addr, name, di string, tok secret.String) (Grant, error) {
-	if g := a.grants.Get(di); g == nil || g.Account != name || a.account(name) == nil {
+	if g := a.grants.Get(di); g == nil || g.Account != name {
+		return Grant{}, a.refuse(ctx, di, peer)
+	}
+	if r, err := a.ownerOf(ctx, name); err != nil {
+		return Grant{}, err
+	} else if r == nil {
 		return Grant{}, a.refuse(ctx, di, peer)
 	}
 	var out Grant

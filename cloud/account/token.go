@@ -92,7 +92,11 @@ func (a *Accounts) RevokeToken(ctx context.Context, name, id string) error {
 func (a *Accounts) Bearer(ctx context.Context, peer netip.Addr, clear secret.String) (oic.Identity, time.Time, error) {
 	key := secret.HashOf(clear).String()
 	if t := a.tokens.Get(key); t != nil && !t.ended(time.Now()) {
-		if r := a.account(t.Account); r != nil {
+		r, err := a.ownerOf(ctx, t.Account)
+		if err != nil {
+			return oic.Identity{}, time.Time{}, err
+		}
+		if r != nil {
 			return oic.Identity{Account: r.Name, Admin: r.Admin, Credential: byToken + key}, t.Expires, nil
 		}
 	}

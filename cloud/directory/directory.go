@@ -37,8 +37,8 @@ type Config struct {
 	// It must not call back and must not block.
 	Changed func(di string)
 
-	// Presence, if not nil, is called when a device has come or gone. It must
-	// not block.
+	// Presence, if not nil, is called when a device has come or gone, or when it
+	// is no longer proved to be reachable, or is again. It must not block.
 	Presence func(di string)
 }
 
@@ -50,6 +50,9 @@ type Device struct {
 	Type    string     `json:"type,omitzero"` // "oic.d.light"; empty: not told
 	Created time.Time  `json:"created"`
 	Links   []oic.Link `json:"links,omitzero"`
+
+	// Expires has, by href, those Links that are there for a time only.
+	Expires map[string]time.Time `json:"expires,omitzero"`
 
 	// Anew says that the device has signed up again since it published: what it
 	// publishes next is all that it has.
@@ -64,8 +67,12 @@ type Directory struct {
 	presence func(di string) // Config.Presence
 	proofs   *proofs
 
+	stop  context.CancelFunc
+	tasks sync.WaitGroup
+
 	mu       sync.Mutex // guards what follows
 	accounts map[string]map[string]bool
+	lapsing  map[string]time.Time // by di: when the first of its links expires
 	sessions map[string]*attached // by di; stays when the session has gone
 }
 
@@ -75,6 +82,7 @@ func Open(ctx context.Context, cfg Config) (*Directory, error) {
 		started:  time.Now(),
 		presence: cfg.Presence,
 		accounts: map[string]map[string]bool{},
+		lapsing:  map[string]time.Time{},
 		sessions: map[string]*attached{},
 	}
 	t, err := store.OpenTable[Device](ctx, cfg.Store, "devices", 0)
@@ -97,11 +105,16 @@ func Open(ctx context.Context, cfg Config) (*Directory, error) {
 	for _, dev := range d.devices.All() {
 		d.index(nil, dev)
 	}
+	run, stop := context.WithCancel(context.WithoutCancel(ctx))
+	d.stop = stop
+	d.tasks.Go(func() { d.watch(run) })
 	return d, nil
 }
 
 // Close ends what Open started. It closes neither the sessions nor the store.
 func (d *Directory) Close() {
+	d.stop()
+	d.tasks.Wait()
 	d.mu.Lock()
 	sessions := maps.Clone(d.sessions)
 	d.mu.Unlock()
@@ -114,8 +127,8 @@ func (d *Directory) Close() {
 	d.devices.Close()
 }
 
-// index keeps the list of each account's devices. It may name too many, never
-// too few.
+// index keeps the list of each account's devices, which may name too many,
+// never too few, and when links expire.
 func (d *Directory) index(old, new *Device) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -129,6 +142,14 @@ func (d *Directory) index(old, new *Device) {
 			d.accounts[new.Account] = map[string]bool{}
 		}
 		d.accounts[new.Account][new.ID] = true
+	}
+	switch {
+	case new != nil && len(new.Expires) > 0:
+		d.lapsing[new.ID] = slices.MinFunc(slices.Collect(maps.Values(new.Expires)), time.Time.Compare)
+	case new != nil:
+		delete(d.lapsing, new.ID)
+	case old != nil:
+		delete(d.lapsing, old.ID)
 	}
 }
 

@@ -80,7 +80,7 @@ func TestSignUpAgainReplaces(t *testing.T) {
 	}
 	publish := func(links ...oic.Link) []oic.Link {
 		t.Helper()
-		p, err := d.Publish(t.Context(), lamp, "", links)
+		p, err := d.Publish(t.Context(), lamp, "", 0, links)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -171,14 +171,14 @@ func TestPublish(t *testing.T) {
 	d := openDirectory(t, s)
 	ctx := t.Context()
 	claim(t, d, "home", lamp)
-	first, err := d.Publish(ctx, lamp, "lamp", []oic.Link{
+	first, err := d.Publish(ctx, lamp, "lamp", 0, []oic.Link{
 		link("/a/light", 3, "oic.r.switch.binary"),
 		link("/oic/d", 1, "oic.wk.d", "oic.d.light"),
 	})
 	if err != nil || len(first) != 2 || first[0].Instance <= 0 || first[0].Instance == first[1].Instance {
 		t.Fatalf("Publish = %+v, %v", first, err)
 	}
-	again, err := d.Publish(ctx, lamp, "", []oic.Link{link("/a/light", 1, "oic.r.light"), link("/a/dimmer", 3, "oic.r.dimmer")})
+	again, err := d.Publish(ctx, lamp, "", 0, []oic.Link{link("/a/light", 1, "oic.r.light"), link("/a/dimmer", 3, "oic.r.dimmer")})
 	if err != nil || again[0].Instance != first[0].Instance || again[1].Instance == first[1].Instance {
 		t.Fatalf("Publish = %+v, %v; want ins %d again", again, err, first[0].Instance)
 	}
@@ -199,7 +199,7 @@ func TestPublish(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantStatus(t, "unpublish what is gone", d.Unpublish(ctx, lamp, []int64{first[0].Instance}), oic.BadRequest)
-	back, err := d.Publish(ctx, lamp, "", []oic.Link{link("/a/light", 3, "oic.r.light")})
+	back, err := d.Publish(ctx, lamp, "", 0, []oic.Link{link("/a/light", 3, "oic.r.light")})
 	if err != nil || back[0].Instance != first[0].Instance {
 		t.Errorf("published again with ins %+v, %v; want %d", back, err, first[0].Instance)
 	}
@@ -209,7 +209,7 @@ func TestPublish(t *testing.T) {
 	if dev, _ := d.Get(lamp); len(dev.Links) != 0 || dev.Type != "oic.d.light" {
 		t.Errorf("after all were unpublished: %+v", dev)
 	}
-	_, err = d.Publish(ctx, door, "", []oic.Link{link("/a", 1)})
+	_, err = d.Publish(ctx, door, "", 0, []oic.Link{link("/a", 1)})
 	wantStatus(t, "publish for a device that is not", err, oic.NotFound)
 	wantStatus(t, "unpublish for a device that is not", d.Unpublish(ctx, door, nil), oic.NotFound)
 }
@@ -217,7 +217,7 @@ func TestPublish(t *testing.T) {
 func TestPublishNormalizes(t *testing.T) {
 	d := newDirectory(t)
 	claim(t, d, "home", lamp)
-	got, err := d.Publish(t.Context(), lamp, "", []oic.Link{
+	got, err := d.Publish(t.Context(), lamp, "", 0, []oic.Link{
 		link("/a/light", 1, "x.old"),
 		{
 			Href: "/a/light", Types: []string{"oic.r.light", "oic.r.light"}, Interfaces: []string{oic.IfRead}, Rel: []string{"hosts"},
@@ -265,13 +265,13 @@ func TestPublishRefuses(t *testing.T) {
 		{"513 links", "", many(513, 1), oic.TooLarge},
 		{"64 KiB", "", many(100, 1000), oic.TooLarge},
 	} {
-		_, err := d.Publish(t.Context(), lamp, c.name, c.links)
+		_, err := d.Publish(t.Context(), lamp, c.name, 0, c.links)
 		wantStatus(t, c.what, err, c.want)
 	}
-	if _, err := d.Publish(t.Context(), lamp, "", many(512, 1)); err != nil {
+	if _, err := d.Publish(t.Context(), lamp, "", 0, many(512, 1)); err != nil {
 		t.Fatalf("512 links: %v", err)
 	}
-	_, err := d.Publish(t.Context(), lamp, "", []oic.Link{link("/one/more", 1)})
+	_, err := d.Publish(t.Context(), lamp, "", 0, []oic.Link{link("/one/more", 1)})
 	wantStatus(t, "one more", err, oic.TooLarge)
 	if dev, _ := d.Get(lamp); len(dev.Links) != 512 {
 		t.Errorf("%d links are kept, want 512", len(dev.Links))

@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -33,13 +34,15 @@ func (dev *Device) Link(href string) (oic.Link, bool) {
 }
 
 // Publish adds links to those of a device and replaces those with an equal
-// href; after a sign-up the first to be published replace all. It returns the links it was given as they are kept now: with instance
-// numbers, which stay the same for an href, and without endpoints. A name, if
-// given, becomes that of the device.
+// href; after a sign-up the first to be published replace all. It returns the
+// links it was given as they are kept now: with instance numbers, which stay
+// the same for an href, and without endpoints. A name, if given, becomes that
+// of the device. The links are there for the time ttl, unless they are
+// published again; 0: without end.
 //
 // Links that Reserved names are left out. A link that cannot be one is refused
 // with 4.00, and more than a device may have with 4.13.
-func (d *Directory) Publish(ctx context.Context, di, name string, links []oic.Link) (published []oic.Link, err error) {
+func (d *Directory) Publish(ctx context.Context, di, name string, ttl time.Duration, links []oic.Link) (published []oic.Link, err error) {
 	fresh, err := normalize(links)
 	if err != nil {
 		return nil, err
@@ -56,6 +59,7 @@ func (d *Directory) Publish(ctx context.Context, di, name string, links []oic.Li
 			dev.Links, dev.Anew = slices.Clone(published), false
 		}
 		dev.Type = typeOf(dev.Links, dev.Type)
+		dev.last(published, ttl, time.Now())
 		return fits(dev.Links)
 	})
 	if errors.Is(err, store.ErrNotFound) {
@@ -77,6 +81,7 @@ func (d *Directory) Unpublish(ctx context.Context, di string, ins []int64) error
 		if len(ins) > 0 && len(dev.Links) == before {
 			return oic.Errorf(oic.BadRequest, "no link has one of these instance numbers")
 		}
+		dev.tidy()
 		return nil
 	})
 	if errors.Is(err, store.ErrNotFound) {

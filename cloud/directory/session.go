@@ -41,6 +41,7 @@ type attached struct {
 	session Session   // nil: gone
 	since   time.Time // it came or went
 	seen    time.Time // last sign of life of one that is gone
+	silent  bool      // its proof has lapsed, as was told; watch's alone
 }
 
 // Attach makes s the session of a device until detach is called. An older one
@@ -77,7 +78,7 @@ func (d *Directory) left(di string, a *attached, seen time.Time) bool {
 	return true
 }
 
-// tell says that a device came or went.
+// tell says that a device came or went, fell silent or speaks again.
 func (d *Directory) tell(di string) {
 	if d.presence != nil {
 		d.presence(di)
