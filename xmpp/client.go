@@ -89,6 +89,7 @@ type run struct {
 	wait  backoff.Backoff
 	s     *Session  // the latest, if it may be resumed
 	until time.Time // until when
+	lost  error     // why it must be
 }
 
 // once connects and serves one connection. It returns for how long, and why
@@ -101,7 +102,7 @@ func (r *run) once(ctx context.Context) (lasted time.Duration, err error) {
 	start := time.Now()
 	terms := s.Terms()
 	if s != r.s {
-		r.drop(errNotResumed)
+		r.drop(r.lost)
 		r.s = s
 		r.set(s)
 		r.online(ctx, s)
@@ -113,7 +114,7 @@ func (r *run) once(ctx context.Context) (lasted time.Duration, err error) {
 	stop := context.AfterFunc(ctx, func() { s.leave(ctx.Err()) })
 	err = s.serve(c, early)
 	stop()
-	r.until = time.Now().Add(terms.Resume)
+	r.until, r.lost = time.Now().Add(terms.Resume), err
 	if leaving := s.left(); leaving != nil {
 		err = leaving
 		r.drop(err)
@@ -152,7 +153,7 @@ func (r *run) sleep(ctx context.Context, d time.Duration) error {
 			return err
 		}
 		d -= max(left, 0)
-		r.drop(errNotResumed)
+		r.drop(r.lost)
 	}
 	return backoff.Sleep(ctx, d)
 }

@@ -15,7 +15,7 @@ func connect(ctx context.Context, cfg *Config, prev *Session) (*Session, *conn, 
 	places := []target{{cfg.Addr, cfg.Direct}}
 	if cfg.Addr == "" {
 		var err error
-		if places, err = targets(ctx, cfg.Resolver, cfg.JID.Domain()); err != nil {
+		if places, err = targets(ctx, cfg.Resolver, host(cfg.JID.Domain())); err != nil {
 			return nil, nil, nil, err
 		}
 	}

@@ -27,7 +27,6 @@ func (s *Session) serve(c *conn, early [][]byte) error {
 	early = nil
 	if s.left() != nil { // before anybody read
 		c.nc.SetReadDeadline(time.Now().Add(closeTime))
-		c.send(stream.AppendClose(nil, false))
 	}
 	for {
 		it, err := c.next()

@@ -36,6 +36,9 @@ var errNoService = errors.New("its DNS says that it has no XMPP service")
 // both services, mixed as RFC 2782 says (XEP-0368, section 3), or the domain
 // itself without any (RFC 6120, section 3.2.2).
 func targets(ctx context.Context, r Resolver, domain string) ([]target, error) {
+	if net.ParseIP(domain) != nil {
+		return []target{{addr: net.JoinHostPort(domain, strconv.Itoa(defaultPort))}}, nil
+	}
 	type answer struct {
 		records []*net.SRV
 		err     error

@@ -96,3 +96,19 @@ func TestWeights(t *testing.T) {
 		}
 	}
 }
+
+// TestHost: what the DNS is asked and certificates are compared with.
+func TestHost(t *testing.T) {
+	for domain, want := range map[string]string{
+		"home.example": "home.example", "müller.example": "xn--mller-kva.example", "192.0.2.1": "192.0.2.1", "[2001:db8::1]": "2001:db8::1",
+	} {
+		if got := host(domain); got != want {
+			t.Errorf("host(%q) = %q, want %q", domain, got, want)
+		}
+	}
+	for _, ip := range []string{"192.0.2.1", "2001:db8::1"} {
+		if got, err := targets(t.Context(), nil, ip); err != nil || len(got) != 1 || got[0].addr != net.JoinHostPort(ip, "5222") {
+			t.Errorf("%s: %v, %v", ip, got, err)
+		}
+	}
+}

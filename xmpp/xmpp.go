@@ -24,7 +24,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"time"
+
+	"golang.org/x/net/idna"
 
 	"github.com/farreach/farreach/internal/backoff"
 	"github.com/farreach/farreach/internal/secret"
@@ -106,7 +109,7 @@ func (cfg *Config) tlsConfig(direct bool) *tls.Config {
 	if cfg.TLS != nil {
 		t = cfg.TLS.Clone()
 	}
-	t.ServerName = cfg.JID.Domain()
+	t.ServerName = host(cfg.JID.Domain())
 	t.MinVersion = max(t.MinVersion, tls.VersionTLS12)
 	if t.CipherSuites == nil { // of TLS 1.2 (RFC 7590, section 3.3)
 		t.CipherSuites = []uint16{
@@ -119,6 +122,18 @@ func (cfg *Config) tlsConfig(direct bool) *tls.Config {
 		t.NextProtos = []string{"xmpp-client"} // XEP-0368, section 3
 	}
 	return t
+}
+
+// host is a domain as DNS and certificates have it: without the brackets of an
+// IPv6 address, and in ASCII (RFC 6120, section 3.2.1; RFC 5890).
+func host(domain string) string {
+	if ip, ok := strings.CutPrefix(domain, "["); ok {
+		return strings.TrimSuffix(ip, "]")
+	}
+	if ascii, err := idna.Lookup.ToASCII(domain); err == nil {
+		return ascii
+	}
+	return domain
 }
 
 var (
