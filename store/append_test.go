@@ -103,7 +103,9 @@ func TestAcksEnd(t *testing.T) {
 // TestBreaker: a server that answers nothing is asked once in a while.
 func TestBreaker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var b breaker
+		var also breaker
+		b := breaker{also: &also}
+		also.silent(0)
 		heard := b.heard.Load()
 		b.answered()
 		if b.silent(heard); !b.may() {
@@ -120,7 +122,7 @@ func TestBreaker(t *testing.T) {
 		if asked != 9 {
 			t.Errorf("a silent server is asked %d times in 10 times probeEvery", asked)
 		}
-		if b.answered(); !b.may() || !b.may() {
+		if b.answered(); !b.may() || !b.may() || !also.may() || !also.may() {
 			t.Error("refused after an answer")
 		}
 	})

@@ -18,6 +18,7 @@ import (
 type breaker struct {
 	heard atomic.Uint64 // answers so far
 	open  atomic.Bool   // asking is refused
+	also  *breaker      // of what works if this does; nil: none
 
 	mu   sync.Mutex // guards next
 	next time.Time  // when somebody may try again
@@ -47,6 +48,9 @@ func (b *breaker) may() bool {
 func (b *breaker) answered() {
 	b.heard.Add(1)
 	b.close()
+	if b.also != nil {
+		b.also.close()
+	}
 }
 
 // silent notes that an answer has not come in time. heard is how many had come

@@ -103,6 +103,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if s.log == nil {
 		s.log = slog.Default()
 	}
+	s.writes.also = &s.reads // a server that writes reads; one whose disk hangs may only read
 	s.life, s.end = context.WithCancel(context.Background())
 	s.connected, s.lost = context.WithCancel(s.life)
 	opts := s.options()
