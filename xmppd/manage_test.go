@@ -2,6 +2,7 @@ package xmppd_test
 
 import (
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -192,5 +193,33 @@ func (m *memory) Accept() (net.Conn, error) {
 		return nc, nil
 	case <-m.ended:
 		return nil, net.ErrClosed
+	}
+}
+
+// A session that ended because its client broke the rules is over.
+func TestBadStreamIsNotResumed(t *testing.T) {
+	w := newWorld(t, xmppd.Config{})
+	a, b := w.appear("ann", "a"), w.appear("ann", "b")
+	a.sync()
+	b.sync()
+	b.say("<enable xmlns='urn:xmpp:sm:3' resume='true'/>")
+	enabled := b.expect("enabled")
+	b.say("<message></presence>")
+	b.ends("not-well-formed")
+	a.expect("presence", "type", "unavailable", "from", "ann@home.example/b")
+	if _, e := w.resume("ann", enabled.Attr("id"), "0"); e.Name != "failed" {
+		t.Errorf("got %+v", e)
+	}
+}
+
+// Presence is short, for it goes to many.
+func TestLongPresence(t *testing.T) {
+	w := newWorld(t, xmppd.Config{})
+	a := w.appear("ann", "a")
+	for _, typ := range []string{"", " type='unavailable'", " to='ann@home.example/a'"} {
+		a.say("<presence" + typ + "><status>" + strings.Repeat("x", 17_000) + "</status></presence>")
+		if e := a.expect("presence", "type", "error"); condition(e) != stanza.PolicyViolation {
+			t.Errorf("%s: %+v", typ, e)
+		}
 	}
 }

@@ -11,7 +11,7 @@ import (
 
 // Bounds of presence.
 const (
-	maxPresence    = 16 << 10         // of one that is kept, bytes
+	maxPresence    = 16 << 10         // of one, for it goes to many, bytes
 	changesPerTime = 1                // changes a second,
 	changesAtOnce  = 10               // and more at once; of others only the newest counts
 	changeTime     = time.Second      // when the newest of others is told
@@ -40,6 +40,8 @@ func (c *conn) presence(it *stream.Item, to jid.JID, x *batch) {
 	switch typ := string(it.Type); typ {
 	case "", "unavailable":
 		switch {
+		case len(it.Raw) > maxPresence:
+			c.refuse(it, x, stanza.PolicyViolation)
 		case !to.IsZero():
 			c.showTo(it, to, typ == "", x)
 		case typ == "":
@@ -65,12 +67,8 @@ func (c *conn) presence(it *stream.Item, to jid.JID, x *batch) {
 func (c *conn) appear(it *stream.Item, x *batch) {
 	s := c.session
 	p, err := stanza.ParsePresence(it.Raw)
-	switch {
-	case err != nil:
+	if err != nil {
 		c.refuse(it, x, stanza.BadRequest)
-		return
-	case len(it.Raw) > maxPresence:
-		c.refuse(it, x, stanza.PolicyViolation)
 		return
 	}
 	told := s.told(it, c.lang)

@@ -1,6 +1,7 @@
 package xmppd
 
 import (
+	"errors"
 	"sync"
 	"time"
 
@@ -103,7 +104,7 @@ func (s *session) lost(c *conn, err error) {
 		return // resumed on another
 	}
 	s.conn = nil
-	if m := s.managed; m != nil && m.id != "" && !s.final && err != errClosed && err != errShutdown {
+	if m := s.managed; m != nil && m.id != "" && !s.final && mayComeBack(err) {
 		m.timer = time.AfterFunc(s.srv.cfg.Resume, func() { s.end(err) })
 		s.mu.Unlock()
 		s.srv.log.Info("xmpp session lost, may be resumed", "jid", s.jid, "reason", err)
@@ -111,6 +112,15 @@ func (s *session) lost(c *conn, err error) {
 	}
 	s.mu.Unlock()
 	s.end(err)
+}
+
+// mayComeBack reports whether a session that was lost because of err may be
+// resumed: nobody wanted it to end.
+func mayComeBack(err error) bool {
+	if bad, ok := errors.AsType[*stream.Error](err); ok {
+		return bad.Condition == stream.ConnectionTimeout
+	}
+	return err != errClosed && err != errShutdown
 }
 
 // end ends the session: it has no address any more, siblings and contacts are
