@@ -105,9 +105,14 @@ func (h *Host) AddCloudConf(cfg CloudConf) *Cloud {
 }
 
 // Report says how the device stands with its cloud now, and why. With
-// CloudUninitialized the cloud is forgotten.
+// CloudUninitialized the cloud is forgotten, unless it was chosen only just now:
+// then it is an earlier one that the device has left.
 func (c *Cloud) Report(state CloudState, why CloudError) {
 	c.mu.Lock()
+	if state == CloudUninitialized && c.state == CloudReady {
+		c.mu.Unlock()
+		return
+	}
 	changed := c.state != state || c.err != why
 	if c.state, c.err = state, why; state == CloudUninitialized {
 		c.chosen = Onboarding{}

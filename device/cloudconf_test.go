@@ -87,6 +87,8 @@ func TestCloudConf(t *testing.T) {
 		joinCloud, `4.00 Bad Request: the device is deregistering: leave first, with cis ""`)
 	cloud.Report(device.CloudUninitialized, device.CloudOK)
 	asking(t, h, joinCloud, "2.04")
+	cloud.Report(device.CloudUninitialized, device.CloudOK) // of the one before, and late
+	asking(t, h, readCloud, cloudRep(there, 0, "readytoregister"))
 	cloud.Report(device.CloudFailed, device.CloudUnauthorized)
 	asking(t, h,
 		readCloud, cloudRep(there, 4, "failed"),
