@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -14,7 +15,9 @@ import (
 
 	"github.com/farreach/farreach/cloudlink"
 	"github.com/farreach/farreach/coap"
+	"github.com/farreach/farreach/coap/coaptest"
 	"github.com/farreach/farreach/oic"
+	"github.com/farreach/farreach/oic/oiccoap"
 )
 
 // attic is a device with one resource, /a/blob, which is what was put there.
@@ -195,5 +198,33 @@ func TestStrangerInBlocks(t *testing.T) {
 	m.Payload = []byte(strings.Repeat("x", 1024))
 	if got := r.do(m); got.Code != coap.BadOption {
 		t.Errorf("a block of one who announced none is answered with %v, want 4.02", got)
+	}
+}
+
+// A token in the request makes room for the whole of it, in blocks.
+func TestBearerInBlocks(t *testing.T) {
+	c := newCloud()
+	uri := "coap+tcp://" + serve(t, cloudlink.ServerConfig{Backend: c}, nil)
+	run(t, cloudlink.Config{Servers: []string{uri}, Handler: newAttic(), Links: atticLinks}).registered(t)
+	c.person("fut_1")
+	u, err := coap.ParseURI(uri)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for token, want := range map[string]coap.Code{"fut_1": coap.Changed, "fut_2": coap.RequestEntityTooLarge, "": coap.RequestEntityTooLarge} {
+		nc, err := net.Dial("tcp", u.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn := coaptest.Run(t, coap.Client(nc, coap.Config{BlockWise: true, Log: quiet}))
+		m := request(t, coap.POST, "/"+device1+"/a/blob", "")
+		oiccoap.SetFormat(m, oic.OCF)
+		if m.Payload = large(100_000); token != "" {
+			m.AddString(65002, token)
+		}
+		resp, err := conn.Do(t.Context(), m)
+		if err != nil || resp.Code != want {
+			t.Errorf("100,000 bytes with the token %q: %v, %v, want %v", token, resp, err, want)
+		}
 	}
 }

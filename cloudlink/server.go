@@ -107,6 +107,7 @@ func (s *Server) accept(nc net.Conn, tlsConfig *tls.Config, q *reports) *coap.Co
 		KeepAlive:  s.cfg.KeepAlive,
 		Log:        s.log,
 		Settle:     ss.custody,
+		Introduce:  ss.introduce,
 		Ended:      ss.ended,
 	})
 	s.stats.opened()

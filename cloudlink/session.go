@@ -209,6 +209,20 @@ func (s *session) prove(ctx context.Context, bearer secret.String) (oic.Identity
 	return who, nil
 }
 
+// introduce looks for a token in the first block of a body: whose it is has room
+// for all of it. Others will hear when they have sent what there is room for.
+func (s *session) introduce(_ *coap.Conn, first *coap.Message) {
+	bearer := bearerOf(first)
+	if bearer == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), s.srv.cfg.Request)
+	defer cancel()
+	if _, err := s.prove(ctx, bearer); err != nil {
+		s.log().Debug("not introduced", "err", err)
+	}
+}
+
 // identity is who signed in, until that has expired.
 func (s *session) identity() oic.Identity {
 	s.mu.Lock()

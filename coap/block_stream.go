@@ -30,11 +30,14 @@ func (c *Conn) blockTerms() (t blockTerms, ok bool) {
 	if t.message > baseMessage && limit > baseMessage {
 		t.szx = BERT
 	}
-	if c.server != nil && c.server.strangers.Has(c) {
+	if c.stranger() {
 		t.body = min(limit, MaxBlockBody)
 	}
 	return t, p.BlockWise
 }
+
+// stranger reports whether the peer is not Vouched for.
+func (c *Conn) stranger() bool { return c.server != nil && c.server.strangers.Has(c) }
 
 // fetching returns what those who fetch from the peer have in common: at most
 // four at once, so that a peer whose every answer is long holds no more memory
@@ -83,6 +86,11 @@ func (c *Conn) endTransfers() {
 func (c *Conn) accept(x *Exchange) bool {
 	if !blockwise(&x.req) {
 		return true
+	}
+	if c.cfg.Introduce != nil && c.stranger() {
+		if one, _, err := x.req.Options.Block(Block1); err == nil && one.Num == 0 && one.More {
+			c.cfg.Introduce(c, &x.req)
+		}
 	}
 	terms, ok := c.blockTerms()
 	if !ok {

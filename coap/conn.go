@@ -32,6 +32,12 @@ type Config struct {
 	// requests of the peer are waited for anyway. nil: there are none.
 	Settle func(c *Conn, then func(done bool))
 
+	// Introduce is called for the first of several blocks of a body, where
+	// Handler.Serve will be called for the whole, while the peer is not Vouched
+	// for: the proof may be in it, and the body be too long without. nil: it is
+	// not looked at.
+	Introduce func(c *Conn, first *Message)
+
 	// Ended is called once, on Run's goroutine, as soon as the connection is
 	// over because of err; handlers may still be under way. nil: nobody is told.
 	Ended func(c *Conn, err error)
