@@ -29,6 +29,15 @@ type Sources struct {
 	Census func(context.Context) (cloud.Census, error)
 	Ready  func(context.Context) error
 	Ends   func() time.Time // of the server's certificate
+	XMPP   func() XMPPStats
+}
+
+// XMPPStats is what an XMPP server has done since it was started.
+type XMPPStats struct {
+	Sessions                       int64 // that there are now
+	Connections                    int64 // that were accepted
+	LogIns, LogInsFailed, Resumed  int64
+	Routed, Refused, SlowReceivers int64 // stanzas that arrived, and that came back; sessions that ended because they took too little
 }
 
 // Metrics is the figures of one server. Its methods may be called from several
@@ -127,10 +136,32 @@ func (m *Metrics) Watch(s Sources) {
 			return 1
 		}))
 	}
+	if s.XMPP != nil {
+		m.watchXMPP(s.XMPP)
+	}
 	if s.Ends != nil {
 		m.state.MustRegister(gauge("farreach_certificate_end_seconds", "When the server's certificate ends, in Unix time.",
 			func() float64 { return float64(s.Ends().Unix()) }))
 	}
+}
+
+// watchXMPP adds the figures of the XMPP server.
+func (m *Metrics) watchXMPP(ask func() XMPPStats) {
+	for name, c := range map[string]struct {
+		help  string
+		value func(XMPPStats) int64
+	}{
+		"connections":    {"XMPP connections that were accepted.", func(s XMPPStats) int64 { return s.Connections }},
+		"log_ins":        {"XMPP log-ins that went well.", func(s XMPPStats) int64 { return s.LogIns }},
+		"log_ins_failed": {"XMPP log-ins that failed.", func(s XMPPStats) int64 { return s.LogInsFailed }},
+		"resumed":        {"XMPP sessions that went on over another connection.", func(s XMPPStats) int64 { return s.Resumed }},
+		"stanzas":        {"XMPP stanzas that were handed to a session.", func(s XMPPStats) int64 { return s.Routed }},
+		"refused":        {"XMPP stanzas that were answered with an error.", func(s XMPPStats) int64 { return s.Refused }},
+		"slow_receivers": {"XMPP sessions that ended because they took too little of what they got.", func(s XMPPStats) int64 { return s.SlowReceivers }},
+	} {
+		m.counts.MustRegister(counter("farreach_xmpp_"+name+"_total", c.help, func() float64 { return float64(c.value(ask())) }))
+	}
+	m.state.MustRegister(gauge("farreach_xmpp_sessions", "XMPP sessions that there are.", func() float64 { return float64(ask().Sessions) }))
 }
 
 // askTime is the longest that a scrape waits for one figure.

@@ -87,12 +87,14 @@ func TestScrape(t *testing.T) {
 		},
 		Ready: func(context.Context) error { return errors.New("full") },
 		Ends:  func() time.Time { return ends },
+		XMPP:  func() XMPPStats { return XMPPStats{Sessions: 11, Routed: 12} },
 	})
 	use(t, m, nil)
 	use(t, m, oic.Errorf(oic.Unauthorized, "no"))
 	use(t, m, fmt.Errorf("asked: %w", context.Canceled))
 	text := scrape(t, m)
 	for _, line := range []string{
+		"farreach_xmpp_sessions 11", "farreach_xmpp_stanzas_total 12", "farreach_xmpp_log_ins_failed_total 0",
 		`farreach_build_info{version="v1.2.3"} 1`,
 		`farreach_logins_total{result="ok",what="sign up"} 1`,
 		`farreach_logins_total{result="4.01",what="sign in"} 1`,

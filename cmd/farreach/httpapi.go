@@ -33,12 +33,16 @@ func (b *booted) apiServer(ws http.Handler) *http.Server {
 
 // watch gives the metrics what they are asked for.
 func (b *booted) watch(link *cloudlink.Server) {
-	b.metrics.Watch(metrics.Sources{
+	sources := metrics.Sources{
 		Link:   link.Stats,
 		Census: func(ctx context.Context) (cloud.Census, error) { return b.cloud.Census(ctx, operator) },
 		Ready:  b.cloud.Ready,
 		Ends:   b.ca.Ends,
-	})
+	}
+	if b.xmpp != nil {
+		sources.XMPP = b.xmppStats
+	}
+	b.metrics.Watch(sources)
 }
 
 // operate is what operators are told.

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/farreach/farreach/cloud"
+	"github.com/farreach/farreach/cloud/metrics"
 	build "github.com/farreach/farreach/internal/version"
 	"github.com/farreach/farreach/xmppd"
 )
@@ -78,6 +79,15 @@ func (b *booted) openXMPP(ctx context.Context) (err error) {
 		return fail(exitConfig, "another --domain", "%w", err)
 	}
 	return nil
+}
+
+// xmppStats is what the XMPP server has done.
+func (b *booted) xmppStats() metrics.XMPPStats {
+	c := &b.xmpp.Counters
+	return metrics.XMPPStats{
+		Sessions: c.Sessions.Load(), Connections: c.Connections.Load(), LogIns: c.LogIns.Load(), LogInsFailed: c.LogInsFailed.Load(),
+		Resumed: c.Resumed.Load(), Routed: c.Routed.Load(), Refused: c.Refused.Load(), SlowReceivers: c.Overflows.Load(),
+	}
 }
 
 // xmppAccounts are the accounts of the cloud, as the XMPP server asks for them.
