@@ -25,6 +25,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/farreach/farreach/cloud"
+	"github.com/farreach/farreach/cloud/metrics"
 	"github.com/farreach/farreach/coap"
 )
 
@@ -66,6 +67,7 @@ type Handler struct {
 	health  health
 	version string
 	operate *Operate
+	metrics *metrics.Metrics // of operate; nil: none
 
 	ending chan struct{} // closed when streams shall end
 	end    func()
@@ -78,6 +80,9 @@ func New(c *cloud.Cloud, cfg Config) *Handler {
 	h.end = sync.OnceFunc(func() { close(h.ending) })
 	if h.log == nil {
 		h.log = slog.Default()
+	}
+	if cfg.Operate != nil {
+		h.metrics = cfg.Operate.Metrics
 	}
 	h.huma = humago.New(h.mux, description(cfg.Version))
 	h.huma.UseMiddleware(h.bearer)

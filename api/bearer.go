@@ -36,6 +36,7 @@ func (h *Handler) bearer(ctx huma.Context, next func(huma.Context)) {
 		return
 	}
 	who, err := h.cloud.Authenticate(ctx.Context(), peer(ctx.RemoteAddr()), token)
+	h.metrics.Token(err)
 	if err == nil && !h.load.admit(who.Account) {
 		err = oic.Errorf(oic.TooMany, "more than %d requests/s of one account", requestsPerSec)
 	}

@@ -28,13 +28,15 @@ func TestStatus(t *testing.T) {
 
 func TestMetrics(t *testing.T) {
 	h := newHome(t)
+	h.ask("GET", "/api/v1/devices", "fut_"+strings.Repeat("x", 32), "").Body.Close()
 	resp := h.ask("GET", "/metrics", h.as("root"), "")
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if kind := resp.Header.Get("Content-Type"); !strings.HasPrefix(kind, "text/plain") || !strings.Contains(string(text), "farreach_build_info") {
+	if kind := resp.Header.Get("Content-Type"); !strings.HasPrefix(kind, "text/plain") || !strings.Contains(string(text), "farreach_build_info") ||
+		!strings.Contains(string(text), `farreach_logins_total{result="4.01",what="api"} 1`) {
 		t.Errorf("%s: %.100s", kind, text)
 	}
 }

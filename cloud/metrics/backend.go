@@ -99,6 +99,14 @@ func (d *device) Handle(ctx context.Context, req *oic.Request) (*oic.Response, e
 	return resp, err
 }
 
+// Token counts a request of the HTTP API by what became of its token. m may be
+// nil.
+func (m *Metrics) Token(err error) {
+	if m != nil {
+		m.login("api", err)
+	}
+}
+
 func (m *Metrics) login(what string, err error) { m.logins.WithLabelValues(what, result(err)).Inc() }
 
 func (m *Metrics) event(bytes int, err error) {
