@@ -95,6 +95,11 @@ func (c *conn) carryOn() {
 // handshake puts TLS over the connection and reports whether that went well.
 func (c *conn) handshake(cfg *tls.Config) bool {
 	c.setShaking(true)
+	leave, ok := c.srv.shaking.enter(c.done)
+	if !ok {
+		return false
+	}
+	defer leave()
 	sec := wire.Server(c.nc, c.link, cfg)
 	if err := sec.Handshake(handshakeTime); err != nil {
 		c.fail(err)

@@ -125,6 +125,7 @@ type Server struct {
 	view      interface{ Close() } // of rosters; nil: they are not stored
 	registry  registry
 	strangers wire.Strangers[*conn]
+	shaking   gate
 	Counters  Counters
 
 	mu    sync.Mutex // guards conns
@@ -156,7 +157,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	case cfg.TLS == nil && !cfg.Insecure:
 		return nil, errors.New("xmppd: no certificate, and not insecure")
 	}
-	s := &Server{cfg: cfg, domain: domain, log: cfg.Log, conns: map[*conn]bool{}, rosters: rosters{accounts: cfg.Accounts}}
+	s := &Server{cfg: cfg, domain: domain, log: cfg.Log, conns: map[*conn]bool{}, shaking: make(gate, gatePlaces), rosters: rosters{accounts: cfg.Accounts}}
 	s.self = stream.AppendEscaped(nil, domain.String())
 	s.registry.init()
 	s.setTLS()
