@@ -9,7 +9,8 @@
 //
 // A goroutine that waits in Next holds no buffer and little stack. Try writes
 // what the socket takes at once; only a full socket needs WriteBefore, and a
-// goroutine that can wait: Queue sees to that.
+// goroutine that can wait: Queue sees to that. A link that is silent for long can
+// be left to a Lot, and then needs no goroutine at all.
 package wire
 
 import (
@@ -18,8 +19,8 @@ import (
 )
 
 // Link is how a connection waits for bytes and gets rid of them. It stands
-// between the engine and the way of waiting, so that an idle connection could
-// be parked on a poller instead of a goroutine.
+// between the engine and the way of waiting, so that an idle connection can be
+// parked on a poller instead of a goroutine: see Lot.
 type Link interface {
 	// Next waits until there are bytes and returns some of them in a borrowed
 	// buffer, which the caller frees. One goroutine at a time calls it.
