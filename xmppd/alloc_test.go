@@ -49,7 +49,7 @@ func routing(t testing.TB) (a, b, other *conn) {
 		}
 		s := &session{srv: srv, jid: full, attr: stream.AppendEscaped(nil, addr), conn: c, tasks: c.tasksOf, born: time.Now()}
 		srv.registry.add(s, 10)
-		c.user = s.user
+		c.user, c.opened = s.user, true
 		c.bind(s)
 		c.scan.Next([]byte("<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='home.example' version='1.0'>"))
 		return c

@@ -256,8 +256,7 @@ func (ch *changes) stop() {
 
 // goodbye is disappear without a word of the client's.
 func (s *session) goodbye(x *batch) {
-	var raw []byte
-	raw = appendRaw([]byte("<presence type='unavailable'"), " from=", s.attr)
+	raw := appendRaw([]byte("<presence type='unavailable'"), " from=", s.attr)
 	s.disappear(x, &presence{head: raw, rest: []byte("/>")})
 }
 
