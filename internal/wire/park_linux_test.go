@@ -26,7 +26,6 @@ func (s *sleeper) awake(t *testing.T) {
 	}
 }
 
-
 // What is parked is woken by bytes, also by such as were there before, and by
 // the end of the connection; once each time.
 func TestPark(t *testing.T) {
