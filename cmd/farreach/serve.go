@@ -97,13 +97,17 @@ func (b *booted) serve(ctx context.Context) *running {
 	if b.ports.CoAP != nil {
 		r.group.Go(func() error { return link.Serve(ctx, b.ports.CoAP, nil) })
 	}
-	ws := coap.NewWebSocketListener(b.ports.HTTP.Addr())
-	r.group.Go(func() error { return link.Serve(ctx, ws, nil) })
+	var webSockets http.Handler
+	if b.cfg.coap {
+		ws := coap.NewWebSocketListener(b.ports.HTTP.Addr())
+		webSockets = ws
+		r.group.Go(func() error { return link.Serve(ctx, ws, nil) })
+	}
 	if b.xmpp != nil {
 		r.group.Go(func() error { return b.xmpp.Serve(ctx, b.ports.XMPP) })
 		r.group.Go(func() error { return b.xmpp.ServeTLS(ctx, b.ports.XMPPS) })
 	}
-	r.http = b.apiServer(ws)
+	r.http = b.apiServer(webSockets)
 	r.http.BaseContext = func(net.Listener) context.Context { return ctx }
 	r.group.Go(func() error {
 		serve := r.http.Serve

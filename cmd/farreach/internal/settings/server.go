@@ -75,7 +75,10 @@ func (s *Server) Clouds() (all []string) {
 // if there is none.
 func (s *Server) WebSocket() string {
 	scheme, addr, _ := strings.Cut(s.API(), "://")
-	if addr == "" || strings.Contains(addr, "/") { // what is below a path is no server's root
+	switch {
+	case addr == "" || strings.Contains(addr, "/"): // what is below a path is no server's root
+		return ""
+	case s.XMPP != "" && s.CoAPSTCP == "": // farreach xmppd
 		return ""
 	}
 	if scheme == "https" {
