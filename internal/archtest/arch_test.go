@@ -27,7 +27,7 @@ var layers = [][]string{
 	{"oic/oiccoap", "device", "device/", "xmpp/stanza"},
 	{"cloudlink", "xmpp"},
 	{"xmpp/disco", "xmpp/ibb", "xmpp/ping", "xmpp/roster"},
-	{"xmpp/xmpptest"},
+	{"rae", "xmpp/xmpptest"},
 	{"cloud", "cloud/account", "cloud/directory", "cloud/event", "cloud/metrics", "reach", "xmppd"},
 	{"api"},
 	{"cmd/farreach/internal/"},

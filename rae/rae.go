@@ -1,0 +1,34 @@
+// Package rae is OIC over XMPP: what a Remote Access Endpoint says and
+// understands.
+//
+//	oic.Request ── Call ──▶ Document ── Append ──▶ <rest/> ──▶ xmpp/ibb ──▶ peer
+//	oic.Response ◀─ Answer ◀─ Document ◀─ Decoder ◀─ <rest/> ◀── xmpp/ibb ◀── peer
+//	                                         ▲ Sniff: is it XML at all?
+//
+// A Name is what the address of an endpoint tells of it without a question. A
+// Document is one <rest xmlns="rest.oic.org"> as it travels; a Call and an
+// Answer are what it means to package oic. Status lines and headers are a
+// table: no CoAP code that the table has is lost on the way.
+//
+// What comes in is read with tolerance (any case of methods, both forms of
+// status lines, prefixes, CDATA, comments, several documents in a block and one
+// over several), and what goes out has one form. Nothing in this package does
+// input or output, or starts a goroutine.
+package rae
+
+// The names of namespaces. They are compared as opaque text.
+const (
+	NS     = "rest.oic.org"        // of documents, and the feature that says so
+	nsJSON = "urn:xmpp:json:0"     // of a body in JSON (XEP-0335)
+	nsData = "urn:x-farreach:ra:0" // of a body in CBOR: our extension
+)
+
+// The limits of a document.
+const (
+	maxDepth    = 16
+	maxHeaders  = 64
+	maxName     = 64   // name of a header, method; bytes
+	maxValue    = 1024 // value of a header, bytes
+	maxURL      = 1024 // URL or status line, bytes
+	maxDocument = 262144
+)
