@@ -24,17 +24,25 @@ type feed struct {
 
 	mu        sync.Mutex // guards what follows, and the queues
 	pos       uint64     // sequence of the newest record that was handed out
+	queued    int        // events in all queues
 	followers map[key]map[*follower]bool
 }
 
-// What waits for one follower, at most.
+// What waits for followers, at most. One of a flood must not be sent to the
+// store for each short breath that it takes; many together must not fill the
+// memory.
 const (
-	maxQueue      = 128
-	maxQueueBytes = 256 << 10 // of bodies
+	maxQueue      = 4096
+	maxQueueBytes = 1 << 20 // of bodies
+	maxQueued     = 1 << 16 // for all followers; bodies are shared
 )
 
 // key is what a follower follows. An empty part is any.
 type key struct{ account, device, href string }
+
+func (k *key) matches(ev *Event) bool {
+	return k.account == ev.Account && (k.device == "" || k.device == ev.Device) && (k.href == "" || k.href == ev.Href)
+}
 
 // follower is one who follows.
 type follower struct {
@@ -90,11 +98,12 @@ func (f *follower) put(ev Event) {
 	switch {
 	case f.behind:
 		return
-	case len(f.queue) >= maxQueue, f.bytes+len(ev.Body) > maxQueueBytes:
+	case len(f.queue) >= maxQueue, f.bytes+len(ev.Body) > maxQueueBytes, f.feed.queued >= maxQueued:
 		f.behind = true
 	default:
 		f.queue = append(f.queue, ev)
 		f.bytes += len(ev.Body)
+		f.feed.queued++
 	}
 	select {
 	case f.wake <- struct{}{}:
@@ -118,6 +127,7 @@ func (d *feed) join(k key) *follower {
 func (f *follower) leave() {
 	f.feed.mu.Lock()
 	defer f.feed.mu.Unlock()
+	f.empty()
 	set := f.feed.followers[f.key]
 	if delete(set, f); len(set) == 0 {
 		delete(f.feed.followers, f.key)
@@ -129,8 +139,17 @@ func (f *follower) leave() {
 func (f *follower) reset() (after uint64) {
 	f.feed.mu.Lock()
 	defer f.feed.mu.Unlock()
-	f.queue, f.bytes, f.behind = nil, 0, false
+	f.empty()
+	f.behind = false
 	return f.feed.pos
+}
+
+// empty returns what is queued, which is no more. The feed is locked.
+func (f *follower) empty() (events []Event) {
+	events = f.queue
+	f.feed.queued -= len(events)
+	f.queue, f.bytes = nil, 0
+	return events
 }
 
 // take waits for events and returns those that are queued, without any when
@@ -143,9 +162,7 @@ func (f *follower) take(ctx context.Context) (events []Event, behind bool) {
 	}
 	f.feed.mu.Lock()
 	defer f.feed.mu.Unlock()
-	events = f.queue
-	f.queue, f.bytes = nil, 0
-	return events, f.behind
+	return f.empty(), f.behind
 }
 
 // Follow calls each for the events from f.From on, and for each new one, until
@@ -244,19 +261,30 @@ func (c *course) run(ctx context.Context) (stopped bool, err error) {
 	}
 }
 
+// dense is how many records are read all together rather than have the store
+// choose among them: that costs it more than reading them.
+const dense = 2 * maxQueue
+
 // catchUp reads the events up to a sequence from the store.
 func (c *course) catchUp(ctx context.Context, upTo uint64) (stopped bool, err error) {
 	if c.next > upTo {
 		return false, nil
 	}
+	prefix := c.prefix
+	if upTo-c.next < dense {
+		prefix = nil
+	}
 	var failed error
-	err = c.events.records.Read(ctx, store.Start{Seq: c.next}, c.prefix, func(r store.Record) bool {
+	err = c.events.records.Read(ctx, store.Start{Seq: c.next}, prefix, func(r store.Record) bool {
 		if r.Seq > upTo {
 			return false
 		}
 		ev, err := parseRecord(r)
 		if err != nil {
 			c.events.broken(r, err)
+			return true
+		}
+		if !c.queue.key.matches(&ev) {
 			return true
 		}
 		failed = c.pass(ctx, ev)
