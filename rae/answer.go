@@ -1,6 +1,7 @@
 package rae
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -34,10 +35,15 @@ func TooLarge(m Meta) *Answer {
 	return &Answer{Refusal: oic.Errorf(oic.Internal, "the answer is too large for this session"), Word: "too-large", Meta: m}
 }
 
-// Refuse is err as an Answer, with the status and diagnostic of oic.StatusOf.
+// Refuse is err as an Answer: itself if it is a *oic.StatusError, else with the
+// status and diagnostic of oic.StatusOf.
 func Refuse(err error, m Meta) *Answer {
-	status, diag := oic.StatusOf(err)
-	return &Answer{Refusal: &oic.StatusError{Status: status, Diag: diag}, Meta: m}
+	refusal, ok := errors.AsType[*oic.StatusError](err)
+	if !ok {
+		status, diag := oic.StatusOf(err)
+		refusal = &oic.StatusError{Status: status, Diag: diag}
+	}
+	return &Answer{Refusal: refusal, Meta: m}
 }
 
 // Document is a as it travels; op is what was asked. The statuses 2.02, 2.04 and
@@ -129,7 +135,7 @@ func ParseAnswer(d *Document, op oic.Op, want oic.ContentFormat) (*Answer, error
 	if !d.IsAnswer() {
 		return nil, oic.Errorf(oic.BadGateway, "%.64q is no answer", d.Method)
 	}
-	a := &Answer{Meta: d.meta(), Word: ""}
+	a := &Answer{Meta: d.meta()}
 	word, diag := d.reason()
 	status, err := parseStatus(string(d.URL), op, word)
 	if err != nil {
@@ -150,7 +156,7 @@ func ParseAnswer(d *Document, op oic.Op, want oic.ContentFormat) (*Answer, error
 		if v, ok := d.Header(hLocation); ok {
 			_, a.Response.Location, _ = parseURL(v) // what is no path is none
 		}
-		a.MaxAge, _ = freshness(d)
+		a.MaxAge = freshness(d)
 		return a, nil
 	}
 	a.Refusal = &oic.StatusError{Status: status, Diag: diag, Format: format, Body: body}
@@ -164,12 +170,12 @@ func ParseAnswer(d *Document, op oic.Op, want oic.ContentFormat) (*Answer, error
 }
 
 // freshness is maxAge as an Answer has it.
-func freshness(d *Document) (time.Duration, bool) {
+func freshness(d *Document) time.Duration {
 	age, ok := d.maxAge()
 	if ok && age == 0 {
-		age = -1
+		return -1
 	}
-	return age, ok
+	return age
 }
 
 func (a *Answer) readHeaders(d *Document) {

@@ -287,6 +287,7 @@ func TestAnswers(t *testing.T) {
 		{"word", oic.Retrieve, rae.Answer{Refusal: &oic.StatusError{Status: oic.NotFound, Diag: "unknown-device"}, Word: "unknown-device"}},
 		{"word and text", oic.Retrieve, rae.Answer{Refusal: &oic.StatusError{Status: oic.Forbidden, Diag: "no entry"}, Word: "acl"}},
 		{"too large", oic.Retrieve, *rae.TooLarge(rae.Meta{Token: "a1"})},
+		{"refused by the device", oic.Update, *rae.Refuse(fmt.Errorf("lamp: %w", &oic.StatusError{Status: oic.Unavailable, Retry: time.Second, Format: oic.OCF, Body: body}), rae.Meta{Token: "a1"})},
 		{"offline", oic.Retrieve, *rae.Refuse(oic.ErrOffline, rae.Meta{})},
 	} {
 		d, err := c.a.Document(c.op)

@@ -147,6 +147,7 @@ func (d *Decoder) parse(b []byte) (int, error) {
 // bytes may move while it grows, and into scratch for what was escaped.
 type builder struct {
 	open    []element
+	attrs   [maxAttributes]attribute // of the start tag that is being read
 	bound   []binding
 	scratch []byte
 	ended   bool
@@ -175,10 +176,12 @@ func (x *builder) of(b []byte, f field) []byte {
 }
 
 func (x *builder) reset() {
-	*x = builder{open: x.open[:0], bound: x.bound[:0], headers: x.headers[:0], scratch: x.scratch[:0]}
+	x.open, x.bound, x.headers, x.scratch = x.open[:0], x.bound[:0], x.headers[:0], x.scratch[:0]
 	if cap(x.scratch) > 4096 {
 		x.scratch = nil // doc has it
 	}
+	x.method, x.url, x.body, x.name, x.text = field{}, field{}, field{}, field{}, field{}
+	x.ended, x.media, x.why = false, NoBody, ""
 }
 
 // refuse notes the first reason why the document means nothing.

@@ -45,18 +45,19 @@ type attribute struct{ name, value span }
 
 // start takes a start tag.
 func (x *builder) start(b []byte, t token) error {
-	name, attrs, n, err := parseTag(b, t)
+	name, n, err := parseTag(b, t, &x.attrs)
 	if err != nil {
 		return err
 	}
+	attrs := x.attrs[:n]
 	if len(x.open) >= maxDepth {
 		return &FormatError{"elements are nested too deep", "RA-076"}
 	}
 	e := element{name: name, bound: len(x.bound)}
-	if err := x.declare(b, attrs[:n]); err != nil {
+	if err := x.declare(b, attrs); err != nil {
 		return err
 	}
-	if err := x.checkAttributes(b, attrs[:n]); err != nil {
+	if err := x.checkAttributes(b, attrs); err != nil {
 		return err
 	}
 	prefix, local := split(b, name)
@@ -66,7 +67,7 @@ func (x *builder) start(b []byte, t token) error {
 	}
 	e.kind = x.kindOf(string(local.of(b)), ns)
 	x.open = append(x.open, e)
-	x.begin(b, e.kind, attrs[:n])
+	x.begin(b, e.kind, attrs)
 	if b[t.end-2] == '/' {
 		x.pop(b)
 	}

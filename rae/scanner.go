@@ -138,40 +138,40 @@ func (s *scanner) tag(b []byte) (int, error) {
 	return 0, ErrShort
 }
 
-// parseTag reads the start tag t.
-func parseTag(b []byte, t token) (name span, attrs [maxAttributes]attribute, n int, err error) {
+// parseTag reads the start tag t, and n attributes of it into attrs.
+func parseTag(b []byte, t token, attrs *[maxAttributes]attribute) (name span, n int, err error) {
 	end := t.end - 1
 	if b[end-1] == '/' {
 		end--
 	}
 	if name = nameAt(b[:end], t.off+1); name.off == name.end {
-		return name, attrs, 0, badTag()
+		return name, 0, badTag()
 	}
 	for i := name.end; ; n++ {
 		spaced := i
 		if i = spaces(b[:end], i); i == end {
-			return name, attrs, n, nil
+			return name, n, nil
 		}
 		if n == maxAttributes {
-			return name, attrs, n, &FormatError{"too many attributes", "RA-076"}
+			return name, n, &FormatError{"too many attributes", "RA-076"}
 		}
 		a := &attrs[n]
 		if a.name = nameAt(b[:end], i); i == spaced || a.name.off == a.name.end {
-			return name, attrs, n, badTag()
+			return name, n, badTag()
 		}
 		if i = spaces(b[:end], a.name.end); i == end || b[i] != '=' {
-			return name, attrs, n, badTag()
+			return name, n, badTag()
 		}
 		if i = spaces(b[:end], i+1); i == end || b[i] != '\'' && b[i] != '"' {
-			return name, attrs, n, badTag()
+			return name, n, badTag()
 		}
 		size := bytes.IndexByte(b[i+1:end], b[i])
 		if size < 0 {
-			return name, attrs, n, badTag()
+			return name, n, badTag()
 		}
 		a.value = span{i + 1, i + 1 + size}
 		if _, err := checkText(a.value.of(b), false); err != nil {
-			return name, attrs, n, err
+			return name, n, err
 		}
 		i = a.value.end + 1
 	}

@@ -2,6 +2,7 @@ package rae_test
 
 import (
 	"encoding/base64"
+	"os"
 	"strings"
 	"testing"
 
@@ -10,13 +11,6 @@ import (
 
 // D2, D20: what a peer sends is known by its first block.
 func TestSniff(t *testing.T) {
-	raw := func(s string) string {
-		b, err := base64.StdEncoding.DecodeString(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(b)
-	}
 	for _, c := range []struct {
 		name, block string
 		want        rae.Form
@@ -30,8 +24,6 @@ func TestSniff(t *testing.T) {
 		{"nothing", "", rae.Unknown},
 		{"white space", " \n", rae.Unknown},
 		{"half a mark", "\xef\xbb", rae.Unknown},
-		{"E-11 request", raw("RAEfKl0fAKexYQVsaWdodA=="), rae.RawCoAP},
-		{"E-11 answer", raw("ZEUfKl0fAKfBPP+hZXN0YXRl9Q=="), rae.RawCoAP},
 		{"CoAP that begins with P", "\x50\x01\x00\x01", rae.RawCoAP},
 		{"CoAP cut short", "\x44\x01\x1f\x2a\x5d", rae.Refused},
 		{"CoAP with a bad option", "\x40\x01\x00\x01\xf0", rae.Refused},
@@ -41,6 +33,22 @@ func TestSniff(t *testing.T) {
 	} {
 		if got := rae.Sniff([]byte(c.block)); got != c.want {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
+// E-06, E-11: blocks as they stand in stanzas.
+func TestSniffBlocks(t *testing.T) {
+	b, err := os.ReadFile("testdata/blocks.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	forms := map[string]rae.Form{"documents": rae.Documents, "doubly": rae.Doubly, "raw-coap": rae.RawCoAP, "refused": rae.Refused}
+	for _, line := range strings.Split(strings.TrimSpace(string(b)), "\n")[1:] {
+		fields := strings.Fields(line)
+		block, err := base64.StdEncoding.DecodeString(fields[1])
+		if got := rae.Sniff(block); err != nil || got != forms[fields[0]] {
+			t.Errorf("%s: %v, %v", line, got, err)
 		}
 	}
 }
