@@ -113,8 +113,7 @@ func (f *frozen) pass(from, to net.Conn) {
 	defer to.Close()
 	for b := make([]byte, 32<<10); ; {
 		n, err := from.Read(b)
-		f.mu.RLock()
-		f.mu.RUnlock()
+		f.wait()
 		if _, failed := to.Write(b[:n]); failed != nil || err != nil {
 			return
 		}
@@ -187,4 +186,10 @@ func TestServerSilent(t *testing.T) {
 			}
 		}
 	}
+}
+
+// wait returns when nothing is frozen.
+func (f *frozen) wait() {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
 }
