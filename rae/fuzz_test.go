@@ -14,7 +14,7 @@ import (
 )
 
 // However what comes is cut, it is the same documents; each has a form of its
-// own that says the same; and encoding/xml takes what is taken here.
+// own that says the same, and that encoding/xml takes.
 func FuzzDecoder(f *testing.F) {
 	for _, e := range examples(f) {
 		f.Add(e.wire, 7)
