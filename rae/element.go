@@ -133,7 +133,7 @@ func (x *builder) attribute(b []byte, attrs []attribute, name string) field {
 		}
 		raw := a.value.of(b)
 		f := field{off: a.value.off, n: len(raw)}
-		if text := stream.Decode(raw); len(text) != len(raw) || bytes.IndexAny(raw, "\t\r\n") >= 0 {
+		if text := stream.Decode(raw); len(text) != len(raw) || bytes.ContainsAny(raw, "\t\r\n") {
 			f = field{len(x.scratch), len(text), true}
 			x.scratch = append(x.scratch, text...)
 		}
