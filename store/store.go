@@ -286,9 +286,13 @@ func (s *Store) writable() error {
 	return nil
 }
 
-// appendable is writable for a write that needs no context of write.
+// appendable is writable for a write that needs no context of write. What is
+// written can be read: both connections stand.
 func (s *Store) appendable() error {
 	err := s.writable()
+	if err == nil && !s.nc.IsConnected() {
+		err = fmt.Errorf("%w: %w", ErrUnavailable, errLost)
+	}
 	if err == nil && !s.writes.may() {
 		err = fmt.Errorf("%w: %w", ErrUnavailable, errRefused)
 	}
