@@ -47,9 +47,10 @@ func (a *app) overAPI(cmd *cobra.Command, f func(ctx context.Context, api *apicl
 
 func (a *app) accountLsCmd() *cobra.Command {
 	return a.overAPI(&cobra.Command{
-		Use:   "ls",
-		Short: "List the accounts",
-		Args:  takes(),
+		Use:     "ls",
+		Aliases: []string{"list"},
+		Short:   "List the accounts",
+		Args:    takes(),
 	}, func(ctx context.Context, api *apiclient.Client, _ []string) error {
 		accounts, err := api.Accounts(ctx)
 		if err != nil {

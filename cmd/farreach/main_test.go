@@ -215,6 +215,30 @@ func TestVersionAndCompletion(t *testing.T) {
 	}
 }
 
+// TestList: ls is called list, too, but shells and the manual have it once.
+func TestList(t *testing.T) {
+	if r := farreach(t, "account list"); r.code != exitNotFound || !strings.HasPrefix(r.err, "farreach: account ls: ") {
+		t.Errorf("%+v", r)
+	}
+	if r := farreach(t, "help account list"); r.code != exitDone || !strings.Contains(r.out, "farreach account ls [flags]") {
+		t.Errorf("%+v", r)
+	}
+	if r := farreach(t, "__complete account l"); r.code != exitDone || r.out != "ls\tList the accounts\n:4\n" {
+		t.Errorf("completed: %+v", r)
+	}
+	if r := farreach(t, "__complete account list --js"); r.code != exitDone || !strings.HasPrefix(r.out, "--json\t") {
+		t.Errorf("completed: %+v", r)
+	}
+	dir := t.TempDir()
+	if r := farreach(t, "man "+dir); r.code != exitDone {
+		t.Errorf("%+v", r)
+	}
+	pages, err := filepath.Glob(filepath.Join(dir, "farreach-account-l*"))
+	if err != nil || len(pages) != 1 || filepath.Base(pages[0]) != "farreach-account-ls.1" {
+		t.Errorf("pages %q, %v", pages, err)
+	}
+}
+
 func TestStopAt(t *testing.T) {
 	stream := func(lines int, ctx context.Context, line func()) error {
 		for range lines {
