@@ -97,14 +97,10 @@ func (s *session) shake(client bool) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), handshake)
 	defer cancel()
-	stop := make(chan struct{})
-	defer close(stop)
 	s.c.talks.Go(func() {
-		select {
-		case <-s.link.done:
-			cancel()
-		case <-stop:
-		}
+		<-s.link.done
+		cancel()
+		conn.SetReadDeadline(longAgo)
 	})
 	s.conn = conn
 	if err := conn.HandshakeContext(ctx); err != nil {
@@ -144,11 +140,20 @@ func (s *session) establish(security *coap.Security) {
 
 var errReplaced = errors.New("dtls: the peer began another session")
 
+// longAgo is a deadline that ends whatever waits. A link that ends in the moment
+// in which the handshake is over ends no Read of pion's by itself.
+var longAgo = time.Unix(1, 0)
+
 // read hands on what the peer sends.
 func (s *session) read() error {
 	b := make([]byte, maxPlain)
 	for {
 		s.conn.SetReadDeadline(time.Now().Add(idle))
+		select {
+		case <-s.link.done: // longAgo may have come before
+			return net.ErrClosed
+		default:
+		}
 		n, err := s.conn.Read(b)
 		if err != nil {
 			return err
