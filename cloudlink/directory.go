@@ -148,9 +148,45 @@ func (s *session) publish(ctx context.Context, req *oic.Request) (outcome, error
 	if p, err = s.srv.cfg.Backend.Publish(ctx, req.From, p); err != nil {
 		return outcome{}, err
 	}
-	out, err := answer(req, oic.Changed, p)
+	out, err := s.published(req, p)
 	out.then = func() { s.watch.add(p.Links) }
 	return out, err
+}
+
+// answerHead is room for what stands in front of the body of an answer, bytes.
+const answerHead = 64
+
+// published is the answer to a publication: the same with the instance numbers.
+// If that is longer than the peer takes (rule 8), there is in it what devices
+// look for, href and ins of the links (section 3.5), and of these as many as
+// fit: what is published already must not be told to have failed.
+func (s *session) published(req *oic.Request, p Publication) (outcome, error) {
+	out, err := answer(req, oic.Changed, p)
+	room := s.conn.MaxResponse() - answerHead
+	if err != nil || len(out.resp.Body) <= room || s.conn.Peer().BlockWise {
+		return out, err
+	}
+	type numbered struct {
+		Href     string `json:"href"`
+		Instance int64  `json:"ins"`
+	}
+	brief := struct {
+		Device string     `json:"di"`
+		Links  []numbered `json:"links"`
+	}{p.Device, make([]numbered, len(p.Links))}
+	for i, l := range p.Links {
+		brief.Links[i] = numbered{l.Href, l.Instance}
+	}
+	for {
+		if out, err = answer(req, oic.Changed, brief); err != nil || len(out.resp.Body) <= room {
+			return out, err
+		}
+		n := len(brief.Links)
+		if n == 0 {
+			return outcome{resp: &oic.Response{Status: oic.Changed}}, nil
+		}
+		brief.Links = brief.Links[:min(n-1, n*room/len(out.resp.Body))]
+	}
 }
 
 // onePublication reads {di, n, ttl or lt, links}; without links there is nothing

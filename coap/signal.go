@@ -53,6 +53,14 @@ func (c *Conn) Peer() PeerSettings {
 	return p
 }
 
+// MaxResponse is how long a response to the peer may be without blocks, its
+// header included, bytes.
+func (c *Conn) MaxResponse() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.peer.limit(Content)
+}
+
 // SetMaxMessage changes how long the options and payload of a message from the
 // peer may be, bytes, and announces it with a further CSM.
 func (c *Conn) SetMaxMessage(n int) {
