@@ -52,7 +52,7 @@ func startEmbedded(dir string, log *slog.Logger) (*embedded, error) {
 		JetStreamMaxStore:      1 << 60, // the disk is the limit, see watch
 		JetStreamMaxMemory:     1 << 30, // readers' positions only
 		SyncInterval:           serverSync,
-		MaxPayload:             1 << 20,
+		MaxPayload:             maxPayload,
 	}
 	if err := e.start(); err != nil {
 		lock.Close()

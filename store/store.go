@@ -59,9 +59,14 @@ var (
 	ErrUnavailable = errors.New("store unavailable")
 )
 
-// MaxValue is the most that a table's value or a log's record holds, bytes:
-// NATS messages are 1 MiB at most, headers included.
-const MaxValue = 1<<20 - 4<<10
+// MaxValue is the most that a table's value or a log's record holds, bytes: the
+// longest body that a device sends, 1 MiB, and what is kept with it. A server at
+// Config.URL takes that only if its max_payload is 1,060,864 or more: with its
+// default, what is longer than 1 MiB is ErrTooLarge.
+const MaxValue = 1<<20 + 4<<10
+
+// maxPayload is the most of a message of NATS: a value and its headers.
+const maxPayload = MaxValue + 8<<10
 
 // opTimeout is how long one operation waits for the server's answer.
 const opTimeout = 5 * time.Second

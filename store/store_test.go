@@ -60,6 +60,7 @@ func listen(t testing.TB) string {
 	t.Helper()
 	srv, err := server.NewServer(&server.Options{
 		Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true,
+		MaxPayload: store.MaxValue + 8<<10,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -88,6 +89,29 @@ func TestAppendAndLast(t *testing.T) {
 	}
 	if _, err := e.Last(t.Context(), "other", "lamp", "/a/light"); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("Last for another account: %v, want ErrNotFound", err)
+	}
+}
+
+// The longest body that a device sends, 1 MiB, is an event as any other;
+// what the store does not take is refused.
+func TestLongestBody(t *testing.T) {
+	e := newEvents(t)
+	long := strings.Repeat("x", 1<<20)
+	mustAppend(t, e, "home", "lamp", "/a/blob", long)
+	mustAppend(t, e, "home", "lamp", "/a/light", "on")
+	got, err := e.Last(t.Context(), "home", "lamp", "/a/blob")
+	if err != nil || string(got.Body) != long {
+		t.Errorf("Last = %d bytes, %v", len(got.Body), err)
+	}
+	all := bodies(t, func(each func(event.Event) bool) error {
+		return e.Query(t.Context(), event.Filter{Account: "home"}, each)
+	})
+	if all != long+"on" {
+		t.Errorf("Query gives %d bytes", len(all))
+	}
+	_, err = e.Append(t.Context(), event.Event{Account: "home", Device: "lamp", Href: "/a/blob", Body: make([]byte, store.MaxValue)})
+	if !errors.Is(err, store.ErrTooLarge) {
+		t.Errorf("Append of more than the store takes: %v, want ErrTooLarge", err)
 	}
 }
 
