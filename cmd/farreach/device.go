@@ -58,7 +58,7 @@ apn=NAME at=CODE. It leaves that cloud when cis is empty.`,
 	flags.StringVar(&d.name, "name", "", "`name` of the device (default its type)")
 	flags.StringSliceVar(&d.clouds, "cloud", nil, "`URL` of the cloud, coaps+tcp://, coap+tcp://, coaps+ws:// or coap+ws:// (default that of the profile); may be repeated for other servers of the same cloud, to go to when the first is gone")
 	flags.BoolVar(&d.lan, "lan", false, "answer on the local network, too: found by multicast, and open to everybody there, who may also lead it to another cloud")
-	flags.StringVar(&d.code, "code", "", "one-time pairing `code`, for the first time")
+	flags.StringVar(&d.code, "code", "", "one-time pairing `code`, for the first time; or what its QR code says, farreach:pair?at=CODE&cis=URL, which names the cloud too")
 	flags.StringVar(&d.dialect, "cloud-dialect", "auto", "how to speak to the cloud: ocf, classic for that of IoTivity 1.x, or auto to find out")
 	flags.StringVar(&d.provider, "provider", "", "`name` of who gave the code, where the cloud wants to know")
 	flags.StringVar(&d.state, "state", "", "`file` to keep what the cloud gave (default below the user's state directory, by name)")
@@ -99,6 +99,13 @@ func (a *app) member(d deviceFlags) (*member, error) {
 	}
 	if _, err := sim.New(d.kind, device.Config{}); err != nil {
 		return nil, misuse("--type lamp", "%w", err)
+	}
+	code, cloud, err := parsePairing(d.code)
+	if err != nil {
+		return nil, misuse(a.command("pair"), "--code: %w", err)
+	}
+	if d.code = code; cloud != "" && len(d.clouds) == 0 {
+		d.clouds = []string{cloud}
 	}
 	m := &member{kind: d.kind, name: name, lan: d.lan, provider: d.provider, log: a.log(slog.LevelError)}
 	switch d.dialect {

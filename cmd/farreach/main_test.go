@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -18,6 +19,7 @@ import (
 	"github.com/farreach/farreach/cmd/farreach/internal/apiclient"
 	"github.com/farreach/farreach/cmd/farreach/internal/listen"
 	"github.com/farreach/farreach/cmd/farreach/internal/settings"
+	"github.com/farreach/farreach/internal/secret"
 	"github.com/farreach/farreach/oic"
 	"github.com/farreach/farreach/reach"
 )
@@ -72,7 +74,11 @@ func TestMisuse(t *testing.T) {
 		"device --name a/b":                 `farreach: device: name "a/b": no slash`,
 		"device --cloud http://x":           `farreach: device: cloud "http://x": not a coaps+tcp, coap+tcp, coaps+ws or coap+ws address`,
 		"device --cloud coap+tcp://[::1]:1": `farreach: device: no pairing code; try: --code, with one of farreach pair`,
-		"device --cloud coap+tcp://[::1]:1 --code 1": `farreach: device: a pairing code looks like`,
+		"device --cloud coap+tcp://[::1]:1 --code 1":              `farreach: device: a pairing code looks like`,
+		"device --code farreach:pair?cis=coap+tcp://[::1]:1":      `farreach: device: --code: not as farreach:pair?at=CODE&cis=URL; try: farreach pair`,
+		"device --code farreach:pear?at=K3J7-9QWX-42MD":           `farreach: device: --code: not as farreach:pair?at=CODE&cis=URL; try: farreach pair`,
+		"device --code farreach:pair?at=1&cis=coap+tcp://[::1]:1": `farreach: device: a pairing code looks like`,
+		"device --code farreach:pair?at=1&cis=http://x":           `farreach: device: cloud "http://x": not a coaps+tcp, coap+tcp, coaps+ws or coap+ws address`,
 	} {
 		r := farreach(t, args)
 		if r.code != exitUsage || !strings.Contains(r.err, want) || r.out != "" || strings.Count(r.err, "\n") != 1 {
@@ -236,6 +242,34 @@ func TestList(t *testing.T) {
 	pages, err := filepath.Glob(filepath.Join(dir, "farreach-account-l*"))
 	if err != nil || len(pages) != 1 || filepath.Base(pages[0]) != "farreach-account-ls.1" {
 		t.Errorf("pages %q, %v", pages, err)
+	}
+}
+
+// TestPairingURI: what the QR code says is enough for a device, and --cloud goes
+// before it.
+func TestPairingURI(t *testing.T) {
+	const code, cloud, other = "K3J7-9QWX-42MD", "coaps+tcp://192.0.2.7:5684", "coap+tcp://192.0.2.8:5683"
+	a := &app{lookup: func(string) (string, bool) { return "", false }, profileDir: t.TempDir(), profile: defaultProfile}
+	for _, tt := range []struct {
+		typed  string
+		clouds []string
+		want   string
+	}{
+		{pairingURI(cloud, code), nil, cloud},
+		{"FARREACH:pair?cis=" + cloud + "&at=" + code, nil, cloud},
+		{pairingURI(cloud, code), []string{other}, other},
+		{"farreach:pair?at=" + code, []string{other}, other},
+		{code, []string{other}, other},
+	} {
+		m, err := a.member(deviceFlags{kind: "lamp", dialect: "auto", code: tt.typed, clouds: tt.clouds})
+		if err != nil {
+			t.Errorf("%s: %v", tt.typed, err)
+			continue
+		}
+		got, err := m.code(t.Context())
+		if wanted, _ := secret.ParseCode(code); err != nil || got != wanted || !slices.Equal(m.servers, []string{tt.want}) {
+			t.Errorf("%s: %q at %q, %v", tt.typed, got.Reveal(), m.servers, err)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -33,7 +34,7 @@ code, too, which says
   farreach:pair?at=CODE&cis=URL
 
 with the names that the resource oic.r.coapcloudconf has for them: an onboarding
-application writes both to the device.`,
+application writes both to the device. farreach device --code takes it as it is.`,
 		Example: `  farreach pair
   code=$(farreach pair | cut -f1)`,
 		GroupID: groupStart,
@@ -83,7 +84,28 @@ func pairingURI(cloud, code string) string {
 	if cloud == "" {
 		return ""
 	}
-	return "farreach:pair?" + url.Values{"at": {code}, "cis": {cloud}}.Encode()
+	return pairingScheme + "pair?" + url.Values{"at": {code}, "cis": {cloud}}.Encode()
+}
+
+const pairingScheme = "farreach:"
+
+// parsePairing is the inverse of pairingURI. What is no such URI is a code
+// alone. A plus sign stands for itself, whoever wrote the URI: a blank is in
+// neither.
+func parsePairing(typed string) (code, cloud string, err error) {
+	if !strings.HasPrefix(strings.ToLower(typed), pairingScheme) {
+		return typed, "", nil
+	}
+	other := errors.New("not as farreach:pair?at=CODE&cis=URL") // the code is not told
+	u, err := url.Parse(typed)
+	if err != nil || u.Opaque != "pair" {
+		return "", "", other
+	}
+	said, err := url.ParseQuery(strings.ReplaceAll(u.RawQuery, "+", "%2B"))
+	if err != nil || said.Get("at") == "" {
+		return "", "", other
+	}
+	return said.Get("at"), said.Get("cis"), nil
 }
 
 // draw shows a QR code, if the terminal has room for it.
