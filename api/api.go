@@ -6,7 +6,8 @@
 //	  Host, origin,     token,      JSON in, JSON out,
 //	  limits, headers   identity    problems of RFC 9457
 //
-// Beside it, the same port takes CoAP over WebSocket, which is not its business.
+// Beside it, the same port takes CoAP and XMPP over WebSocket, which are not its
+// business.
 //
 // Every document says what it is: "schema": "farreach.<thing>/v1". Within v1,
 // fields are only added. /openapi.json describes it all, as OpenAPI 3.1.
@@ -27,6 +28,7 @@ import (
 	"github.com/farreach/farreach/cloud"
 	"github.com/farreach/farreach/cloud/metrics"
 	"github.com/farreach/farreach/coap"
+	"github.com/farreach/farreach/xmppd"
 )
 
 // The limits of threats.md, sections 3.5 and 4.
@@ -51,6 +53,9 @@ type Config struct {
 	// CoAP takes the WebSockets that come to coap.WebSocketPath, behind the
 	// same guard as the API; nil: none are taken.
 	CoAP http.Handler
+
+	// XMPP is that for xmppd.WebSocketPath.
+	XMPP http.Handler
 
 	// Operate is what operators are told; nil: they have no routes.
 	Operate *Operate
@@ -94,6 +99,9 @@ func New(c *cloud.Cloud, cfg Config) *Handler {
 	h.documentRoute()
 	if cfg.CoAP != nil {
 		h.mux.Handle("GET "+coap.WebSocketPath, cfg.CoAP)
+	}
+	if cfg.XMPP != nil {
+		h.mux.Handle("GET "+xmppd.WebSocketPath, cfg.XMPP)
 	}
 	h.mux.HandleFunc("/", h.unknown)
 	h.guarded = h.guard(cfg.Hosts, h.mux)

@@ -66,6 +66,7 @@ func newHome(t testing.TB) *home {
 	h.join()
 	h.api = api.New(c, api.Config{Hosts: []string{"hub.example.org"}, Version: "test", Log: log,
 		CoAP:    coap.NewWebSocketListener(new(net.TCPAddr)),
+		XMPP:    http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadRequest) }),
 		Operate: &api.Operate{Metrics: metrics.New("test"), Started: time.Now(), Store: "embedded", Ends: func() time.Time { return time.Unix(2e9, 0) }}})
 	h.listen()
 	return h

@@ -49,9 +49,13 @@ func (c *conn) appendLimits(b []byte) []byte {
 // newOffer returns how a client can log in on this connection.
 func (c *conn) newOffer() *sasl.Offer {
 	offer := &sasl.Offer{Verifier: c.verifier, Authorize: c.authorize}
-	if c.sec != nil && !c.srv.cfg.NoBinding {
+	switch {
+	case c.srv.cfg.NoBinding:
+	case c.sec != nil:
 		state := c.sec.State()
 		offer.Bindings = sasl.ServerBindings(&state, c.srv.leaf.Load())
+	case c.ws != nil && c.ws.state != nil:
+		offer.Bindings = sasl.ServerBindings(c.ws.state, nil) // whose certificate it was, the HTTP server knows
 	}
 	return offer
 }

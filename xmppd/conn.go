@@ -21,6 +21,7 @@ type conn struct {
 	nc      net.Conn
 	link    wire.Link
 	sec     *wire.Secure    // nil: plain
+	ws      *webSocket      // below the stream; nil: TCP is
 	direct  bool            // TLS from the first byte on
 	tasksOf *sync.WaitGroup // of the Serve that it belongs to
 
@@ -53,7 +54,12 @@ type conn struct {
 }
 
 func newConn(s *Server, nc net.Conn, direct bool, tasks *sync.WaitGroup) *conn {
-	c := &conn{srv: s, nc: nc, link: wire.New(nc), direct: direct, tasksOf: tasks, born: time.Now(), over: make(chan struct{}), done: make(chan struct{})}
+	c := &conn{srv: s, nc: nc, direct: direct, tasksOf: tasks, born: time.Now(), over: make(chan struct{}), done: make(chan struct{})}
+	if ws, ok := nc.(*webSocket); ok {
+		c.link, c.ws = ws, ws
+	} else {
+		c.link = wire.New(nc)
+	}
 	c.scan.Limits = stream.BeforeAuth()
 	c.setup = &setup{}
 	c.young = 4 // binding, roster, presence
@@ -135,7 +141,7 @@ func (c *conn) loop() (again bool) {
 	for {
 		b, err := c.link.Next()
 		if err != nil {
-			c.fail(err)
+			c.unread(err)
 			return false
 		}
 		now := int64(time.Since(c.born))
@@ -150,6 +156,16 @@ func (c *conn) loop() (again bool) {
 		if silent {
 			return true
 		}
+	}
+}
+
+// unread ends the connection because reading failed. On a WebSocket that may be
+// the client's fault, which it is told.
+func (c *conn) unread(err error) {
+	if bad, ok := errors.AsType[*stream.Error](err); ok {
+		c.conclude(bad, bad)
+	} else {
+		c.fail(err)
 	}
 }
 

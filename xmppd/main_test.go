@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
 	"go.uber.org/goleak"
 
 	"github.com/farreach/farreach/internal/secret"
@@ -262,6 +263,7 @@ func (w *world) serve(ln, tlsLn net.Listener) {
 type peer struct {
 	t    testing.TB
 	nc   net.Conn
+	ws   *websocket.Conn // instead of nc; nil: nc
 	scan stream.Scanner
 	buf  []byte
 	tls  *tls.ConnectionState
@@ -290,6 +292,12 @@ func (w *world) appear(user, resource string) *peer {
 
 func (p *peer) say(text string) {
 	p.t.Helper()
+	if p.ws != nil {
+		if err := p.ws.Write(p.t.Context(), websocket.MessageText, []byte(text)); err != nil {
+			p.t.Fatalf("write: %v", err)
+		}
+		return
+	}
 	if _, err := io.WriteString(p.nc, text); err != nil {
 		p.t.Fatalf("write: %v", err)
 	}
@@ -300,7 +308,11 @@ func (p *peer) header() stanza.Element {
 	p.t.Helper()
 	p.scan.Reset()
 	h := stream.Header{To: domain, Version: "1.0", Namespace: stream.NSClient}
-	p.say(string(h.Append(nil)))
+	if p.ws != nil {
+		p.say(string(h.AppendOpen(nil)))
+	} else {
+		p.say(string(h.Append(nil)))
+	}
 	it := p.item()
 	if it.Kind != stream.Opening {
 		p.t.Fatalf("no header but %q", it.Raw)
@@ -319,6 +331,9 @@ func (p *peer) item() stream.Item {
 }
 
 func (p *peer) next() (stream.Item, error) {
+	if p.ws != nil {
+		return p.nextMessage()
+	}
 	for {
 		it, n, err := p.scan.Next(p.buf)
 		if err == nil {
@@ -403,7 +418,7 @@ func (p *peer) closed() {
 // sync waits until the server has handled what was sent: a ping is answered.
 func (p *peer) sync() []stanza.Element {
 	p.t.Helper()
-	p.say("<iq type='get' id='sync'><ping xmlns='urn:xmpp:ping'/></iq>")
+	p.say("<iq xmlns='jabber:client' type='get' id='sync'><ping xmlns='urn:xmpp:ping'/></iq>")
 	var before []stanza.Element
 	for {
 		it := p.item()
@@ -517,7 +532,7 @@ func (p *peer) bind(resource string) string {
 
 func (p *peer) askBind(resource string) {
 	p.t.Helper()
-	p.say("<iq type='set' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>" + resource + "</resource></bind></iq>")
+	p.say("<iq xmlns='jabber:client' type='set' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>" + resource + "</resource></bind></iq>")
 }
 
 // condition is that of an error stanza.

@@ -184,6 +184,9 @@ func (c *conn) bind(s *session) {
 	c.setup = nil
 	c.mu.Unlock()
 	c.scan.Limits = stream.Limits{Stanza: c.srv.cfg.Limits.Stanza}
+	if c.ws != nil {
+		c.ws.setLimits(c.scan.Limits)
+	}
 	c.srv.strangers.Remove(c)
 	c.startPing()
 }

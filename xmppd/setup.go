@@ -99,7 +99,7 @@ func (c *conn) restart(more bool) error {
 func (c *conn) negotiate(it *stream.Item, more bool) error {
 	ns, name := string(it.NS), string(it.Name)
 	switch {
-	case ns == nsTLS && name == "starttls" && c.sec == nil && c.srv.tls != nil:
+	case ns == nsTLS && name == "starttls" && c.mayStartTLS():
 		return c.startTLS(more)
 	case ns == nsTLS:
 		c.send(append([]byte(nil), "<failure xmlns='"+nsTLS+"'/>"...))
@@ -112,8 +112,12 @@ func (c *conn) negotiate(it *stream.Item, more bool) error {
 	return &stream.Error{Condition: stream.NotAuthorized, Text: "log in first"}
 }
 
-// mayLogIn reports whether the connection is fit for logging in.
-func (c *conn) mayLogIn() bool { return c.sec != nil || c.srv.cfg.Insecure }
+// mayLogIn reports whether the connection is fit for logging in. A WebSocket is
+// (see WebSockets.ServeHTTP).
+func (c *conn) mayLogIn() bool { return c.sec != nil || c.ws != nil || c.srv.cfg.Insecure }
+
+// mayStartTLS reports whether TLS can begin on the connection.
+func (c *conn) mayStartTLS() bool { return c.sec == nil && c.ws == nil && c.srv.tls != nil }
 
 // startTLS goes on with TLS (RFC 6120, section 5.4). What the peer sent behind
 // its wish, in clear, ends the connection.
@@ -163,7 +167,7 @@ func (c *conn) features() []byte {
 		b = append(b, "<bind xmlns='"+nsBind+"'/><session xmlns='"+nsSession+"'><optional/></session>"+
 			"<ver xmlns='"+nsVer+"'/><sm xmlns='"+sm.Namespace+"'/>"...)
 		b = c.appendLimits(b)
-	case !c.mayLogIn() || c.sec == nil && c.srv.tls != nil:
+	case !c.mayLogIn() || c.mayStartTLS():
 		b = append(b, "<starttls xmlns='"+nsTLS+"'>"...)
 		if !c.mayLogIn() {
 			b = append(b, "<required/>"...)

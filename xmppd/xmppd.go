@@ -9,6 +9,8 @@
 //	                                    ├─▶ presence ──▶ siblings, contacts
 //	                                    └─▶ service: roster, disco, ping, version
 //
+// A WebSocket is made a stream like any other, and is taken from an HTTP server.
+//
 // A conn is one stream over one socket; a session is a bound resource, which
 // may outlive its conn for a minute. One goroutine for each conn reads, routes
 // and answers; it holds no buffer while it waits. What is for the same receiver

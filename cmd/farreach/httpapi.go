@@ -18,9 +18,9 @@ import (
 )
 
 // apiServer answers with the HTTP API of the cloud, by the names that its
-// certificate has, too, and gives WebSockets to ws.
-func (b *booted) apiServer(ws http.Handler) *http.Server {
-	cfg := api.Config{Version: build.Get(version).Version, Log: b.log, CoAP: ws, Operate: b.operate()}
+// certificate has, too, and gives WebSockets to the handlers given.
+func (b *booted) apiServer(overCoAP, overXMPP http.Handler) *http.Server {
+	cfg := api.Config{Version: build.Get(version).Version, Log: b.log, CoAP: overCoAP, XMPP: overXMPP, Operate: b.operate()}
 	if b.ports.Secure {
 		cfg.Hosts = listen.Hosts(b.cfg.listen)
 		if name, err := os.Hostname(); err == nil {

@@ -97,17 +97,20 @@ func (b *booted) serve(ctx context.Context) *running {
 	if b.ports.CoAP != nil {
 		r.group.Go(func() error { return link.Serve(ctx, b.ports.CoAP, nil) })
 	}
-	var webSockets http.Handler
+	var overCoAP, overXMPP http.Handler // WebSockets
 	if b.cfg.coap {
 		ws := coap.NewWebSocketListener(b.ports.HTTP.Addr())
-		webSockets = ws
+		overCoAP = ws
 		r.group.Go(func() error { return link.Serve(ctx, ws, nil) })
 	}
 	if b.xmpp != nil {
 		r.group.Go(func() error { return b.xmpp.Serve(ctx, b.ports.XMPP) })
 		r.group.Go(func() error { return b.xmpp.ServeTLS(ctx, b.ports.XMPPS) })
+		ws := b.xmpp.WebSockets(b.ports.HTTP.Addr())
+		overXMPP = ws
+		r.group.Go(func() error { return b.xmpp.Serve(ctx, ws) })
 	}
-	r.http = b.apiServer(webSockets)
+	r.http = b.apiServer(overCoAP, overXMPP)
 	r.http.BaseContext = func(net.Listener) context.Context { return ctx }
 	r.group.Go(func() error {
 		serve := r.http.Serve
