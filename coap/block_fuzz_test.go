@@ -157,6 +157,7 @@ func BenchmarkBlockwise(b *testing.B) {
 	for _, size := range []int{16 << 10, MaxBlockBody} {
 		body := make([]byte, size)
 		for _, terms := range []blockTerms{datagramTerms, {message: 65536, whole: 65536, szx: BERT, body: MaxBlockBody}} {
+			terms.by = new(fetches)
 			b.Run(fmt.Sprintf("%dK/szx%d", size>>10, terms.szx), func(b *testing.B) {
 				s := &blocks{}
 				defer s.close()
