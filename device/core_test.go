@@ -152,8 +152,8 @@ func TestRemote(t *testing.T) {
 	h.AddCollection(device.Collection{Href: "/all", Members: []string{"/oic/mnt", "/a/light"}})
 	asking(t, h.Remote(),
 		`update /a/light {"value":true}`, "2.04",
-		`update /oic/mnt {"fr":true}`, "4.03 Forbidden: /oic/mnt is not for who comes through a cloud",
-		"retrieve /oic/mnt", "4.03 Forbidden: /oic/mnt is not for who comes through a cloud",
+		`update /oic/mnt {"fr":true}`, "4.03 Forbidden: /oic/mnt is for somebody near only",
+		"retrieve /oic/mnt", "4.03 Forbidden: /oic/mnt is for somebody near only",
 		"retrieve /oic/res?rt=oic.wk.mnt", "2.05 ocf []",
 		"retrieve /oic/res?if=oic.if.b&rt=oic.wk.mnt", "2.05 ocf []",
 		`update /all?if=oic.if.b [{"href":"/oic/mnt","rep":{"fr":true}}]`, "2.04 ocf []",

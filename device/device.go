@@ -43,6 +43,15 @@ type Updater interface {
 	Update(ctx context.Context, iface string, rep []byte) (changed any, err error)
 }
 
+// Selective is a Resource that does not answer everybody alike.
+type Selective interface {
+	Resource
+
+	// For is the resource as it is for who asks, through a cloud or by Remote
+	// Access if far. It is called for each request, in turn with the others.
+	For(who oic.Identity, far bool) Resource
+}
+
 // Replacer is a Resource whose representation can be replaced as a whole (PUT).
 type Replacer interface {
 	Resource

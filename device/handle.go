@@ -17,7 +17,7 @@ func (h *Host) Handle(ctx context.Context, req *oic.Request) (*oic.Response, err
 	return h.handle(ctx, req, false)
 }
 
-// handle answers req, which came through a cloud if far.
+// handle answers req, which came through a cloud or by Remote Access if far.
 func (h *Host) handle(ctx context.Context, req *oic.Request, far bool) (*oic.Response, error) {
 	resp, err := h.answer(ctx, req, far)
 	if err != nil {
@@ -57,7 +57,7 @@ func (h *Host) prepare(req *oic.Request, far bool) (*call, error) {
 		return nil, err
 	}
 	if far && e.near {
-		return nil, oic.Errorf(oic.Forbidden, "%s is not for who comes through a cloud", path)
+		return nil, oic.Errorf(oic.Forbidden, "%s is for somebody near only", path)
 	}
 	iface, err := e.view(query)
 	if err != nil {
@@ -66,7 +66,7 @@ func (h *Host) prepare(req *oic.Request, far bool) (*call, error) {
 	if req.Op == oic.Create {
 		iface = oic.IfCreate
 	}
-	if !allows(iface, req.Op) {
+	if !e.allows(iface, req.Op) {
 		return nil, oic.Errorf(oic.MethodNotAllowed, "%s does not take %v", iface, req.Op)
 	}
 	if !cborOrNone(req.Accept) {
@@ -84,7 +84,7 @@ type call struct {
 	iface string
 	query string
 	req   *oic.Request
-	far   bool // it came through a cloud
+	far   bool // it came through a cloud or by Remote Access
 }
 
 // representer is a resource of this package whose representation depends on
@@ -95,6 +95,14 @@ type representer interface {
 
 // errElsewhere is the error of a Retrieve that represent stands for.
 var errElsewhere = errors.New("device: represent stands for this Retrieve")
+
+// resource is the one that is asked, as it is for who asks.
+func (c *call) resource() Resource {
+	if s, ok := c.e.resource.(Selective); ok {
+		return s.For(c.req.From, c.far)
+	}
+	return c.e.resource
+}
 
 // format is what the answer is written in: what was asked for, or else what the
 // question is written in.
@@ -115,7 +123,7 @@ func (c *call) retrieve(ctx context.Context) (*oic.Response, error) {
 		return resp, nil
 	}
 	err := c.e.call(ctx, func() (err error) {
-		rep, err := c.e.resource.Retrieve(ctx, c.iface)
+		rep, err := c.resource().Retrieve(ctx, c.iface)
 		if err != nil {
 			return err
 		}
@@ -165,26 +173,26 @@ func (c *call) apply(ctx context.Context) (*oic.Response, error) {
 	resp := &oic.Response{Status: oic.Changed}
 	switch c.req.Op {
 	case oic.Update:
-		u, ok := c.e.resource.(Updater)
+		u, ok := c.resource().(Updater)
 		if !ok {
 			return nil, c.refuse("cannot be changed")
 		}
 		rep, err = u.Update(ctx, c.iface, c.req.Body)
 	case oic.Replace:
-		r, ok := c.e.resource.(Replacer)
+		r, ok := c.resource().(Replacer)
 		if !ok {
 			return nil, c.refuse("cannot be replaced as a whole")
 		}
 		rep, err = r.Replace(ctx, c.iface, c.req.Body)
 	case oic.Create:
-		k, ok := c.e.resource.(Creator)
+		k, ok := c.resource().(Creator)
 		if !ok {
 			return nil, c.refuse("makes no resources")
 		}
 		resp.Status = oic.Created
 		resp.Location, rep, err = k.Create(ctx, c.req.Body)
 	case oic.Delete:
-		d, ok := c.e.resource.(Deleter)
+		d, ok := c.resource().(Deleter)
 		if !ok {
 			return nil, c.refuse("cannot be deleted")
 		}
@@ -221,6 +229,13 @@ func (e *entry) view(query string) (string, error) {
 		return "", oic.Errorf(oic.BadRequest, "%s has no interface %.64s", e.link.Href, iface)
 	}
 	return iface, nil
+}
+
+// allows reports whether an interface of the resource has the method for op. The
+// two of Remote Access have POST by that of a sensor, as nothing else has: their
+// specification knows no other interface (Remote Access, Annex A.1.4 and A.2.4).
+func (e *entry) allows(iface string, op oic.Op) bool {
+	return allows(iface, op) || iface == oic.IfSensor && op == oic.Update && e.link.Matches([]string{typeRAXMPP, typeRAUser})
 }
 
 // allows reports whether an interface has the method for op at all.

@@ -31,7 +31,7 @@ type Host struct {
 type entry struct {
 	resource Resource
 	link     oic.Link
-	near     bool          // not for those who come through a cloud
+	near     bool          // not for those who come through a cloud or by Remote Access
 	turn     chan struct{} // has one while nobody calls the resource
 	gone     chan struct{} // closed when the resource was removed
 

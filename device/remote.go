@@ -7,9 +7,10 @@ import (
 	"github.com/farreach/farreach/oic"
 )
 
-// Remote is the host for those who come through a cloud: it refuses with 4.03,
-// and does not list, what is for somebody near only. That is maintenance, by
-// which a device is wiped, and the choice of its cloud.
+// Remote is the host for those who come through a cloud or by Remote Access: it
+// refuses with 4.03, and does not list, what is for somebody near only. That is
+// maintenance, by which a device is wiped, the choice of its cloud, and the
+// password of its XMPP account.
 func (h *Host) Remote() oic.Observer { return remote{h} }
 
 type remote struct{ h *Host }
@@ -24,8 +25,14 @@ func (r remote) Observe(ctx context.Context, req *oic.Request, each func(*oic.Re
 	return r.h.observe(ctx, req, true, each)
 }
 
+// The resources by which a device is led to an XMPP server. Package rae has them.
+const (
+	typeRAXMPP = "oic.ra.xmpp"
+	typeRAUser = "oic.ra.user"
+)
+
 // nearTypes are the types of resources that Remote refuses.
-var nearTypes = []string{"oic.wk.mnt", typeCloudConf}
+var nearTypes = []string{"oic.wk.mnt", typeCloudConf, typeRAUser}
 
 func isNear(link *oic.Link) bool {
 	return slices.ContainsFunc(link.Types, func(t string) bool { return slices.Contains(nearTypes, t) })

@@ -65,6 +65,7 @@ type Identity struct {
 	Account string // the account that the asker belongs to
 	Device  string // the di, if the asker is a device
 	Admin   bool   // may manage accounts
+	Owner   bool   // owns the very device that is asked, and is near it: set by that device's own binding
 
 	// Credential names the token or grant that proved it, and is not itself a
 	// secret: what is revoked ends what it opened. It is empty inside the
