@@ -46,24 +46,32 @@ func (b behind) routed(req *oic.Request) *oic.Request {
 }
 
 // offline recognizes the refusal of a server whose device is not connected: it
-// is an oic.ErrOffline again, and keeps what the server said about it.
+// is an oic.ErrOffline again, and keeps what the server said about it. Who knows
+// since when did not ask the device (oic.ErrNotSent); "device offline" alone can
+// also mean that it went while it was asked.
 func offline(err error) error {
 	refusal, ok := errors.AsType[*oic.StatusError](err)
 	if !ok || refusal.Status != oic.Unavailable {
 		return err
 	}
-	for _, said := range []string{"device offline", "device not seen"} { // what a cloud of ours says
+	for _, said := range []string{"device offline since", "device not seen since"} { // what a cloud of ours says
 		if strings.HasPrefix(refusal.Diag, said) {
-			return offlineError{refusal}
+			return offlineError{refusal, []error{oic.ErrOffline, oic.ErrNotSent, refusal}}
 		}
+	}
+	if strings.HasPrefix(refusal.Diag, "device offline") {
+		return offlineError{refusal, []error{oic.ErrOffline, refusal}}
 	}
 	return err
 }
 
-type offlineError struct{ refusal *oic.StatusError }
+type offlineError struct {
+	refusal *oic.StatusError
+	is      []error
+}
 
 func (e offlineError) Error() string   { return e.refusal.Diag }
-func (e offlineError) Unwrap() []error { return []error{oic.ErrOffline, e.refusal} }
+func (e offlineError) Unwrap() []error { return e.is }
 
 // routed is one request that came in on a session, for what lies behind the
 // server: /oic/res, and the devices at /<di>/<href>.

@@ -93,6 +93,11 @@ func Errorf(s Status, format string, args ...any) *StatusError {
 // ErrOffline is the error of a Handler whose device cannot be reached now.
 var ErrOffline = errors.New("device offline")
 
+// ErrNotSent stands in the chain of an error, beside what else it says, when the
+// device has certainly not been given the request: it may be made again, by
+// another way too, whatever it does. Without it nobody knows.
+var ErrNotSent = errors.New("not sent")
+
 // ErrNotObservable is the error of Observe for a resource that was answered
 // once but does not report its changes.
 var ErrNotObservable = errors.New("resource cannot be observed")
