@@ -19,6 +19,7 @@ func FuzzScanner(f *testing.F) {
 		`<m xmlns:x='u:a' xmlns:y='u:&#97;' x:q='' y:q=''/>`, "<m>\xf0\x9f\x98\x80\xed\xa0\x80</m>", `<m><![CDATA[]]]]><![CDATA[>]]></m>`,
 		`<!DOCTYPE x [<!ENTITY a "b">]>`, `<m>]]></m>`, `<m><x:a xmlns:x='u'></x:a></m><presence/>`, `<m>&#00000000000000065;</m>`,
 		`<m aaa= '` + strings.Repeat("0", 40) + `' ` + strings.Repeat("a", 40), // two limits at once
+		"<a00000000000:0", // a limit, and what is wrong behind it
 	} {
 		f.Add([]byte(s), uint8(3))
 	}

@@ -56,7 +56,11 @@ func (w *work) startName(b []byte, i int) (int, error) {
 // the offset behind it.
 func (w *work) name(b []byte, i int) (int, error) {
 	for {
-		if w.colon > 0 && i == w.colon+1 && i < len(b) && class[b[i]]&nameStart == 0 && b[i] < 0x80 {
+		behind := w.colon > 0 && i == w.colon+1 && i < len(b)
+		switch {
+		case i-w.mark > w.limits.name():
+			return w.mark + w.limits.name(), violation("name is too long")
+		case behind && class[b[i]]&nameStart == 0 && b[i] < 0x80:
 			return i, malformed("name without a letter behind its colon")
 		}
 		for i < len(b) && class[b[i]]&nameChar != 0 {
