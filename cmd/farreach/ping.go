@@ -35,9 +35,11 @@ answer took and how long the device has been known to be there. A server that is
 reached straight is sent a CoAP Ping instead; a TARGET with a path is asked for
 that.
 
-With --path it names every hop with its time: that to the cloud is measured by
-itself, the rest is the difference. In a pipe it is one line: target, sent,
-answered, then least, median and longest time, and that to the cloud, in ms.
+With --path it names every hop with its time: that to the server in between is
+measured by itself, the rest is the difference. In a pipe that is a line for each
+hop: where it leads, and its time in ms; without --path it is one line: target,
+sent, answered, then least, median and longest time, and that to the server, in
+ms.
 
 The exit status is 7 if nothing answered in time, and 8 if the device is offline.`,
 		Example: `  farreach ping lamp
@@ -231,14 +233,20 @@ func (a *app) showPing(p probe, way *path, hops bool) error {
 	switch {
 	case a.json:
 		return a.screen().Doc(doc)
-	case !a.terminal:
-		cloud := "-"
-		if len(doc.Hops) > 1 {
-			cloud = fmt.Sprint(doc.Hops[0].Time)
+	case hops && !a.terminal:
+		for _, hop := range doc.Hops {
+			if err := a.screen().Line(hop.To, hop.Time); err != nil {
+				return err
+			}
 		}
-		return a.screen().Line(doc.Target, doc.Sent, doc.Answered, doc.Min, doc.Median, doc.Max, cloud)
-	}
-	if hops {
+		return nil
+	case !a.terminal:
+		server := "-"
+		if len(doc.Hops) > 1 {
+			server = fmt.Sprint(doc.Hops[0].Time)
+		}
+		return a.screen().Line(doc.Target, doc.Sent, doc.Answered, doc.Min, doc.Median, doc.Max, server)
+	case hops:
 		line := "you"
 		for _, hop := range doc.Hops {
 			line += fmt.Sprintf(" ── %s ── %s", ms(hop.Time), hop.To)
