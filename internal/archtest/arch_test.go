@@ -28,7 +28,7 @@ var layers = [][]string{
 	{"cloudlink", "xmpp"},
 	{"xmpp/disco", "xmpp/ibb", "xmpp/ping", "xmpp/roster"},
 	{"xmpp/xmpptest"},
-	{"xmppd"},
+	{"xmppd", "xmppd/xmppdtest"},
 	{"rae"},
 	{"cloud", "cloud/account", "cloud/directory", "cloud/event", "cloud/metrics", "reach"},
 	{"api"},
