@@ -246,11 +246,16 @@ func TestNotResumedInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d diary
 		cfg := scripted(t, func(p *script) {
-			p.session("sm1")
+			p.login()
+			p.open(withBind + withSM)
+			p.bind()
+			p.expect("<enable xmlns='urn:xmpp:sm:3' resume='true' max='10'/>")
+			p.say("<enabled xmlns='urn:xmpp:sm:3' resume='true' id='sm1' max='60'/>")
 			p.say("<presence from='ann@home.example/lamp'/>")
 			p.expect("<iq")
 		}, nil)
 		cfg.Backoff = backoff.Backoff{Base: 5 * time.Minute}
+		cfg.Resume = 10 * time.Second // the server may keep it for longer
 		cfg.Handlers.Presence(func(_ *xmpp.Session, p *stanza.Presence) { d.add("%s %s", p.From.Resource(), p.Type) })
 		cfg.Timeout = 10 * time.Minute
 		cfg.Online = func(ctx context.Context, s *xmpp.Session) error {

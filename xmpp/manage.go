@@ -49,7 +49,11 @@ func (n *negotiation) enable() (*manager, error) {
 	if !n.features.manage || n.cfg.NoResume {
 		return nil, nil
 	}
-	n.c.send([]byte("<enable xmlns='" + sm.Namespace + "' resume='true'/>"))
+	enable := "<enable xmlns='" + sm.Namespace + "' resume='true'"
+	if n.cfg.Resume > 0 {
+		enable += " max='" + strconv.Itoa(max(int(n.cfg.Resume/time.Second), 1)) + "'"
+	}
+	n.c.send([]byte(enable + "/>"))
 	e, err := n.managed()
 	if err != nil || e.Name != "enabled" {
 		return nil, err

@@ -56,6 +56,7 @@ type Config struct {
 	Patience  time.Duration // further silence before it counts as lost; 0: 10 s
 	Timeout   time.Duration // how long Ask waits at most; 0: 30 s
 	NoResume  bool          // without stream management (XEP-0198)
+	Resume    time.Duration // how long the server is asked to keep a lost session, in which peers take it for online; 0: as it likes
 
 	AllowRedirect []string // hosts to which a server may send the client by see-other-host
 

@@ -13,9 +13,10 @@ import (
 
 // managed is stream management (XEP-0198) of one session. session.mu guards it.
 type managed struct {
-	id     string   // for resuming it; "": it cannot be
-	unsent sm.Queue // what the client has not acknowledged
-	asked  bool     // it was asked to acknowledge, and has not
+	id     string        // for resuming it; "": it cannot be
+	keep   time.Duration // for how long, once it is lost
+	unsent sm.Queue      // what the client has not acknowledged
+	asked  bool          // it was asked to acknowledge, and has not
 	change chan struct{}
 	timer  *time.Timer // ends the session; nil: it has its connection
 	got    sm.Received // only the goroutine that reads uses it
@@ -82,9 +83,12 @@ func (c *conn) enable(it *stream.Item) error {
 	m := &managed{}
 	b := []byte("<enabled xmlns='" + sm.Namespace + "'")
 	if want := e.Attr("resume"); c.srv.cfg.Resume > 0 && (want == "true" || want == "1") {
-		m.id = newID()
+		m.id, m.keep = newID(), c.srv.cfg.Resume
+		if most, err := strconv.ParseUint(e.Attr("max"), 10, 31); err == nil {
+			m.keep = min(m.keep, time.Duration(most)*time.Second)
+		}
 		b = append(b, " id='"+m.id+"' resume='true' max='"...)
-		b = append(appendUint(b, uint32(c.srv.cfg.Resume/time.Second)), '\'')
+		b = append(appendUint(b, uint32(m.keep/time.Second)), '\'')
 	}
 	b = append(b, "/>"...)
 	s.mu.Lock()

@@ -2,6 +2,7 @@ package xmppd_test
 
 import (
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -75,15 +76,24 @@ func TestResume(t *testing.T) {
 }
 
 // What a session never got goes back to whoever sent it, when it is not resumed
-// in time; until then siblings believe it to be there (section 8 of the fact
-// sheet: not for long).
+// in time; until then siblings believe it to be there: not for long, and
+// not for longer than the client asked for (XEP-0198, section 5).
 func TestNotResumed(t *testing.T) {
+	for enable, want := range map[string]time.Duration{
+		"resume='1'": time.Minute, "resume='true' max='10'": 10 * time.Second, "resume='true' max='600'": time.Minute, "resume='true' max='x'": time.Minute,
+	} {
+		t.Run(enable, func(t *testing.T) { notResumed(t, enable, want) })
+	}
+}
+
+// notResumed checks for how long a session is kept that was enabled so.
+func notResumed(t *testing.T, enable string, want time.Duration) {
 	inBubble(t, xmppd.Config{}, func(w *world) {
 		a, b := w.appear("ann", "a"), w.appear("ann", "b")
 		a.sync()
 		b.sync()
-		b.say("<enable xmlns='urn:xmpp:sm:3' resume='1'/>")
-		b.expect("enabled")
+		b.say("<enable xmlns='urn:xmpp:sm:3' " + enable + "/>")
+		b.expect("enabled", "max", strconv.Itoa(int(want/time.Second)))
 		b.nc.Close()
 		synctest.Wait()
 		a.say("<message to='ann@home.example/b' id='m1'><body>x</body></message><message to='ann@home.example/b' id='m2' type='error'/><iq to='ann@home.example/b' type='get' id='q'><x xmlns='y'/></iq>")
@@ -106,7 +116,7 @@ func TestNotResumed(t *testing.T) {
 			}
 			break
 		}
-		if d := time.Since(start); d != 60*time.Second {
+		if d := time.Since(start); d != want {
 			t.Errorf("gone after %v", d)
 		}
 		if e := a.expect("message", "id", "m1", "type", "error", "from", "ann@home.example/b"); condition(e) != stanza.ServiceUnavailable {

@@ -105,7 +105,7 @@ func (s *session) lost(c *conn, err error) {
 	}
 	s.conn = nil
 	if m := s.managed; m != nil && m.id != "" && !s.final && mayComeBack(err) {
-		m.timer = time.AfterFunc(s.srv.cfg.Resume, func() { s.end(err) })
+		m.timer = time.AfterFunc(m.keep, func() { s.end(err) })
 		s.mu.Unlock()
 		s.srv.log.Info("xmpp session lost, may be resumed", "jid", s.jid, "reason", err)
 		return
