@@ -120,7 +120,7 @@ func (d *Decoder) rest() {
 // skip passes over white space in front of a document.
 func (d *Decoder) skip() {
 	if d.scan.off == 0 {
-		d.buf = bytes.TrimLeft(d.buf, blanks)
+		d.buf = d.buf[spaces(d.buf, 0):]
 	}
 }
 
@@ -225,7 +225,7 @@ func (x *builder) chars(b []byte, t token) error {
 	}
 	depth := len(x.open)
 	if depth == 0 {
-		if cdata || len(bytes.Trim(raw, blanks)) > 0 {
+		if cdata || spaces(raw, 0) < len(raw) {
 			return &FormatError{"text outside a document", "XML 1.0, section 2.1"}
 		}
 		return nil
@@ -255,10 +255,11 @@ func (x *builder) collect(b []byte, off int, raw []byte, plain, cdata bool) {
 // trim is f without white space around it.
 func (x *builder) trim(b []byte, f field) field {
 	s := x.of(b, f)
-	left := len(s) - len(bytes.TrimLeft(s, blanks))
-	f.off += left
-	f.n = len(bytes.Trim(s, blanks))
-	return f
+	for f.n > 0 && isBlank(s[f.n-1]) {
+		f.n--
+	}
+	left := spaces(s[:f.n], 0)
+	return field{f.off + left, f.n - left, f.scratch}
 }
 
 // finish makes doc of the document b, which is complete.

@@ -336,36 +336,3 @@ func TestJSONBeyondXML(t *testing.T) {
 		t.Errorf("%+q, want %+q", got.Body, want)
 	}
 }
-
-// A typical document is decoded without an allocation.
-func TestDecodeAllocates(t *testing.T) {
-	wire := []byte(examples(t)[1].wire)
-	var dec rae.Decoder
-	var doc rae.Document
-	if n := testing.AllocsPerRun(100, func() {
-		dec.Feed(wire)
-		if err := dec.Next(&doc); err != nil {
-			t.Fatal(err)
-		}
-		if err := dec.Next(&doc); err != rae.ErrShort {
-			t.Fatal(err)
-		}
-	}); n > 0 {
-		t.Errorf("%v allocations", n)
-	}
-}
-
-func BenchmarkDecode(b *testing.B) {
-	wire := []byte(examples(b)[1].wire)
-	var dec rae.Decoder
-	var doc rae.Document
-	b.SetBytes(int64(len(wire)))
-	b.ReportAllocs()
-	for b.Loop() {
-		dec.Feed(wire)
-		if err := dec.Next(&doc); err != nil {
-			b.Fatal(err)
-		}
-		dec.Next(&doc)
-	}
-}

@@ -23,8 +23,8 @@ const (
 // element is an element whose end has not come.
 type element struct {
 	kind  kind
-	name  span // with its prefix
-	bound int  // declarations in scope outside
+	name  qname
+	bound int // declarations in scope outside
 }
 
 // span is a part of the document.
@@ -32,8 +32,42 @@ type span struct{ off, end int }
 
 func (s span) of(b []byte) []byte { return b[s.off:s.end] }
 
+// qname is a name with its prefix, if it has one.
+type qname struct {
+	span
+	local int // where it goes on behind the colon
+}
+
+// prefix is what stands before the colon, which may be nothing.
+func (n qname) prefix() span { return span{n.off, max(n.off, n.local-1)} }
+
+// space is a namespace, of those that mean something here.
+type space uint8
+
+const (
+	spaceOther space = iota
+	spaceRest
+	spaceJSON
+	spaceData
+)
+
+func spaceOf(ns []byte) space {
+	switch string(ns) {
+	case NS:
+		return spaceRest
+	case nsJSON:
+		return spaceJSON
+	case nsData:
+		return spaceData
+	}
+	return spaceOther
+}
+
 // binding is a declaration in scope; the default namespace has an empty prefix.
-type binding struct{ prefix, ns span }
+type binding struct {
+	prefix, value span
+	space         space
+}
 
 const (
 	maxAttributes = 16
@@ -41,7 +75,10 @@ const (
 )
 
 // attribute is one of a start tag.
-type attribute struct{ name, value span }
+type attribute struct {
+	name  qname
+	value span
+}
 
 // start takes a start tag.
 func (x *builder) start(b []byte, t token) error {
@@ -60,12 +97,11 @@ func (x *builder) start(b []byte, t token) error {
 	if err := x.checkAttributes(b, attrs); err != nil {
 		return err
 	}
-	prefix, local := split(b, name)
-	ns, ok := x.lookup(b, prefix)
+	in, _, ok := x.lookup(b, name.prefix())
 	if !ok {
-		return &FormatError{"prefix that is not declared", "Namespaces in XML, section 5"}
+		return errPrefix
 	}
-	e.kind = x.kindOf(string(local.of(b)), ns)
+	e.kind = x.kindOf(b[name.local:name.end], in)
 	x.open = append(x.open, e)
 	x.begin(b, e.kind, attrs)
 	if b[t.end-2] == '/' {
@@ -75,27 +111,27 @@ func (x *builder) start(b []byte, t token) error {
 }
 
 // kindOf tells what the element is of which the one on top is the parent.
-func (x *builder) kindOf(local string, ns []byte) kind {
+func (x *builder) kindOf(local []byte, in space) kind {
 	parent := isOther
 	if n := len(x.open); n > 0 {
 		parent = x.open[n-1].kind
 	}
-	switch ours := string(ns) == NS; {
-	case len(x.open) == 0 && ours && local == "rest":
+	switch ours := in == spaceRest; {
+	case len(x.open) == 0 && ours && string(local) == "rest":
 		return isRest
 	case len(x.open) == 0:
 		x.refuse("not a rest element of " + NS)
-	case ours && parent == isRest && local == "url":
+	case ours && parent == isRest && string(local) == "url":
 		return isURL
-	case ours && parent == isRest && local == "headers":
+	case ours && parent == isRest && string(local) == "headers":
 		return isHeaders
-	case ours && parent == isRest && local == "body":
+	case ours && parent == isRest && string(local) == "body":
 		return isBody
-	case ours && parent == isHeaders && local == "header":
+	case ours && parent == isHeaders && string(local) == "header":
 		return isHeader
-	case parent == isBody && local == "json" && string(ns) == nsJSON:
+	case parent == isBody && in == spaceJSON && string(local) == "json":
 		return isJSON
-	case parent == isBody && local == "data" && string(ns) == nsData:
+	case parent == isBody && in == spaceData && string(local) == "data":
 		return isData
 	}
 	return isOther
@@ -127,13 +163,14 @@ func (x *builder) begin(b []byte, k kind, attrs []attribute) {
 
 // attribute is the value of the attribute called name, 64 bytes at most.
 func (x *builder) attribute(b []byte, attrs []attribute, name string) field {
-	for _, a := range attrs {
+	for i := range attrs {
+		a := &attrs[i]
 		if string(a.name.of(b)) != name {
 			continue
 		}
 		raw := a.value.of(b)
 		f := field{off: a.value.off, n: len(raw)}
-		if text := stream.Decode(raw); len(text) != len(raw) || bytes.ContainsAny(raw, "\t\r\n") {
+		if text := stream.Decode(raw); len(raw) > 0 && &text[0] != &raw[0] {
 			f = field{len(x.scratch), len(text), true}
 			x.scratch = append(x.scratch, text...)
 		}
@@ -149,9 +186,12 @@ func (x *builder) attribute(b []byte, attrs []attribute, name string) field {
 
 // end takes an end tag.
 func (x *builder) end(b []byte, t token) error {
-	name := bytes.TrimRight(b[t.off+2:t.end-1], blanks)
+	end := t.end - 1
+	for isBlank(b[end-1]) {
+		end--
+	}
 	n := len(x.open)
-	if n == 0 || !bytes.Equal(x.open[n-1].name.of(b), name) {
+	if n == 0 || string(x.open[n-1].name.of(b)) != string(b[t.off+len("</"):end]) {
 		return &FormatError{"end tag does not match the start tag", "XML 1.0, section 3"}
 	}
 	x.pop(b)
@@ -209,15 +249,14 @@ func clean(b []byte) bool {
 
 // declare brings what attrs declare into scope.
 func (x *builder) declare(b []byte, attrs []attribute) error {
-	for _, a := range attrs {
-		prefix, local := split(b, a.name)
-		switch {
-		case string(prefix.of(b)) == "xmlns":
-			prefix = local
-		case string(a.name.of(b)) == "xmlns":
-			prefix = span{}
-		default:
+	for i := range attrs {
+		a := &attrs[i]
+		if !a.declares(b) {
 			continue
+		}
+		prefix := span{a.name.local, a.name.end}
+		if a.name.local == a.name.off {
+			prefix.off = prefix.end
 		}
 		if p := string(prefix.of(b)); p == "xmlns" || p == "xml" || p != "" && a.value.off == a.value.end {
 			return &FormatError{"reserved prefix, or one for no namespace", "Namespaces in XML, section 3"}
@@ -225,31 +264,33 @@ func (x *builder) declare(b []byte, attrs []attribute) error {
 		if len(x.bound) >= maxBound {
 			return &FormatError{"too many namespaces", "RA-076"}
 		}
-		x.bound = append(x.bound, binding{prefix, a.value})
+		x.bound = append(x.bound, binding{prefix, a.value, spaceOf(stream.Decode(a.value.of(b)))})
 	}
 	return nil
 }
 
+// declares reports whether a declares a namespace.
+func (a *attribute) declares(b []byte) bool {
+	const xmlns = "xmlns"
+	end := a.name.off + len(xmlns)
+	return (a.name.end == end || a.name.local == end+1) && string(b[a.name.off:end]) == xmlns
+}
+
+var errPrefix = &FormatError{"prefix that is not declared", "Namespaces in XML, section 5"}
+
 // checkAttributes checks that each has a name of its own and a prefix that is
 // declared. Those with prefixes mean nothing here.
 func (x *builder) checkAttributes(b []byte, attrs []attribute) error {
-	for i, a := range attrs {
-		prefix, local := split(b, a.name)
-		declares := string(prefix.of(b)) == "xmlns"
-		ns, ok := x.lookup(b, prefix)
-		if prefix.off == prefix.end {
-			ns = nil // no default namespace for attributes
-		} else if !declares && !ok {
-			return &FormatError{"prefix that is not declared", "Namespaces in XML, section 5"}
-		}
-		for _, other := range attrs[:i] {
-			p, l := split(b, other.name)
-			same := bytes.Equal(a.name.of(b), other.name.of(b))
-			if !same && p.off < p.end && prefix.off < prefix.end && bytes.Equal(local.of(b), l.of(b)) {
-				theirs, ok := x.lookup(b, p)
-				same = ok && !declares && bytes.Equal(ns, theirs)
+	for i := range attrs {
+		a := &attrs[i]
+		prefix := a.name.prefix()
+		if prefix.off < prefix.end && !a.declares(b) {
+			if _, _, ok := x.lookup(b, prefix); !ok {
+				return errPrefix
 			}
-			if same {
+		}
+		for j := range i {
+			if x.same(b, a, &attrs[j]) {
 				return &FormatError{"attribute twice", "XML 1.0, section 3.1"}
 			}
 		}
@@ -257,24 +298,32 @@ func (x *builder) checkAttributes(b []byte, attrs []attribute) error {
 	return nil
 }
 
-// lookup is the namespace that prefix stands for.
-func (x *builder) lookup(b []byte, prefix span) (ns []byte, ok bool) {
+// same reports whether two attributes have one name: as it is written, or with
+// two prefixes for one namespace. Both prefixes are declared.
+func (x *builder) same(b []byte, a, other *attribute) bool {
+	if string(a.name.of(b)) == string(other.name.of(b)) {
+		return true
+	}
+	p, q := a.name.prefix(), other.name.prefix()
+	if p.off == p.end || q.off == q.end || a.declares(b) || other.declares(b) ||
+		string(b[a.name.local:a.name.end]) != string(b[other.name.local:other.name.end]) {
+		return false
+	}
+	_, first, _ := x.lookup(b, p)
+	_, second, _ := x.lookup(b, q)
+	return bytes.Equal(stream.Decode(first), stream.Decode(second))
+}
+
+// lookup is the namespace that prefix stands for, and how it is written.
+func (x *builder) lookup(b []byte, prefix span) (in space, raw []byte, ok bool) {
 	p := prefix.of(b)
 	for i := len(x.bound) - 1; i >= 0; i-- {
-		if bytes.Equal(x.bound[i].prefix.of(b), p) {
-			return stream.Decode(x.bound[i].ns.of(b)), true
+		if d := &x.bound[i]; string(d.prefix.of(b)) == string(p) {
+			return d.space, d.value.of(b), true
 		}
 	}
 	if string(p) == "xml" {
-		return []byte("http://www.w3.org/XML/1998/namespace"), true
+		return spaceOther, []byte("http://www.w3.org/XML/1998/namespace"), true
 	}
-	return nil, len(p) == 0
-}
-
-// split parts a name at its colon.
-func split(b []byte, name span) (prefix, local span) {
-	if i := bytes.IndexByte(name.of(b), ':'); i >= 0 {
-		return span{name.off, name.off + i}, span{name.off + i + 1, name.end}
-	}
-	return span{name.off, name.off}, name
+	return spaceOther, nil, len(p) == 0
 }

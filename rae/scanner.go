@@ -2,6 +2,8 @@ package rae
 
 import (
 	"bytes"
+	"encoding/binary"
+	"math/bits"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -50,8 +52,10 @@ func (s *scanner) next(b []byte) (t token, err error) {
 		return t, err
 	}
 	switch t.kind {
-	case startTag, endTag:
+	case startTag:
 		t.end, err = s.tag(b)
+	case endTag:
+		t.end, err = s.until(b, len("</"), ">")
 	case comment:
 		t.end, err = s.until(b, len("<!--"), "-->")
 	case cdata:
@@ -121,25 +125,50 @@ func (s *scanner) until(b []byte, skip int, end string) (int, error) {
 	return 0, ErrShort
 }
 
-// tag looks for the > of a tag.
+// tag looks for the > of a start tag, which may stand in an attribute's value
+// too.
 func (s *scanner) tag(b []byte) (int, error) {
-	for ; s.seen < len(b); s.seen++ {
-		switch c := b[s.seen]; {
+	for i := tagMark(b, max(s.seen, s.off+1)); i < len(b); i = tagMark(b, i+1) {
+		switch c := b[i]; {
+		case c == '<':
+			return 0, &FormatError{"< in a tag", "XML 1.0, section 3.1"}
 		case c == s.quote:
 			s.quote = 0
-		case s.quote == 0 && (c == '\'' || c == '"'):
+		case s.quote != 0:
+		case c == '>':
+			return i + 1, nil
+		default:
 			s.quote = c
-		case s.quote == 0 && c == '>':
-			return s.seen + 1, nil
-		case c == '<' && s.seen > s.off:
-			return 0, &FormatError{"< in a tag", "XML 1.0, section 3.1"}
 		}
 	}
+	s.seen = len(b)
 	return 0, ErrShort
 }
 
+// tagMark returns the offset of the first < > ' or " of b, at i or behind it;
+// len(b) if there is none. It takes eight bytes at a time.
+func tagMark(b []byte, i int) int {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	for ; i+8 <= len(b); i += 8 {
+		x := binary.LittleEndian.Uint64(b[i:])
+		angle := (x | ('<'^'>')*ones) ^ '>'*ones // a zero byte for each < and >
+		single, double := x^'\''*ones, x^'"'*ones
+		// The first zero byte is the lowest that is marked here.
+		marks := (angle-ones)&^angle | (single-ones)&^single | (double-ones)&^double
+		if marks &= highs; marks != 0 {
+			return i + bits.TrailingZeros64(marks)>>3
+		}
+	}
+	for ; i < len(b); i++ {
+		if c := b[i]; c == '<' || c == '>' || c == '\'' || c == '"' {
+			break
+		}
+	}
+	return i
+}
+
 // parseTag reads the start tag t, and n attributes of it into attrs.
-func parseTag(b []byte, t token, attrs *[maxAttributes]attribute) (name span, n int, err error) {
+func parseTag(b []byte, t token, attrs *[maxAttributes]attribute) (name qname, n int, err error) {
 	end := t.end - 1
 	if b[end-1] == '/' {
 		end--
@@ -179,49 +208,49 @@ func parseTag(b []byte, t token, attrs *[maxAttributes]attribute) (name span, n 
 
 func badTag() error { return &FormatError{"start tag", "XML 1.0, section 3.1"} }
 
-// nameAt is the name at i, with at most one colon inside; an empty span if
-// there is none.
-func nameAt(b []byte, i int) span {
-	s := span{i, i}
-	first, colons := true, 0
-	for ; s.end < len(b); s.end++ {
-		switch c := b[s.end]; {
+// nameAt is the name at i, with at most one colon inside; an empty one if there
+// is none.
+func nameAt(b []byte, i int) qname {
+	n := qname{span{i, i}, i}
+	first := true
+	for ; n.end < len(b); n.end++ {
+		switch c := b[n.end]; {
 		case isLetter(c) || c == '_':
+			first = false
 		case !first && (isDigit(c) || c == '-' || c == '.'):
-		case !first && c == ':' && colons == 0:
-			colons++
+		case !first && c == ':' && n.local == i:
+			n.local = n.end + 1
 			first = true
-			continue
 		case first || c == ':':
-			return span{i, i}
+			return qname{span{i, i}, i}
 		default:
-			return s
+			return n
 		}
-		first = false
 	}
 	if first {
-		return span{i, i}
+		return qname{span{i, i}, i}
 	}
-	return s
+	return n
 }
 
 func spaces(b []byte, i int) int {
-	for i < len(b) && strings.IndexByte(blanks, b[i]) >= 0 {
+	for i < len(b) && isBlank(b[i]) {
 		i++
 	}
 	return i
 }
+
+func isBlank(c byte) bool { return c == ' ' || c == '\n' || c == '\t' || c == '\r' }
 
 // checkText checks text, the value of an attribute or the inside of a CDATA
 // section. plain says that it stands for itself.
 func checkText(b []byte, cdata bool) (plain bool, err error) {
 	plain = true
 	ascii := true
-	for i := 0; i < len(b); i++ {
+	for i := stream.PlainText(b, 0); i < len(b); i = stream.PlainText(b, i+1) {
 		switch c := b[i]; {
 		case c >= utf8.RuneSelf:
 			ascii = false
-		case c > '>':
 		case c == '\r':
 			plain = false
 		case c < ' ' && c != '\t' && c != '\n':
@@ -250,22 +279,23 @@ func checkText(b []byte, cdata bool) (plain bool, err error) {
 
 // appendText appends what b, which checkText has seen, stands for.
 func appendText(dst, b []byte, cdata bool) []byte {
-	for i := 0; i < len(b); i++ {
+	from := 0
+	for i := stream.PlainText(b, 0); i < len(b); i = stream.PlainText(b, i+1) {
 		switch c := b[i]; {
 		case c == '&' && !cdata:
 			r, n := reference(b[i:])
-			dst = utf8.AppendRune(dst, r)
+			dst = utf8.AppendRune(append(dst, b[from:i]...), r)
 			i += n - 1
+			from = i + 1
 		case c == '\r': // XML 1.0, section 2.11
-			dst = append(dst, '\n')
+			dst = append(append(dst, b[from:i]...), '\n')
 			if i+1 < len(b) && b[i+1] == '\n' {
 				i++
 			}
-		default:
-			dst = append(dst, c)
+			from = i + 1
 		}
 	}
-	return dst
+	return append(dst, b[from:]...)
 }
 
 // reference reads the reference at the start of b; n is 0 if there is none.

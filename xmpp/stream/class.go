@@ -42,9 +42,10 @@ const (
 	highs = 0x80 * ones
 )
 
-// plainText returns the offset of the first byte of b, at i or behind it, that
-// is not printable ASCII or is one of < > &; len(b) if there is none.
-func plainText(b []byte, i int) int {
+// PlainText returns the offset of the first byte of b, at i or behind it, that
+// is not printable ASCII or is one of < > &; len(b) if there is none. What it
+// passes over stands for itself in any text.
+func PlainText(b []byte, i int) int {
 	for ; i+16 <= len(b); i += 16 {
 		x, y := binary.LittleEndian.Uint64(b[i:]), binary.LittleEndian.Uint64(b[i+8:])
 		if (textMarks(x)|textMarks(y))&highs != 0 {
@@ -64,7 +65,7 @@ func plainText(b []byte, i int) int {
 	return i
 }
 
-// textMarks sets the highest bit of each byte of x where plainText stops, and
+// textMarks sets the highest bit of each byte of x where PlainText stops, and
 // perhaps of some behind the first of them: a byte borrows from the next one
 // only if it is marked itself.
 func textMarks(x uint64) uint64 {
@@ -73,7 +74,7 @@ func textMarks(x uint64) uint64 {
 	return x | (x - ' '*ones) | (angle - ones) | (amp - ones)
 }
 
-// plainValue is plainText for the value of an attribute: > is plain there, and
+// plainValue is PlainText for the value of an attribute: > is plain there, and
 // quote is not.
 func plainValue(b []byte, i int, quote byte) int {
 	quotes := uint64(quote) * ones

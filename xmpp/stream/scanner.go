@@ -258,7 +258,7 @@ func (w *work) scan(b []byte) (int, error) {
 // text scans the content of an element up to the next markup.
 func (w *work) text(b []byte, i int) (int, error) {
 	for {
-		i = plainText(b, i)
+		i = PlainText(b, i)
 		if i == len(b) {
 			return i, ErrShort
 		}
@@ -370,7 +370,7 @@ func (w *work) bang(b []byte, i int) (int, error) {
 // cdata scans what is character data whatever it looks like.
 func (w *work) cdata(b []byte, i int) (int, error) {
 	for {
-		i = plainText(b, i)
+		i = PlainText(b, i)
 		if i == len(b) {
 			return i, ErrShort
 		}
