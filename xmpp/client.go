@@ -59,15 +59,19 @@ func (c *Client) set(s *Session) {
 // after saying goodbye, or an error with an *AuthError in its chain as soon as
 // the server refuses the account, because trying again would not help. Run is
 // called once.
+//
+// Between attempts it waits as Config.Backoff says; 30 s to 10 min after a
+// failure that lasts until somebody puts something right, such as a certificate;
+// and 1 min to 1 h after somebody else took the address.
 func (c *Client) Run(ctx context.Context) error {
-	r := run{Client: c, wait: c.cfg.Backoff}
+	r := run{Client: c, wait: newPatience(c.cfg.Backoff)}
 	defer func() { r.drop(ctx.Err()) }()
 	for {
 		lasted, err := r.once(ctx)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		r.wait.Served(lasted)
+		r.wait.served(lasted)
 		c.cfg.OnChange(Status{Err: err})
 		if final(err) {
 			return err
@@ -75,7 +79,7 @@ func (c *Client) Run(ctx context.Context) error {
 		if !resumable(err) {
 			r.drop(err)
 		}
-		d := r.pause(lasted, err)
+		d := r.wait.after(lasted, err)
 		c.cfg.Log.Warn("xmpp not online", "err", err, "retry", d)
 		if err := r.sleep(ctx, d); err != nil {
 			return err
@@ -86,7 +90,7 @@ func (c *Client) Run(ctx context.Context) error {
 // run is the state of Run.
 type run struct {
 	*Client
-	wait  backoff.Backoff
+	wait  patience
 	s     *Session  // the latest, if it may be resumed
 	until time.Time // until when
 	lost  error     // why it must be
@@ -158,41 +162,10 @@ func (r *run) sleep(ctx context.Context, d time.Duration) error {
 	return backoff.Sleep(ctx, d)
 }
 
-// pause is how long to wait before the next attempt. A server that says goodbye
-// has all its clients come back: they spread (threats rule 21).
-func (r *run) pause(lasted time.Duration, err error) time.Duration {
-	good := r.wait.Good
-	if good == 0 {
-		good = backoff.DefaultGood
-	}
-	if lasted >= good && saidGoodbye(err) {
-		return r.wait.Goodbye()
-	}
-	return r.wait.Next()
-}
-
-func saidGoodbye(err error) bool {
-	e, ok := errors.AsType[*stream.Error](err)
-	return errors.Is(err, ErrEnded) || ok && e.Condition == stream.SystemShutdown
-}
-
 // resumable reports whether a session may outlive its connection that ended
 // because of err: not if one of the two has ended the stream.
 func resumable(err error) bool {
 	_, told := errors.AsType[*stream.Error](err)
 	_, wrong := errors.AsType[protocolError](err)
 	return !told && !wrong && !errors.Is(err, ErrEnded) && !errors.Is(err, ErrPanic)
-}
-
-// final reports whether trying again would not help.
-func final(err error) bool {
-	e, ok := errors.AsType[*AuthError](err)
-	if !ok {
-		return false
-	}
-	switch e.Condition { // RFC 6120, section 6.5
-	case "not-authorized", "account-disabled", "credentials-expired", "invalid-authzid":
-		return true
-	}
-	return false
 }

@@ -3,6 +3,7 @@ package xmpp
 import (
 	"errors"
 
+	"github.com/farreach/farreach/xmpp/jid"
 	"github.com/farreach/farreach/xmpp/stanza"
 )
 
@@ -14,6 +15,7 @@ import (
 // soon: what follows waits for them. None is called from two goroutines at once
 // for the same session. What they are given belongs to them.
 type Handlers struct {
+	allow     func(s *Session, from jid.JID) bool // nil: everybody
 	iqs       map[name]IQHandler
 	messages  map[name]MessageHandler
 	plain     MessageHandler
@@ -38,6 +40,11 @@ type PresenceHandler func(s *Session, p *stanza.Presence)
 
 // ErrLater is what an IQHandler returns when the answer will be sent by itself.
 var ErrLater = errors.New("xmpp: answered later")
+
+// Allow has f say whose requests and messages are for handlers. Others learn
+// nothing: their requests are refused as if nobody handled them. Presence is
+// handled whoever sends it, and so are messages of type error.
+func (h *Handlers) Allow(f func(s *Session, from jid.JID) bool) { h.allow = f }
 
 // IQ has h answer requests whose payload is called name in namespace ns. There
 // must be no other yet.
@@ -83,6 +90,8 @@ func (h *Handlers) message(s *Session, m *stanza.Message) {
 				return
 			}
 		}
+	} else if h.allow != nil && !h.allow(s, m.From) {
+		return
 	}
 	for _, c := range m.Children {
 		if f := h.messages[name{c.NS, c.Name}]; f != nil {
@@ -104,7 +113,7 @@ func (h *Handlers) presence(s *Session, p *stanza.Presence) {
 // iq answers a request; nil: later.
 func (h *Handlers) iq(s *Session, req *stanza.IQ) *stanza.IQ {
 	f := h.iqs[name{req.Payload.NS, req.Payload.Name}]
-	if f == nil {
+	if f == nil || h.allow != nil && !h.allow(s, req.From) {
 		answer := req.Refuse(stanza.NewError(stanza.ServiceUnavailable, "")) // RFC 6120, section 8.4
 		return &answer
 	}

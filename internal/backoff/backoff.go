@@ -30,6 +30,10 @@ type Backoff struct {
 	Good   time.Duration // service this long counts as success; 0: 60 s
 	Spread time.Duration // bound of the wait after a clean goodbye; 0: 10 s
 
+	// Steady has Next wait for the bound itself, and up to a tenth longer: for
+	// what nobody puts right within seconds.
+	Steady bool
+
 	bound time.Duration // of the latest Next; 0: none yet
 }
 
@@ -42,6 +46,9 @@ func (b *Backoff) Next() time.Duration {
 		b.bound *= 2
 	}
 	b.bound = min(b.bound, or(b.Max, DefaultMax))
+	if b.Steady {
+		return b.bound + jitter(b.bound/10)
+	}
 	return jitter(b.bound)
 }
 

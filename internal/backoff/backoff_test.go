@@ -31,6 +31,15 @@ func TestNextDoublesUpToMax(t *testing.T) {
 	}
 }
 
+func TestSteadyWaitsForTheBound(t *testing.T) {
+	b := backoff.Backoff{Base: time.Minute, Max: time.Hour, Steady: true}
+	for _, want := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60} {
+		if d := b.Next(); d < want*time.Minute || d > want*time.Minute*11/10 {
+			t.Errorf("the wait is %v, want %v and up to a tenth more", d, want*time.Minute)
+		}
+	}
+}
+
 func TestServedStartsAgainOnlyAfterGoodService(t *testing.T) {
 	b := backoff.Backoff{Base: time.Hour, Max: 1000 * time.Hour}
 	first := func() bool { // is the next wait bounded by Base?
