@@ -28,6 +28,7 @@ type Conn struct {
 	writing         chan struct{} // holds one token: whoever has it writes
 	done            chan struct{} // closed when the session is over
 	idle            *time.Timer   // nil: never
+	receiver        Receiver      // nil: Read takes what comes
 
 	next uint16 // to be sent; of whoever writes
 	buf  []byte // of whoever writes
@@ -39,6 +40,7 @@ type Conn struct {
 	later  []*stanza.IQ  // to be answered when there is room
 	came   chan struct{} // closed and replaced when blocks come
 	active time.Time
+	kept   int   // for how many reasons it may be silent
 	err    error // why it is over
 }
 
@@ -57,6 +59,9 @@ func (e *Endpoint) newConn(s Session, peer jid.JID, sid string, form Form, block
 		c.limit = min(block, fits(s, peer))
 	}
 	c.readBy, c.writeBy = newDeadline(), newDeadline()
+	if e.cfg.Receive != nil {
+		c.receiver = e.cfg.Receive(c)
+	}
 	return c
 }
 
@@ -64,6 +69,9 @@ func (e *Endpoint) newConn(s Session, peer jid.JID, sid string, form Form, block
 func (c *Conn) checkIdle() {
 	c.e.mu.Lock()
 	left := c.e.cfg.Idle - time.Since(c.active)
+	if c.kept > 0 {
+		left = c.e.cfg.Idle
+	}
 	over := c.err != nil
 	if left > 0 && !over {
 		c.idle.Reset(left)
@@ -72,6 +80,22 @@ func (c *Conn) checkIdle() {
 	if left <= 0 && !over {
 		c.end(ErrIdle, true)
 	}
+}
+
+// Keep keeps the session for one reason more however silent it is, until Leave
+// is called as often: an observation may have nothing to say for days.
+func (c *Conn) Keep() {
+	c.e.mu.Lock()
+	defer c.e.mu.Unlock()
+	c.kept++
+}
+
+// Leave takes a reason of Keep away.
+func (c *Conn) Leave() {
+	c.e.mu.Lock()
+	defer c.e.mu.Unlock()
+	c.kept--
+	c.active = time.Now()
 }
 
 // take takes a block that came, in iq if that is not nil; later says that the
@@ -87,6 +111,11 @@ func (c *Conn) take(data *stanza.Element, iq *stanza.IQ) (later bool, err error)
 		err = refuse(stanza.BadRequest)
 	case uint16(seq) != c.want:
 		err = refuse(stanza.UnexpectedRequest)
+	case c.receiver != nil:
+		c.want++ // 65535 is followed by 0
+		c.active = time.Now()
+		c.e.mu.Unlock()
+		return false, c.hand(block, iq != nil)
 	case c.size+len(block) > c.e.cfg.Buffer+c.block || c.e.held+len(block)+perBlock > c.e.cfg.Memory:
 		err = &stanza.Error{Type: "cancel", Condition: stanza.ResourceConstraint}
 	default:
@@ -101,6 +130,18 @@ func (c *Conn) take(data *stanza.Element, iq *stanza.IQ) (later bool, err error)
 		c.end(why, false) // the peer hears err
 	}
 	return later, err
+}
+
+// hand hands a block to the receiver. asked says that the peer hears the error as
+// the answer to its request.
+func (c *Conn) hand(block []byte, asked bool) error {
+	if err := c.receiver.Take(block); err != nil {
+		c.end(err, !asked)
+		if asked {
+			return refuse(stanza.BadRequest)
+		}
+	}
+	return nil
 }
 
 // keepLocked keeps a block for the reader. e.mu is held.
@@ -203,14 +244,69 @@ func (c *Conn) Write(b []byte) (n int, err error) {
 	return n, err
 }
 
+// Send is Write that waits until ctx ends, and for no deadline. Unless ctx ended
+// before the first block, the session is over after an error.
+func (c *Conn) Send(ctx context.Context, b []byte) error {
+	select {
+	case c.writing <- struct{}{}:
+		defer func() { <-c.writing }()
+	case <-c.done:
+		return c.writeErr()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if c.form == IQ {
+		var stop func()
+		ctx, stop = c.untilOver(ctx)
+		defer stop()
+	}
+	for begun := false; len(b) > 0; begun = true {
+		block := b[:min(len(b), c.limit)]
+		if c.touch() {
+			return c.writeErr()
+		}
+		if err := c.carry(ctx, block); err != nil {
+			if c.form == Message && !begun && ctx.Err() != nil {
+				return ctx.Err() // nothing has gone
+			}
+			c.end(err, !refused(err))
+			return c.writeErr()
+		}
+		c.next++
+		b = b[len(block):]
+	}
+	return nil
+}
+
+// untilOver is ctx, but that it ends with the session.
+func (c *Conn) untilOver(ctx context.Context) (_ context.Context, stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		select {
+		case <-c.done:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	return ctx, func() {
+		cancel()
+		watch.Wait()
+	}
+}
+
+// touch notes that the session is used, and reports whether it is over.
+func (c *Conn) touch() (over bool) {
+	c.e.mu.Lock()
+	defer c.e.mu.Unlock()
+	c.active = time.Now()
+	return c.err != nil
+}
+
 // writeBlock sends one block.
 func (c *Conn) writeBlock(block []byte) error {
-	c.e.mu.Lock()
-	c.active = time.Now()
-	over := c.err != nil
-	c.e.mu.Unlock()
 	switch {
-	case over:
+	case c.touch():
 		return c.writeErr()
 	case c.writeBy.passed():
 		return os.ErrDeadlineExceeded
@@ -272,16 +368,29 @@ func (c *Conn) Close() error {
 	return nil
 }
 
+// Fail is Close because of err, which whoever waits for the session hears.
+func (c *Conn) Fail(err error) { c.end(err, true) }
+
 // end ends the session because of err, and tells the peer if tell is set. Only
 // the first call counts, but that Close also forgets what was not read.
 func (c *Conn) end(err error, tell bool) {
 	c.e.mu.Lock()
-	defer c.e.mu.Unlock()
+	first := c.endLocked(err, tell)
+	c.e.mu.Unlock()
+	if first && c.receiver != nil {
+		if err == errClosedByPeer {
+			err = io.EOF
+		}
+		c.receiver.Over(err)
+	}
+}
+
+func (c *Conn) endLocked(err error, tell bool) (first bool) {
 	if err == net.ErrClosed {
 		c.dropLocked()
 	}
 	if c.err != nil {
-		return
+		return false
 	}
 	c.err = err
 	delete(c.e.conns, c.key)
@@ -294,6 +403,7 @@ func (c *Conn) end(err error, tell bool) {
 		c.later = nil
 		c.e.tasks.Go(func() { c.farewell(later, tell) }) // before Endpoint.Close waits, which takes the mutex first
 	}
+	return true
 }
 
 // dropLocked forgets what was not read. e.mu is held.
@@ -313,6 +423,15 @@ func (c *Conn) farewell(later []*stanza.IQ, tell bool) {
 		}})
 	}
 }
+
+// Receiver is who takes what comes, nil if Read does.
+func (c *Conn) Receiver() Receiver { return c.receiver }
+
+// Peer is who is at the other end.
+func (c *Conn) Peer() jid.JID { return c.peer }
+
+// Session is the session on the server that carries this one.
+func (c *Conn) Session() Session { return c.s }
 
 // Block is how many bytes one Write may have to be sent as one block.
 func (c *Conn) Block() int { return c.limit }

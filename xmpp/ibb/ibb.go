@@ -2,7 +2,7 @@
 // XEP-0047), for where nothing but the XMPP servers connects two peers.
 //
 //	Endpoint.Open ── <open/> ──▶ peer: Config.Allow? ──▶ Config.Serve
-//	Conn.Write ── block ── base64 ── <data seq/> in an iq or a message ──▶ peer ── checked ──▶ Conn.Read
+//	Conn.Write ── block ── base64 ── <data seq/> in an iq or a message ──▶ peer ── checked ──▶ Conn.Read or a Receiver
 //	   │                                 ◀── result: the block has room (iq form alone)
 //	Conn.Close ── <close/> ──▶ peer
 //
@@ -70,6 +70,10 @@ type Config struct {
 	Serve func(c *Conn)                      // called for each session that a peer opened, on a goroutine of its own; the session is closed when it returns. nil: nobody is served
 	Allow func(s Session, peer jid.JID) bool // who may open sessions; nil: the own account
 
+	// Receive says who takes the blocks of a session, whoever opened it; then
+	// Serve is not called. nil: they are read.
+	Receive func(c *Conn) Receiver
+
 	Block   int           // largest block that is offered and taken, bytes; 0: 65,535
 	PerPeer int           // sessions with one peer; 0: 4
 	Total   int           // sessions in all; 0: 256
@@ -97,6 +101,19 @@ var (
 	// ErrBroken says that the peer sent a block that was not next, or no base64.
 	ErrBroken = errors.New("ibb: a block is missing or broken")
 )
+
+// Receiver takes the blocks of one session as they come, for who has documents
+// and no streams: no goroutine waits for them.
+type Receiver interface {
+	// Take takes the next block, which belongs to it. Calls come one after
+	// another and return soon, since what else comes waits. An error ends the
+	// session, and the peer is told.
+	Take(block []byte) error
+
+	// Over says, once, why the session is over or was never opened: io.EOF when
+	// the peer has closed it. Take may not have returned yet.
+	Over(err error)
+}
 
 // Endpoint is this end of all bytestreams. Its methods may be called from
 // several goroutines.

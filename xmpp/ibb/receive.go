@@ -31,7 +31,7 @@ func refused(err error) bool {
 // the session can send anything.
 func (e *Endpoint) opened(s Session, iq *stanza.IQ) error {
 	peer := iq.From
-	if e.cfg.Serve == nil || peer.IsBare() || peer == s.JID() || !e.allows(s, peer) {
+	if e.cfg.Serve == nil && e.cfg.Receive == nil || peer.IsBare() || peer == s.JID() || !e.allows(s, peer) {
 		return stanza.NewError(stanza.ServiceUnavailable, "") // as one that knows no bytestreams
 	}
 	open := iq.Payload
@@ -60,8 +60,12 @@ func (e *Endpoint) opened(s Session, iq *stanza.IQ) error {
 
 // serve tells the peer that the session is open and has it served.
 func (e *Endpoint) serve(c *Conn, iq *stanza.IQ) {
+	err := e.send(c.s, iq.Result(nil))
+	if err == nil && c.receiver != nil {
+		return
+	}
 	defer c.Close()
-	if e.send(c.s, iq.Result(nil)) == nil {
+	if err == nil {
 		e.cfg.Serve(c)
 	}
 }

@@ -1,0 +1,199 @@
+package rae
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/farreach/farreach/oic"
+)
+
+const (
+	maxServing = 32      // requests of one peer that are served at once
+	maxCalls   = 128     // of one peer, or of one session in order, that wait for that
+	maxHeld    = 4 << 20 // bytes of all that wait
+)
+
+// job is a request of a peer.
+type job struct {
+	se      *session
+	call    *Call
+	refusal error // in the place of serving; nil: it is to be served
+	size    int   // bytes
+}
+
+// request has a request served: in order, unless it has a token. An error ends
+// the session.
+func (se *session) request(d *Document, refusal *oic.StatusError) error {
+	j := job{se: se, size: len(d.Body) + 512}
+	if refusal != nil {
+		j.call, j.refusal = &Call{Meta: d.meta()}, refusal
+	} else if c, err := ParseCall(d); err != nil {
+		j.call, j.refusal = &Call{Meta: d.meta()}, err
+	} else {
+		j.call = c
+	}
+	x := se.x
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	p := se.joinLocked()
+	if se.over {
+		return nil
+	}
+	if j.call.MaxMessage > 0 {
+		p.fragment = j.call.MaxMessage
+	}
+	if j.call.Token == "" {
+		return se.lineUpLocked(j)
+	}
+	if p.manner == unknown {
+		p.manner = tokens // who sends tokens returns them
+	}
+	if p.serving < maxServing {
+		p.serving++
+		x.tasks.Go(func() { p.serve(j) })
+		return nil
+	}
+	if len(p.calls) >= maxCalls || x.held+j.size > maxHeld {
+		return errOverrun
+	}
+	p.calls = append(p.calls, j)
+	x.held += j.size
+	return nil
+}
+
+// lineUpLocked has j served behind those that came before it.
+func (se *session) lineUpLocked(j job) error {
+	if len(se.lane) >= maxCalls || se.x.held+j.size > maxHeld {
+		return errOverrun
+	}
+	se.lane = append(se.lane, j)
+	se.x.held += j.size
+	if !se.busy {
+		se.busy = true
+		se.x.tasks.Go(se.serveLane)
+	}
+	return nil
+}
+
+// serve serves j, and others as long as there are any.
+func (p *peer) serve(j job) {
+	for {
+		j.serve()
+		x := p.x
+		x.mu.Lock()
+		if len(p.calls) == 0 {
+			p.serving--
+			x.mu.Unlock()
+			return
+		}
+		j = p.calls[0]
+		p.calls[0] = job{}
+		p.calls = p.calls[1:]
+		x.held -= j.size
+		x.mu.Unlock()
+	}
+}
+
+// serveLane serves requests without tokens, each when the one before it has
+// been answered.
+func (se *session) serveLane() {
+	x := se.x
+	for {
+		x.mu.Lock()
+		if len(se.lane) == 0 {
+			se.busy = false
+			x.mu.Unlock()
+			return
+		}
+		j := se.lane[0]
+		se.lane[0] = job{}
+		se.lane = se.lane[1:]
+		x.held -= j.size
+		x.mu.Unlock()
+		r := j.serve()
+		select {
+		case <-r.answered:
+			continue
+		default:
+		}
+		timer := time.NewTimer(x.cfg.timeout)
+		select {
+		case <-r.answered:
+		case <-se.ctx.Done():
+		case <-timer.C:
+			se.conn.Fail(errUnanswered) // a later answer would be taken for another
+		}
+		timer.Stop()
+	}
+}
+
+var errUnanswered = errors.New("rae: a request without a token was not answered in time")
+
+// serve serves j, unless its session is over.
+func (j job) serve() *replier {
+	r := &replier{job: j, ctx: j.se.ctx, answered: make(chan struct{})}
+	switch {
+	case j.se.ctx.Err() != nil:
+		close(r.answered)
+	case j.refusal != nil:
+		r.reply(Refuse(j.refusal, Meta{}))
+	default:
+		r.begin()
+		j.se.x.cfg.serve(r.ctx, j.se.conn.Peer(), j.call, r.reply)
+	}
+	return r
+}
+
+// replier answers one request.
+type replier struct {
+	job
+	ctx      context.Context
+	watch    *watch        // what the request registers; nil: nothing
+	answered chan struct{} // closed with the first answer
+
+	mu    sync.Mutex // held while an answer is written and sent; guards what follows
+	times int        // answers that were sent
+}
+
+// begin notes an observation, or ends one.
+func (r *replier) begin() {
+	switch r.call.Observe {
+	case Register:
+		r.watch = r.se.watch(r.call)
+		r.ctx = r.watch.ctx
+	case Cancel:
+		r.se.unwatch(r.call.Token)
+	}
+}
+
+// reply sends an answer. The error says that there is nobody to whom it could
+// go: ctx has ended, or there was one already and nothing is observed.
+func (r *replier) reply(a *Answer) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.ctx.Err(); err != nil {
+		return err
+	}
+	if r.times > 0 && r.watch == nil {
+		return errAnswered
+	}
+	b := *a
+	b.Token, b.Container = r.call.Token, r.call.Container
+	b.Observed = a.Observed && r.watch != nil
+	if b.Observed {
+		b.Sequence = r.watch.next()
+		b.ContentLocation, _ = oic.SplitHref(r.call.Href)
+	}
+	err := r.se.sendAnswer(&b, r.call)
+	if r.times++; r.times == 1 {
+		close(r.answered)
+	}
+	if r.watch != nil && (!b.Observed || err != nil) {
+		r.watch.end()
+	}
+	return err
+}
+
+var errAnswered = errors.New("rae: the request was answered already")

@@ -1,0 +1,112 @@
+package rae
+
+import (
+	"errors"
+	"fmt"
+)
+
+// fragmentsLocked is a session over which n bytes may go in several blocks: the
+// peer must have said that it puts so many together.
+func (p *peer) fragmentsLocked(n int) *session {
+	if p.fragment < n {
+		return nil
+	}
+	return p.pickLocked(0)
+}
+
+// sendAnswer sends the answer to c. One that is too large for the session goes
+// over a larger one that we open if c has a token, else in several blocks if
+// the peer can put them together, else not at all: then the peer hears that
+// (IBB rule 9).
+func (se *session) sendAnswer(a *Answer, c *Call) error {
+	x := se.x
+	buf := x.buffer()
+	defer x.recycleBuffer(buf)
+	if err := se.writeAnswer(buf, a, c); err != nil {
+		return err
+	}
+	if len(*buf) <= se.conn.Block() {
+		return se.conn.Send(se.ctx, *buf)
+	}
+	if larger := se.larger(len(*buf), c.Token != ""); larger != nil {
+		return larger.conn.Send(se.ctx, *buf)
+	}
+	if c.MaxMessage >= len(*buf) {
+		a.MaxMessage = maxDocument
+		if err := se.writeAnswer(buf, a, c); err != nil {
+			return err
+		}
+		if len(*buf) <= c.MaxMessage {
+			return se.conn.Send(se.ctx, *buf)
+		}
+	}
+	small := TooLarge(Meta{Token: c.Token})
+	if err := se.writeAnswer(buf, small, c); err != nil {
+		return err
+	}
+	if err := se.conn.Send(se.ctx, *buf); err != nil {
+		return err
+	}
+	return fmt.Errorf("rae: %s was told that the answer is too large", se.conn.Peer())
+}
+
+// writeAnswer writes a, or why it cannot be written.
+func (se *session) writeAnswer(buf *[]byte, a *Answer, c *Call) error {
+	doc, err := a.Document(c.Op)
+	if err != nil {
+		a = Refuse(err, Meta{Token: c.Token})
+		if doc, err = a.Document(c.Op); err != nil {
+			return err
+		}
+	}
+	*buf, err = doc.Append((*buf)[:0], 0)
+	if _, ok := errors.AsType[*SizeError](err); ok {
+		if doc, err = TooLarge(Meta{Token: c.Token}).Document(c.Op); err != nil {
+			return err
+		}
+		*buf, err = doc.Append((*buf)[:0], 0)
+	}
+	return err
+}
+
+// larger is a session that takes n bytes in one block; nil: there is none, and
+// none can be opened.
+func (se *session) larger(n int, mayOpen bool) *session {
+	if !mayOpen {
+		return nil
+	}
+	se.x.mu.Lock()
+	p := se.joinLocked()
+	for _, other := range p.sessions {
+		if !other.apart && other.conn.Block() >= n {
+			se.x.mu.Unlock()
+			return other
+		}
+	}
+	se.x.mu.Unlock()
+	other, err := p.open(se.ctx)
+	if err != nil {
+		return nil
+	}
+	if other.conn.Block() < n {
+		other.conn.Close()
+		return nil
+	}
+	return other
+}
+
+// maxKept is the largest buffer that is kept for the next document, bytes.
+const maxKept = 16 << 10
+
+func (x *exchange) buffer() *[]byte {
+	if b, ok := x.bufs.Get().(*[]byte); ok {
+		return b
+	}
+	return new([]byte)
+}
+
+func (x *exchange) recycleBuffer(b *[]byte) {
+	if cap(*b) <= maxKept {
+		x.bufs.Put(b)
+	}
+}
