@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/farreach/farreach/internal/wire"
+	"github.com/farreach/farreach/internal/wire/websocket"
 )
 
 // Config says how one end of a connection behaves. Zero values work.
@@ -304,7 +305,7 @@ func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
 
 // Transport is what carries the messages: TCP or WebSocket.
 func (c *Conn) Transport() Transport {
-	if _, ok := c.nc.(*webSocket); ok {
+	if _, ok := c.nc.(*websocket.Conn); ok {
 		return WebSocket
 	}
 	return TCP
@@ -313,8 +314,8 @@ func (c *Conn) Transport() Transport {
 // TLS describes the TLS session; nil if the connection is plain or the
 // handshake is not done.
 func (c *Conn) TLS() *tls.ConnectionState {
-	if w, ok := c.nc.(*webSocket); ok {
-		return w.state
+	if w, ok := c.nc.(*websocket.Conn); ok {
+		return w.TLS()
 	}
 	if c.sec == nil {
 		return nil

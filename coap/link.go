@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/farreach/farreach/internal/wire"
+	"github.com/farreach/farreach/internal/wire/websocket"
 )
 
 // ALPN is the name of CoAP in TLS's protocol negotiation (RFC 8323, section
@@ -37,9 +38,9 @@ func (c *Conn) bottom() wire.Link {
 	return c.link
 }
 
-// limitLink tells a link that gathers messages itself how long one may be.
+// limitLink tells a WebSocket how long options and payload of a message may be.
 func (c *Conn) limitLink(n int) {
-	if l, ok := c.link.(interface{ setLimit(n int) }); ok {
-		l.setLimit(n)
+	if w, ok := c.link.(*websocket.Conn); ok {
+		w.SetLimit(webSocketLimit(n))
 	}
 }

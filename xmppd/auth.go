@@ -54,8 +54,8 @@ func (c *conn) newOffer() *sasl.Offer {
 	case c.sec != nil:
 		state := c.sec.State()
 		offer.Bindings = sasl.ServerBindings(&state, c.srv.leaf.Load())
-	case c.ws != nil && c.ws.state != nil:
-		offer.Bindings = sasl.ServerBindings(c.ws.state, nil) // whose certificate it was, the HTTP server knows
+	case c.ws != nil && c.ws.TLS() != nil:
+		offer.Bindings = sasl.ServerBindings(c.ws.TLS(), nil) // whose certificate it was, the HTTP server knows
 	}
 	return offer
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/farreach/farreach/internal/wire"
+	"github.com/farreach/farreach/internal/wire/websocket"
 	"github.com/farreach/farreach/xmpp/stream"
 )
 
@@ -21,7 +22,7 @@ type conn struct {
 	nc      net.Conn
 	link    wire.Link
 	sec     *wire.Secure    // nil: plain
-	ws      *webSocket      // below the stream; nil: TCP is
+	ws      *websocket.Conn // below the stream; nil: TCP is
 	direct  bool            // TLS from the first byte on
 	tasksOf *sync.WaitGroup // of the Serve that it belongs to
 
@@ -55,11 +56,8 @@ type conn struct {
 
 func newConn(s *Server, nc net.Conn, direct bool, tasks *sync.WaitGroup) *conn {
 	c := &conn{srv: s, nc: nc, direct: direct, tasksOf: tasks, born: time.Now(), over: make(chan struct{}), done: make(chan struct{})}
-	if ws, ok := nc.(*webSocket); ok {
-		c.link, c.ws = ws, ws
-	} else {
-		c.link = wire.New(nc)
-	}
+	c.link = wire.New(nc)
+	c.ws, _ = nc.(*websocket.Conn)
 	c.scan.Limits = stream.BeforeAuth()
 	c.setup = &setup{}
 	c.young = 4 // binding, roster, presence

@@ -7,6 +7,7 @@ import (
 
 	"github.com/farreach/farreach/xmpp/jid"
 	"github.com/farreach/farreach/xmpp/stream"
+	"github.com/farreach/farreach/xmpp/stream/framing"
 )
 
 // session is a bound resource. It mostly has a connection; one that may be
@@ -185,7 +186,7 @@ func (c *conn) bind(s *session) {
 	c.mu.Unlock()
 	c.scan.Limits = stream.Limits{Stanza: c.srv.cfg.Limits.Stanza}
 	if c.ws != nil {
-		c.ws.setLimits(c.scan.Limits)
+		framing.SetLimits(c.ws, c.scan.Limits)
 	}
 	c.srv.strangers.Remove(c)
 	c.startPing()

@@ -9,6 +9,7 @@ import (
 	"github.com/farreach/farreach/xmpp/sm"
 	"github.com/farreach/farreach/xmpp/stanza"
 	"github.com/farreach/farreach/xmpp/stream"
+	"github.com/farreach/farreach/xmpp/stream/framing"
 )
 
 // setup is what a connection needs until it is bound:
@@ -88,6 +89,9 @@ func (c *conn) restart(more bool) error {
 		return &stream.Error{Condition: stream.PolicyViolation, Text: "data before the restart of the stream"}
 	}
 	c.scan.Reset()
+	if c.ws != nil {
+		framing.Restart(c.ws)
+	}
 	c.setup.headed = false
 	c.mu.Lock()
 	c.opened = false

@@ -49,6 +49,7 @@ func (w *work) item(b []byte, it *Item) {
 	}
 	it.nameEnd = w.first.name.off + w.first.name.n
 	it.declares = w.firstNS.off >= 0
+	it.inherits = w.first.ns.off == nsOfStream
 	it.To, it.to = w.routed(b, routeTo)
 	it.From, it.from = w.routed(b, routeFrom)
 	it.ID, _ = w.routed(b, routeID)

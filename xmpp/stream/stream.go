@@ -36,7 +36,7 @@ var ErrShort = errors.New("xmpp: item is not complete")
 // Limits bound what a peer may send. A zero field is the limit that holds after
 // authentication. Whatever exceeds one is a policy-violation.
 type Limits struct {
-	Stanza         int // one item, bytes; 0: 262,144
+	Stanza         int // one item, bytes; 0: DefaultStanza
 	Depth          int // elements within each other; 0: 128
 	Elements       int // elements in one item; 0: 8,192
 	Attributes     int // of one element, declarations included; 0: 64
@@ -44,6 +44,9 @@ type Limits struct {
 	Namespaces     int // declared by one element; 0: 16
 	Name           int // name of an element or attribute with its prefix, bytes; 0: 256
 }
+
+// DefaultStanza is how long an item may be after authentication, bytes.
+const DefaultStanza = 262_144
 
 // BeforeAuth returns the limits for a peer of whom nothing is known. The
 // 10,000 bytes are the least that a server may take (RFC 6120, section 13.12).
@@ -57,7 +60,7 @@ func or(n, otherwise int) int {
 	return otherwise
 }
 
-func (l *Limits) stanza() int         { return or(l.Stanza, 262_144) }
+func (l *Limits) stanza() int         { return or(l.Stanza, DefaultStanza) }
 func (l *Limits) depth() int          { return or(l.Depth, 128) }
 func (l *Limits) elements() int       { return or(l.Elements, 8_192) }
 func (l *Limits) attributes() int     { return or(l.Attributes, 64) }
@@ -93,6 +96,7 @@ type Item struct {
 	nameEnd  int // offset behind the element's name
 	from, to extent
 	declares bool // has a default namespace of its own
+	inherits bool // its prefix is that of the header
 }
 
 // extent is where an attribute stands in Item.Raw, with its name and quotes. It
@@ -105,7 +109,7 @@ type Stamp struct {
 	From []byte // nil: as it is
 	To   []byte // nil: as it is
 	Lang []byte // xml:lang, for an item that has none; nil: none
-	NS   bool   // declare the namespace jabber:client on an item that has no xmlns, for WebSockets (RFC 7395, section 3.3.3)
+	NS   bool   // declare the namespaces that the header does, for WebSockets (RFC 7395, section 3.3.3)
 }
 
 // AppendStamped appends the item with the addresses given instead of those it
@@ -114,6 +118,9 @@ func (it *Item) AppendStamped(dst []byte, s Stamp) []byte {
 	dst = append(dst, it.Raw[:it.nameEnd]...)
 	if s.NS && !it.declares {
 		dst = append(dst, " xmlns='"+NSClient+"'"...)
+	}
+	if s.NS && it.inherits {
+		dst = append(dst, " xmlns:stream='"+NS+"'"...)
 	}
 	if s.Lang != nil && it.Lang == nil {
 		dst = appendAttr(dst, " xml:lang='", s.Lang)
