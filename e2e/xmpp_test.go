@@ -54,15 +54,15 @@ func TestDeployedServers(t *testing.T) {
 			if err := os.WriteFile(password, []byte("venus and mars\n"), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			fits(t, t.TempDir(), "--xmpp", "ann@"+s.Domain, "--xmpp-server", s.Addr, "--password-file", password, "--ca-file", s.CAFile)
+			fits(t, t.TempDir(), "--xmpp", "ann@"+s.Domain, "--xmpp-addr", s.Addr, "--password-file", password, "--ca-file", s.CAFile)
 		})
 	}
 	t.Run("ours", func(t *testing.T) {
 		c := newChild(t)
 		c.start()
 		where := c.where()
-		fits(t, c.home, "--xmpp", "home@"+where.Domain, "--xmpp-server", where.XMPP, "--password-file", where.PasswordFile, "--ca-file", where.CAFile)
-		fits(t, c.home, "--xmpp", "home@"+where.Domain, "--xmpp-server", where.XMPPS, "--direct-tls", "--password-file", where.PasswordFile, "--ca-file", where.CAFile)
+		fits(t, c.home, "--xmpp", "home@"+where.Domain, "--xmpp-addr", where.XMPP, "--password-file", where.PasswordFile, "--ca-file", where.CAFile)
+		fits(t, c.home, "--xmpp", "home@"+where.Domain, "--xmpp-addr", where.XMPPS, "--direct-tls", "--password-file", where.PasswordFile, "--ca-file", where.CAFile)
 	})
 }
 

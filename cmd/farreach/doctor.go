@@ -12,8 +12,6 @@ import (
 	"github.com/farreach/farreach/cmd/farreach/internal/checkup"
 	"github.com/farreach/farreach/cmd/farreach/internal/settings"
 	"github.com/farreach/farreach/reach"
-	"github.com/farreach/farreach/xmpp"
-	"github.com/farreach/farreach/xmpp/jid"
 )
 
 func (a *app) doctorCmd() *cobra.Command {
@@ -44,16 +42,12 @@ The exit status is 11 if something is broken.`,
 
 // doctorXMPP says which XMPP server to look at, and as whom.
 type doctorXMPP struct {
-	jid    string
-	server string
-	direct bool
-	pw     passwordSource
+	xmppFlags
+	pw passwordSource
 }
 
 func (f *doctorXMPP) flags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.jid, "xmpp", "", "look at the XMPP server of this `JID`")
-	cmd.Flags().StringVar(&f.server, "xmpp-server", "", "where that server is, as `HOST:PORT` (default what the DNS says)")
-	cmd.Flags().BoolVar(&f.direct, "direct-tls", false, "at --xmpp-server, TLS from the first byte instead of STARTTLS")
+	f.xmppFlags.flags(cmd, "look at the server of")
 	f.pw.flags(cmd)
 }
 
@@ -109,27 +103,22 @@ func (a *app) lookAtProfile(ctx context.Context, x access) ([]checkup.Result, er
 // profile if there is one, else the system.
 func (f doctorXMPP) look(a *app) func(context.Context, access) ([]checkup.Result, error) {
 	return func(ctx context.Context, x access) ([]checkup.Result, error) {
-		j, err := jid.Parse(f.jid)
-		if err != nil || j.Local() == "" {
-			return nil, misuse("farreach doctor --xmpp ann@home.example", "--xmpp %q is no account", f.jid)
-		}
-		if f.direct && f.server == "" {
-			return nil, misuse("--xmpp-server HOST:PORT", "--direct-tls says nothing without a server")
-		}
-		password, err := a.password(f.pw)
+		client, err := f.config()
 		if err != nil {
+			return nil, err
+		}
+		if client.Password, err = a.password(f.pw); err != nil {
 			return nil, err
 		}
 		server, err := a.server()
 		if err != nil {
 			server = new(settings.Server)
 		}
-		trust, err := a.tls(x, server)
-		if err != nil {
+		if client.TLS, err = a.tls(x, server); err != nil {
 			return nil, err
 		}
-		return checkup.RunXMPP(ctx, checkup.XMPP{Timeout: x.timeout, Client: xmpp.Config{
-			JID: j.Bare(), Password: password, Addr: f.server, Direct: f.direct, TLS: trust, Log: a.log(slog.LevelError)}}), nil
+		client.Log = a.log(slog.LevelError)
+		return checkup.RunXMPP(ctx, checkup.XMPP{Timeout: x.timeout, Client: client}), nil
 	}
 }
 

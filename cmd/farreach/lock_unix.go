@@ -10,6 +10,9 @@ import (
 	"syscall"
 )
 
+// locksHold says whether locks keep others out.
+const locksHold = true
+
 // lock is a file that one process at a time holds. The system lets go of it
 // when the process ends, however it ends.
 type lock struct{ f *os.File }

@@ -127,7 +127,7 @@ func (p *pair) login(ctx context.Context) Result {
 
 // loginFailed says what may be wrong.
 func loginFailed(err error) Result {
-	fix := "is the server running, and the address right? --xmpp-server names another"
+	fix := "is the server running, and the address right? --xmpp-addr names another"
 	if e, is := errors.AsType[*xmpp.AuthError](err); is && e.Condition == sasl.NotAuthorized {
 		fix = "another account or password: --xmpp JID, --password-file FILE"
 	} else if _, is := errors.AsType[*tls.CertificateVerificationError](err); is {

@@ -56,6 +56,23 @@ func (s *Server) Cloud() string {
 	return ""
 }
 
+// JID is the account as an address of XMPP; "" if s has none.
+func (s *Server) JID() string {
+	if s.Account == "" || s.Domain == "" {
+		return ""
+	}
+	return s.Account + "@" + s.Domain
+}
+
+// XMPPAddr is where the XMPP server is, and whether TLS begins there with the
+// first byte, which takes fewer round trips; "" if the DNS knows.
+func (s *Server) XMPPAddr() (addr string, direct bool) {
+	if s.XMPPS != "" {
+		return s.XMPPS, true
+	}
+	return s.XMPP, false
+}
+
 // Clouds are all URIs of the cloud, the best first. A WebSocket comes last: it
 // is for networks that let nothing else out.
 func (s *Server) Clouds() (all []string) {
@@ -114,7 +131,7 @@ func LoadProfile(dir, name string) (*Server, error) {
 // SaveProfile writes the profile called name in dir.
 func (s *Server) SaveProfile(dir, name string) error {
 	profile := *s // what changes with each start, or is nobody's business, stays out
-	profile.PID, profile.PasswordFile, profile.Data = 0, "", ""
+	profile.PID, profile.Data = 0, ""
 	b, err := yaml.Marshal(&profile)
 	if err != nil {
 		return err

@@ -179,7 +179,7 @@ func TestProfile(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := *s
-	want.PID, want.PasswordFile, want.Data = 0, "", ""
+	want.PID, want.Data = 0, ""
 	if *got != want {
 		t.Errorf("got  %+v\nwant %+v", *got, want)
 	}
