@@ -186,9 +186,9 @@ func (j *joined) registered(t testing.TB) {
 }
 
 // phone is a person's way to all devices.
-func (h *home) phone(w way) *reach.Way {
+func (h *home) phone(w way) *reach.Ways {
 	h.t.Helper()
-	p, err := reach.Dial(h.t.Context(), reach.Config{Cloud: w.uri, TLS: w.tls, Account: "home", Token: h.token, Log: quiet})
+	p, err := reach.Open(h.t.Context(), reach.Config{Cloud: w.uri, TLS: w.tls, Account: "home", Token: h.token, Log: quiet})
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -226,7 +226,7 @@ func TestLampCommandedDoorReports(t *testing.T) {
 			h.join("lamp", lamp, w).registered(t)
 			h.join("door", door, w).registered(t)
 			p := h.phone(w)
-			o, di, err := p.Device(t.Context(), lamp)
+			o, err := p.Device(t.Context(), reach.Target{Device: lamp})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -239,13 +239,13 @@ func TestLampCommandedDoorReports(t *testing.T) {
 			if got, err := get(t.Context(), o, "/a/light"); err != nil || !strings.Contains(got, `"value":true`) {
 				t.Errorf("the lamp is %s, %v", got, err)
 			}
-			h.awaitEvent(di, "/a/light", `"value":true`)
-			_, di, err = p.Device(t.Context(), door)
+			h.awaitEvent(o.ID(), "/a/light", `"value":true`)
+			o, err = p.Device(t.Context(), reach.Target{Device: door})
 			if err != nil {
 				t.Fatal(err)
 			}
-			h.awaitEvent(di, "/a/door", `"open":`)
-			_, _, err = p.Device(t.Context(), "lmap "+name)
+			h.awaitEvent(o.ID(), "/a/door", `"open":`)
+			_, err = p.Device(t.Context(), reach.Target{Device: "lmap " + name})
 			if reach.KindOf(err) != reach.NotFound || reach.HintOf(err) != "did you mean "+lamp+"?" {
 				t.Errorf("a mistyped name: %v, %s", err, reach.HintOf(err))
 			}
@@ -296,7 +296,7 @@ func TestCloudRestart(t *testing.T) {
 	t.Logf("%d devices were back after %v", devices, time.Since(start))
 	p := h.phone(ways["coaps+tcp"])
 	for _, j := range all {
-		o, _, err := p.Device(t.Context(), j.host.Name())
+		o, err := p.Device(t.Context(), reach.Target{Device: j.host.Name()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -312,7 +312,7 @@ func TestCloudRestart(t *testing.T) {
 		leaving.Go(j.leave)
 	}
 	leaving.Wait()
-	o, _, err := p.Device(t.Context(), "lamp 0")
+	o, err := p.Device(t.Context(), reach.Target{Device: "lamp 0"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -333,7 +333,7 @@ func TestObserveSurvivesTheDevice(t *testing.T) {
 	j := h.joinAs(s.Host(), s.Run, w, state)
 	j.registered(t)
 	p := h.phone(w)
-	o, _, err := p.Device(t.Context(), "lamp")
+	o, err := p.Device(t.Context(), reach.Target{Device: "lamp"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -525,7 +525,7 @@ func BenchmarkRead(b *testing.B) {
 	for name, w := range h.ways() {
 		b.Run(name, func(b *testing.B) {
 			h.join("lamp", "lamp "+name, w).registered(b)
-			o, _, err := h.phone(w).Device(b.Context(), "lamp "+name)
+			o, err := h.phone(w).Device(b.Context(), reach.Target{Device: "lamp " + name})
 			if err != nil {
 				b.Fatal(err)
 			}

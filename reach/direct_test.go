@@ -95,14 +95,14 @@ func TestCannotConnect(t *testing.T) {
 		"coap+tcp://" + free:       reach.NoConnect,
 		"coaps+tcp://" + untrusted: reach.NotAllowed,
 	} {
-		_, err := reach.Dial(t.Context(), reach.Config{Cloud: uri, Account: "home", Token: "fut_1", Log: quiet})
+		_, err := reach.Open(t.Context(), reach.Config{Cloud: uri, Account: "home", Token: "fut_1", Log: quiet})
 		if got := reach.KindOf(err); got != want || reach.HintOf(err) == "" {
 			t.Errorf("%s: %v (kind %d, hint %q), want kind %d", uri, err, got, reach.HintOf(err), want)
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := reach.Dial(ctx, reach.Config{Cloud: "coap+tcp://" + free, Log: quiet}); !errors.Is(err, context.Canceled) {
+	if _, err := reach.Open(ctx, reach.Config{Cloud: "coap+tcp://" + free, Log: quiet}); !errors.Is(err, context.Canceled) {
 		t.Errorf("after Ctrl-C: %v", err)
 	}
 }

@@ -5,21 +5,25 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/farreach/farreach/oic"
 )
 
-// find returns the di of the one device in all that name means: by its di, by
+// known is a device that some way leads to.
+type known struct {
+	ID, Name string
+	InCloud  bool
+}
+
+// find returns the one device in all that name means: by its di, by
 // its name, by its name in other case, or by the beginning of its di. The first
 // of these that fits anything decides.
-func find(all []oic.LinkSet, name string) (string, error) {
-	for _, fits := range []func(d oic.LinkSet) bool{
-		func(d oic.LinkSet) bool { return strings.EqualFold(d.Device, name) },
-		func(d oic.LinkSet) bool { return d.Name == name },
-		func(d oic.LinkSet) bool { return strings.EqualFold(d.Name, name) },
-		func(d oic.LinkSet) bool { return hasPrefixFold(d.Device, name) },
+func find(all []known, name string) (known, error) {
+	for _, fits := range []func(d known) bool{
+		func(d known) bool { return strings.EqualFold(d.ID, name) },
+		func(d known) bool { return d.Name == name },
+		func(d known) bool { return strings.EqualFold(d.Name, name) },
+		func(d known) bool { return hasPrefixFold(d.ID, name) },
 	} {
-		var found []oic.LinkSet
+		var found []known
 		for _, d := range all {
 			if fits(d) {
 				found = append(found, d)
@@ -28,13 +32,13 @@ func find(all []oic.LinkSet, name string) (string, error) {
 		switch len(found) {
 		case 0:
 		case 1:
-			return found[0].Device, nil
+			return found[0], nil
 		default:
-			return "", &Error{Kind: Ambiguous, Err: fmt.Errorf("%q means %d devices", name, len(found)),
+			return known{}, &Error{Kind: Ambiguous, Err: fmt.Errorf("%q means %d devices", name, len(found)),
 				Hint: "say which: " + list(found)}
 		}
 	}
-	return "", notFound(name, didYouMean(all, name))
+	return known{}, notFound(name, didYouMean(all, name))
 }
 
 func hasPrefixFold(s, prefix string) bool {
@@ -42,7 +46,7 @@ func hasPrefixFold(s, prefix string) bool {
 }
 
 // list names a few devices, by name and di.
-func list(devices []oic.LinkSet) string {
+func list(devices []known) string {
 	const few = 4
 	var b strings.Builder
 	for i, d := range devices {
@@ -53,7 +57,7 @@ func list(devices []oic.LinkSet) string {
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		b.WriteString(d.Device)
+		b.WriteString(d.ID)
 		if d.Name != "" {
 			fmt.Fprintf(&b, " (%s)", d.Name)
 		}
@@ -63,11 +67,11 @@ func list(devices []oic.LinkSet) string {
 
 // didYouMean is the hint for a name that fits no device: the nearest name if
 // it is a likely slip, else all of them.
-func didYouMean(all []oic.LinkSet, name string) string {
+func didYouMean(all []known, name string) string {
 	if len(all) == 0 {
 		return "this account has no devices yet: farreach pair gives a code with which one joins"
 	}
-	nearest := slices.MinFunc(all, func(a, b oic.LinkSet) int {
+	nearest := slices.MinFunc(all, func(a, b known) int {
 		return cmp.Compare(distance(a.Name, name), distance(b.Name, name))
 	})
 	if nearest.Name != "" && distance(nearest.Name, name) <= max(1, len(name)/3) {

@@ -3,30 +3,28 @@ package reach
 import (
 	"strings"
 	"testing"
-
-	"github.com/farreach/farreach/oic"
 )
 
 func TestFind(t *testing.T) {
-	all := []oic.LinkSet{
-		{Device: "0685b960-0000-4000-8000-000000000001", Name: "lamp"},
-		{Device: "0685b961-0000-4000-8000-000000000002", Name: "Door"},
-		{Device: "aaaaaaaa-0000-4000-8000-000000000003", Name: "lamp 2"},
-		{Device: "bbbbbbbb-0000-4000-8000-000000000004", Name: "twin"},
-		{Device: "cccccccc-0000-4000-8000-000000000005", Name: "twin"},
-		{Device: "dddddddd-0000-4000-8000-000000000006", Name: "aaaaaaaa"},
+	all := []known{
+		{ID: "0685b960-0000-4000-8000-000000000001", Name: "lamp"},
+		{ID: "0685b961-0000-4000-8000-000000000002", Name: "Door"},
+		{ID: "aaaaaaaa-0000-4000-8000-000000000003", Name: "lamp 2"},
+		{ID: "bbbbbbbb-0000-4000-8000-000000000004", Name: "twin"},
+		{ID: "cccccccc-0000-4000-8000-000000000005", Name: "twin"},
+		{ID: "dddddddd-0000-4000-8000-000000000006", Name: "aaaaaaaa"},
 	}
 	for _, test := range []struct {
 		name, want string
 		kind       Kind
 		hint       string
 	}{
-		{name: "lamp", want: all[0].Device},
-		{name: "door", want: all[1].Device},
-		{name: "0685b960", want: all[0].Device},
-		{name: "0685B961", want: all[1].Device},
-		{name: all[2].Device, want: all[2].Device},
-		{name: "aaaaaaaa", want: all[5].Device}, // a name goes before the beginning of a di
+		{name: "lamp", want: all[0].ID},
+		{name: "door", want: all[1].ID},
+		{name: "0685b960", want: all[0].ID},
+		{name: "0685B961", want: all[1].ID},
+		{name: all[2].ID, want: all[2].ID},
+		{name: "aaaaaaaa", want: all[5].ID}, // a name goes before the beginning of a di
 		{name: "0685", kind: Ambiguous, hint: "0685b960-0000-4000-8000-000000000001 (lamp), 0685b961"},
 		{name: "twin", kind: Ambiguous, hint: "bbbbbbbb"},
 		{name: "lmap", kind: NotFound, hint: "did you mean lamp?"},
@@ -35,8 +33,8 @@ func TestFind(t *testing.T) {
 		{name: "", kind: Ambiguous},
 	} {
 		got, err := find(all, test.name)
-		if got != test.want || err != nil && KindOf(err) != test.kind || err == nil && test.want == "" {
-			t.Errorf("%q is %q, %v (kind %d); want %q, kind %d", test.name, got, err, KindOf(err), test.want, test.kind)
+		if got.ID != test.want || err != nil && KindOf(err) != test.kind || err == nil && test.want == "" {
+			t.Errorf("%q is %q, %v (kind %d); want %q, kind %d", test.name, got.ID, err, KindOf(err), test.want, test.kind)
 		}
 		if !strings.Contains(HintOf(err), test.hint) {
 			t.Errorf("%q: hint %q, want %q in it", test.name, HintOf(err), test.hint)

@@ -1,41 +1,58 @@
 // Package reach finds the way to a device: one oic.Observer for what a person
 // typed.
 //
-//	"lamp/a/light" ── ParseTarget ──▶ Target ── Way.Device ──▶ di ──▶ oic.Observer
-//	                                              /oic/res of the cloud
+//	"lamp/a/light" ── ParseTarget ──▶ Target ── Ways.Device ──▶ Device ─┬─▶ cloud ──▶ device
+//	                                         names, di's, addresses     └─▶ XMPP ───▶ device
 //	"coap+tcp://host/a/light" ──▶ Target ── Direct ─────────────▶ oic.Observer
 //	LAN ── /oic/res to all ──▶ ParseDiscovery ── /oic/d of each ──▶ LANDevice
 //
-// Today a device is reached through its cloud, or straight over CoAP on TCP,
-// TLS, WebSocket, UDP or DTLS.
+// A Device is reached by whichever of the ways leads to it, says by which one,
+// and changes over when that is lost: what changes something is never sent
+// twice.
+//
+// A server can also be reached straight, over CoAP on TCP, TLS, WebSocket, UDP or
+// DTLS.
 package reach
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
-	"slices"
-	"time"
 
-	"github.com/farreach/farreach/cloudlink"
-	"github.com/farreach/farreach/coap"
 	"github.com/farreach/farreach/internal/secret"
-	"github.com/farreach/farreach/oic"
+	"github.com/farreach/farreach/xmpp/jid"
 )
 
-// Config says where a person's devices are. Only Cloud, Account and Token have
-// no default.
+// Config says where a person's devices are. A Cloud with Account and Token, or
+// XMPP, has no default.
 type Config struct {
-	Cloud   string        // "coaps+tcp://host[:port]" or "coaps+ws://host[:port]"
+	Cloud   string        // "coaps+tcp://host[:port]" or "coaps+ws://host[:port]"; "": none
 	Also    []string      // further addresses of the same cloud; Direct signs in there too
 	TLS     *tls.Config   // nil: the system's roots
 	Account string        // the uid
 	Token   secret.String // an API token
+	XMPP    *XMPP         // nil: none
 	Shared  SharedKey     // for coaps URIs; without one certificates count
-	Log     *slog.Logger  // nil: slog.Default()
+
+	// OnChange is called when a Device is reached by another way than before,
+	// and must return soon; nil: nobody is told.
+	OnChange func(Change)
+	Log      *slog.Logger // nil: slog.Default()
+}
+
+// XMPP is an account by which devices are reached, and who we are there.
+type XMPP struct {
+	Account  jid.JID // bare
+	Password secret.String
+	Addr     string      // host:port; "": what the DNS says about the account's domain
+	Direct   bool        // at Addr, TLS from the first byte instead of STARTTLS
+	TLS      *tls.Config // nil: the system's roots
+
+	// ID is our own device id, which must be nobody else's at the same time: who
+	// logs in with it throws out who did before. "": a random one.
+	ID string
 }
 
 // SharedKey is what both ends of a DTLS session have had before. Nothing else
@@ -45,139 +62,51 @@ type SharedKey struct {
 	Key      secret.String // its bytes; empty: there is none
 }
 
-// Way is an open way to all devices of an account.
-type Way struct {
-	link *cloudlink.Link
+// Change says that a device is reached by another way than before.
+type Change struct {
+	Device   string // di
+	From, To string // as Device.Via; To "": by none for the time being
+	Err      error  // what was wrong with From; nil: To is better
 }
 
-// Dial connects to the cloud and signs in. The error is a *Error.
-func Dial(ctx context.Context, cfg Config) (*Way, error) {
-	link, err := connect(ctx, cfg.Cloud, cfg)
+// Ways are all ways to the devices of an account.
+type Ways struct {
+	cfg   Config
+	cloud *cloudWay // nil: none
+}
+
+// Open opens the way through the cloud, if cfg has one. The error is a *Error.
+func Open(ctx context.Context, cfg Config) (*Ways, error) {
+	cfg.Log = cmp.Or(cfg.Log, slog.Default())
+	if cfg.Cloud == "" {
+		return nil, usagef("a profile with a cloud", "there is no way to any device")
+	}
+	w := &Ways{cfg: cfg, cloud: &cloudWay{cfg: cfg, turn: make(chan struct{}, 1)}}
+	if _, err := w.cloud.open(ctx); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// Device returns what t names, by its name, its di or the beginning of that.
+// The error is a *Error of kind NotFound or Ambiguous, or that of asking who is
+// there.
+func (w *Ways) Device(ctx context.Context, t Target) (*Device, error) {
+	all, err := w.cloud.list(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := signIn(ctx, link, cfg); err != nil {
-		link.Close()
-		return nil, err
-	}
-	return &Way{link}, nil
-}
-
-func connect(ctx context.Context, uri string, cfg Config) (*cloudlink.Link, error) {
-	link, err := cloudlink.Connect(ctx, cloudlink.ServerInfo{URI: uri, TLS: cfg.TLS, Log: cfg.Log})
-	if err == nil {
-		return link, nil
-	}
-	e := &Error{Kind: NoConnect, Err: err, Hint: "is the server running, and is this its address?"}
-	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		e.Kind, e.Hint = NotAllowed, "the server's certificate is not one that this profile trusts"
-	}
-	return nil, e
-}
-
-func signIn(ctx context.Context, link *cloudlink.Link, cfg Config) error {
-	_, err := link.SignIn(ctx, cloudlink.Login{Account: cfg.Account, Access: cfg.Token})
-	if err == nil {
-		return nil
-	}
-	e := &Error{Kind: KindOf(err), Err: err}
-	if e.Kind == NotAllowed {
-		e.Hint = "the token of this profile is not valid any more, or not for this account"
-	}
-	return e
-}
-
-// Devices lists what can be reached.
-func (w *Way) Devices(ctx context.Context) ([]cloudlink.Publication, error) {
-	return w.link.Discover(ctx)
-}
-
-// Device returns the device called name, and its di. The name is a di, the
-// device's own name, or the beginning of a di that no other device shares. The
-// error is a *Error of kind NotFound or Ambiguous, or that of asking the cloud.
-func (w *Way) Device(ctx context.Context, name string) (oic.Observer, string, error) {
-	all, err := w.Devices(ctx)
-	if err != nil {
-		return nil, "", err
-	}
-	di, err := find(all, name)
-	if err != nil {
-		return nil, "", err
-	}
-	return w.link.Device(di), di, nil
-}
-
-// Done is closed when the way has ended, by Close or by the other end.
-func (w *Way) Done() <-chan struct{} { return w.link.Done() }
-
-// Close ends the way.
-func (w *Way) Close() error { return w.link.Close() }
-
-// Server is a CoAP server that is reached straight.
-type Server struct {
-	link line
-}
-
-// line is what leads to a server: a connection, or a socket for datagrams.
-type line interface {
-	Peer() oic.Observer
-	Ping(ctx context.Context) (time.Duration, error)
-	Done() <-chan struct{}
-	Close() error
-}
-
-// Direct connects to the CoAP server of t, which must have a URI. If that is
-// cfg's cloud, it signs in there. A server that is reached by datagrams need not
-// be there for that: requests will tell. The error is a *Error.
-func Direct(ctx context.Context, t Target, cfg Config) (*Server, error) {
-	if t.URI == "" {
-		return nil, usagef("", "%s is not a CoAP server's address", t)
-	}
-	if u, err := coap.ParseURI(t.URI); err == nil && u.Transport == coap.UDP {
-		return directDatagram(ctx, u, cfg)
-	}
-	link, err := connect(ctx, t.URI, cfg)
+	found, err := find(all, t.Device)
 	if err != nil {
 		return nil, err
 	}
-	if cfg.isCloud(t.URI) {
-		if err := signIn(ctx, link, cfg); err != nil {
-			link.Close()
-			return nil, err
-		}
-	}
-	return &Server{link}, nil
+	return w.device(found), nil
 }
 
-// Observer returns what the server has.
-func (s *Server) Observer() oic.Observer { return s.link.Peer() }
-
-// Done is closed when the connection has ended, by Close or by the server.
-func (s *Server) Done() <-chan struct{} { return s.link.Done() }
-
-// Close ends the connection.
-func (s *Server) Close() error { return s.link.Close() }
-
-// isCloud reports whether uri is an address of the cloud. The scheme counts: a
-// token for TLS is not for a plain connection.
-func (cfg *Config) isCloud(uri string) bool {
-	server, ok := serverOf(uri)
-	same := func(other string) bool {
-		cloud, good := serverOf(other)
-		return ok && good && cloud == server
-	}
-	return same(cfg.Cloud) || slices.ContainsFunc(cfg.Also, same)
-}
-
-// serverOf is the server that a URI leads to. All names of this machine are
-// one.
-func serverOf(uri string) (coap.URI, bool) {
-	u, err := coap.ParseURI(uri)
-	if ip, notIP := netip.ParseAddr(u.Host); u.Host == "localhost" || notIP == nil && ip.IsLoopback() {
-		u.Host = "localhost"
-	}
-	u.Path, u.Query = "", ""
-	return u, err == nil
+// Close ends all ways, and with them what is under way on a Device.
+func (w *Ways) Close() error {
+	w.cloud.close()
+	return nil
 }
 
 func notFound(name, hint string) error {

@@ -1,23 +1,30 @@
 package reach
 
 import (
+	"errors"
 	"net/url"
 	"strings"
 
 	"github.com/farreach/farreach/coap"
+	"github.com/farreach/farreach/xmpp/jid"
 )
 
-// Target is what a person wants to reach: a resource of a device.
+// Target is what a person wants to reach: a resource of a device. Of URI, Peer
+// and Device it has one.
 type Target struct {
-	URI    string // of the CoAP server to be reached straight, without path; empty: any way to Device
-	Device string // name, di or the beginning of a di; empty with a URI
-	Href   string // path and query on the device, with a leading slash
+	URI    string  // of the CoAP server to be reached straight, without path
+	Peer   jid.JID // full, of an endpoint to be reached over XMPP
+	Device string  // name, di or the beginning of a di: any way will do
+	Href   string  // path and query on the device, with a leading slash
 }
 
 // String is the target as a person would write it.
 func (t Target) String() string {
-	if t.URI != "" {
+	switch {
+	case t.URI != "":
 		return t.URI + t.Href
+	case !t.Peer.IsZero():
+		return xmppURI(t.Peer, t.Href)
 	}
 	// A colon could be taken for the end of a scheme.
 	return strings.ReplaceAll(url.PathEscape(t.Device), ":", "%3A") + t.Href
@@ -34,6 +41,8 @@ const DefaultHref = "/oic/res"
 //	coap+tcp://host[:port]/path   a CoAP server, straight; coaps+tcp:// over TLS
 //	coap+ws://host[:port]/path    over a WebSocket; coaps+ws:// over TLS
 //	coap://host[:port]/path       by datagrams; coaps:// over DTLS
+//	xmpp:ann@example.org/OIC%2F1.0%2Foic.d.light%2F<di>?oic;href=%2Fa%2Flight
+//	                              an endpoint, over XMPP
 //
 // A slash or a percent sign in a name is percent-encoded. Without a path the
 // target is DefaultHref; "/" alone is a path only where there is a server, which
@@ -41,12 +50,14 @@ const DefaultHref = "/oic/res"
 func ParseTarget(s string) (Target, error) {
 	scheme, rest, ok := strings.Cut(s, "://")
 	if !ok || strings.ContainsAny(scheme, "/?") { // what is behind a path or query is part of it
-		if strings.HasPrefix(strings.ToLower(s), "xmpp:") {
-			return Target{}, usagef("ocf:// and the coap schemes work, and names of devices", "xmpp: is not supported yet by this build")
+		if len(s) >= len(schemeXMPP) && strings.EqualFold(s[:len(schemeXMPP)], schemeXMPP) {
+			return xmppTarget(s)
 		}
 		return deviceTarget(s)
 	}
 	switch scheme = strings.ToLower(scheme); scheme {
+	case "xmpp":
+		return Target{}, usagef("xmpp:ann@example.org/… ; the account to log in with is in the profile", "%.80q names an account to log in with", s)
 	case "ocf", "oic":
 		return deviceTarget(rest)
 	case "coap+tcp", "coaps+tcp", "coap+ws", "coaps+ws", "coap", "coaps":
@@ -73,6 +84,98 @@ func deviceTarget(s string) (Target, error) {
 		return Target{}, usagef("", "%.80q: %v", s, err)
 	}
 	return Target{Device: device, Href: href}, nil
+}
+
+// What an xmpp: URI begins with, and what kind of query leads to a resource (RFC
+// 5122, section 2.2; A-22).
+const (
+	schemeXMPP = "xmpp:"
+	queryOIC   = "oic"
+)
+
+// xmppTarget reads "xmpp:" bare "/" resource [ "?oic" *( ";" key "=" value ) ].
+// Slashes in the resource are percent-encoded, but need not be.
+func xmppTarget(s string) (Target, error) {
+	const try = "write it like xmpp:ann@example.org/OIC%2F1.0%2Foic.d.light%2F<di>?oic;href=%2Fa%2Flight"
+	path, query, asks := strings.Cut(s[len(schemeXMPP):], "?")
+	if strings.Contains(s, "#") {
+		return Target{}, usagef(try, "%.80q has a fragment", s)
+	}
+	bare, resource, _ := strings.Cut(path, "/")
+	account, err := unescapedJID(bare)
+	if err == nil && !account.IsBare() {
+		err = errBareJID
+	}
+	if err != nil {
+		return Target{}, usagef(try, "%.80q: %v", s, err)
+	}
+	if resource, err = url.PathUnescape(resource); err != nil {
+		return Target{}, usagef(try, "%.80q: %v", s, err)
+	}
+	if resource == "" {
+		return Target{}, usagef(try, "%.80q names an account and no device of it", s)
+	}
+	t := Target{Href: DefaultHref}
+	if t.Peer, err = account.WithResource(resource); err != nil {
+		return Target{}, usagef(try, "%.80q: %v", s, err)
+	}
+	if asks {
+		t.Href, err = hrefIn(query)
+	}
+	if err != nil {
+		return Target{}, usagef(try, "%.80q: %v", s, err)
+	}
+	return t, nil
+}
+
+var (
+	errBareJID = errors.New("what stands before the first slash is no account")
+	errQuery   = errors.New("the query is not of the form oic;href=")
+)
+
+func unescapedJID(s string) (jid.JID, error) {
+	s, err := url.PathUnescape(s)
+	if err != nil {
+		return jid.JID{}, err
+	}
+	return jid.Parse(s)
+}
+
+// hrefIn is the href in the query of an xmpp: URI. Keys that nobody knows are
+// passed over (RFC 5122, section 2.2).
+func hrefIn(query string) (string, error) {
+	kind, pairs, _ := strings.Cut(query, ";")
+	if kind != queryOIC {
+		return "", errQuery
+	}
+	for pair := range strings.SplitSeq(pairs, ";") {
+		if key, value, _ := strings.Cut(pair, "="); key == "href" {
+			href, err := url.PathUnescape(value)
+			if err != nil {
+				return "", err
+			}
+			if href != "" && !strings.HasPrefix(href, "/") {
+				return "", errQuery
+			}
+			return checkHref(href)
+		}
+	}
+	return DefaultHref, nil
+}
+
+// xmppURI is the URI of a resource at peer.
+func xmppURI(peer jid.JID, href string) string {
+	uri := schemeXMPP + url.PathEscape(peer.Domain())
+	if local := peer.Local(); local != "" {
+		uri = schemeXMPP + url.PathEscape(local) + "@" + url.PathEscape(peer.Domain())
+	}
+	if resource := peer.Resource(); resource != "" {
+		uri += "/" + url.PathEscape(resource)
+	}
+	if href != "" && href != DefaultHref {
+		uri += "?" + queryOIC + ";href=" + url.PathEscape(href)
+	}
+	return uri
 }
 
 func straightTarget(s string) (Target, error) {

@@ -5,9 +5,18 @@ import (
 	"testing"
 
 	"github.com/farreach/farreach/reach"
+	"github.com/farreach/farreach/xmpp/jid"
 )
 
 const di = "0685b960-736f-46f7-bec0-9e6cbd61adc1"
+
+func lampJID(t testing.TB) jid.JID {
+	j, err := jid.Parse("ann@home.example/OIC/1.0/oic.d.light/" + di)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return j
+}
 
 // CI-009 among others: the schemes and their default ports.
 func TestParseTarget(t *testing.T) {
@@ -35,6 +44,10 @@ func TestParseTarget(t *testing.T) {
 		{"coap://host/a/light", reach.Target{URI: "coap://host/", Href: "/a/light"}},
 		{"coaps://[2001:db8::1]:7000", reach.Target{URI: "coaps://[2001:db8::1]:7000/", Href: "/oic/res"}},
 		{"coaps+tcp://[2001:db8::1]:7000/a?b=c", reach.Target{URI: "coaps+tcp://[2001:db8::1]:7000/", Href: "/a?b=c"}},
+		{"xmpp:ann@home.example/OIC%2F1.0%2Foic.d.light%2F" + di + "?oic;href=%2Fa%2Flight%3Fif%3Doic.if.baseline", reach.Target{Peer: lampJID(t), Href: "/a/light?if=oic.if.baseline"}},
+		{"XMPP:Ann@Home.Example/OIC/1.0/oic.d.light/" + di, reach.Target{Peer: lampJID(t), Href: "/oic/res"}},
+		{"xmpp:ann@home.example/OIC%2F1.0%2Foic.d.light%2F" + di + "?oic;x=y;href=/a/light;href=/b", reach.Target{Peer: lampJID(t), Href: "/a/light"}},
+		{"xmpp:ann@home.example/OIC%2F1.0%2Foic.d.light%2F" + di + "?oic", reach.Target{Peer: lampJID(t), Href: "/oic/res"}},
 	} {
 		got, err := reach.ParseTarget(test.in)
 		test.want.URI = strings.TrimSuffix(test.want.URI, "/")
@@ -43,7 +56,7 @@ func TestParseTarget(t *testing.T) {
 			t.Errorf("%s is %+v, %v; want %+v", test.in, got, err, test.want)
 			continue
 		}
-		if again, err := reach.ParseTarget(got.String()); err != nil || again.Device != got.Device || again.Href != got.Href {
+		if again, err := reach.ParseTarget(got.String()); err != nil || again.Device != got.Device || again.Peer != got.Peer || again.Href != got.Href {
 			t.Errorf("%s is written as %s, and read as %+v, %v", test.in, got, again, err)
 		}
 	}
@@ -59,7 +72,15 @@ func TestParseTargetRefuses(t *testing.T) {
 		"lamp/a#b":                         "fragment",
 		"http://host/a":                    "http:// is not a way to a device",
 		"coap://user@host/a":               "user information",
-		"xmpp:a@b/c?oic;href=%2Fa":         "xmpp: is not supported yet by this build",
+		"xmpp://a@b/c?oic;href=%2Fa":       "account to log in with",
+		"xmpp:a@b?oic;href=%2Fa":           "no device of it",
+		"xmpp:a@b/c?message":               "not of the form",
+		"xmpp:a@b/c?oic;href=a":            "not of the form",
+		"xmpp:a@b/c?oic;href=%2Fa%2F..":    "..",
+		"xmpp:a@b/c%zz":                    "invalid URL escape",
+		"xmpp:a@b/c#d":                     "fragment",
+		"xmpp:a%2Fb@c/d":                   "no account",
+		"xmpp:/c":                          "domain",
 		"coap+tcp:///a":                    "without a host",
 		"coap+tcp://host:99999/a":          "port",
 		"coap+tcp://user@host/a":           "user information",
@@ -74,7 +95,7 @@ func TestParseTargetRefuses(t *testing.T) {
 }
 
 func FuzzParseTarget(f *testing.F) {
-	for _, s := range []string{"lamp/a/light", "ocf://x/a?b=c", "coap+tcp://[::1]:1/a?b", "a%2Fb?c", "coaps+tcp://h//", "ocf://0://", "oCf://0/://"} {
+	for _, s := range []string{"lamp/a/light", "ocf://x/a?b=c", "coap+tcp://[::1]:1/a?b", "a%2Fb?c", "coaps+tcp://h//", "ocf://0://", "oCf://0/://", "xmpp:a@b/c%2Fd?oic;href=%2Fe", "xmpp:[::1]/%41"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -82,7 +103,13 @@ func FuzzParseTarget(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if (got.Device == "") == (got.URI == "") || !strings.HasPrefix(got.Href, "/") {
+		kinds := 0
+		for _, there := range []bool{got.Device != "", got.URI != "", !got.Peer.IsZero()} {
+			if there {
+				kinds++
+			}
+		}
+		if kinds != 1 || !strings.HasPrefix(got.Href, "/") {
 			t.Fatalf("%q is %+v", s, got)
 		}
 		again, err := reach.ParseTarget(got.String())

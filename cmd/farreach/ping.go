@@ -268,7 +268,7 @@ func (p *probe) doc(way *path) pingDoc {
 	whole := slices.Sorted(slices.Values(p.whole))
 	mid := median(whole)
 	doc := pingDoc{
-		Schema: "farreach.ping/v1", Target: p.name, Device: way.di, Via: way.via,
+		Schema: "farreach.ping/v1", Target: p.name, Device: way.di, Via: way.via(),
 		Sent: p.sent, Answered: len(whole),
 		Min: milli(whole[0]), Median: milli(mid), Max: milli(whole[len(whole)-1]),
 		State: p.presence.State, Proven: p.presence.Proven,

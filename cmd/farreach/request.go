@@ -86,9 +86,9 @@ type path struct {
 	device oic.Observer
 	di     string // empty for a server that was reached straight
 	href   string
-	via    string                                       // the URI of what the request goes through
+	via    func() string                                // the URI of what the latest answer came through
 	format oic.ContentFormat                            // that a body may be sent in
-	done   <-chan struct{}                              // closed when the way has ended
+	done   <-chan struct{}                              // closed when a server that was reached straight has gone; nil: errors tell
 	ping   func(context.Context) (time.Duration, error) // of what the request goes through
 	close  func()
 }
@@ -99,7 +99,7 @@ func (p *path) failed(ctx context.Context, target string, err error) error {
 	select {
 	case <-p.done:
 		if _, refused := errors.AsType[*oic.StatusError](err); !refused && ctx.Err() == nil {
-			return fail(exitNoConnect, "again, when the server is back", "%s: connection to %s lost", target, p.via)
+			return fail(exitNoConnect, "again, when the server is back", "%s: connection to %s lost", target, p.via())
 		}
 	default:
 	}
@@ -128,7 +128,7 @@ func (a *app) path(ctx context.Context, r request, target string) (*path, error)
 	if t.URI != "" {
 		err = p.straight(ctx, t, cfg)
 	} else {
-		err = p.throughCloud(ctx, t, cfg)
+		err = p.toDevice(ctx, t, cfg)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", target, err)
@@ -157,17 +157,18 @@ func (a *app) reachConfig(x access, straight bool) (cfg reach.Config, err error)
 	return cfg, err
 }
 
-func (p *path) throughCloud(ctx context.Context, t reach.Target, cfg reach.Config) error {
-	way, err := reach.Dial(ctx, cfg)
+func (p *path) toDevice(ctx context.Context, t reach.Target, cfg reach.Config) error {
+	ways, err := reach.Open(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	if p.device, p.di, err = way.Device(ctx, t.Device); err != nil {
-		return errors.Join(err, way.Close())
+	device, err := ways.Device(ctx, t)
+	if err != nil {
+		return errors.Join(err, ways.Close())
 	}
-	p.via, p.format, p.done = cfg.Cloud, oic.OCF, way.Done()
-	p.ping = way.Ping
-	p.close = func() { _ = way.Close() } // the answer is there; nothing depends on the farewell
+	p.device, p.di, p.format = device, device.ID(), oic.OCF
+	p.via, p.ping = device.Via, device.Ping
+	p.close = func() { _ = ways.Close() } // the answer is there; nothing depends on the farewell
 	return nil
 }
 
@@ -178,7 +179,8 @@ func (p *path) straight(ctx context.Context, t reach.Target, cfg reach.Config) e
 	if err != nil {
 		return err
 	}
-	p.device, p.via, p.format, p.done = server.Observer(), t.URI, oic.CBOR, server.Done()
+	p.device, p.format, p.done = server.Observer(), oic.CBOR, server.Done()
+	p.via = func() string { return t.URI }
 	p.ping = server.Ping
 	p.close = func() { _ = server.Close() } // as above
 	return nil
@@ -222,7 +224,7 @@ func (a *app) show(p *path, resp *oic.Response) error {
 
 func (p *path) doc(schema string, resp *oic.Response) responseDoc {
 	code, _, _ := strings.Cut(resp.Status.String(), " ")
-	doc := responseDoc{Schema: schema, Device: p.di, Href: p.href, Via: p.via, Status: code}
+	doc := responseDoc{Schema: schema, Device: p.di, Href: p.href, Via: p.via(), Status: code}
 	if text := bodyText(resp); json.Valid(text) {
 		doc.Rep = text
 	} else {

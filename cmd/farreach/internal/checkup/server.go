@@ -157,7 +157,7 @@ func (s Subject) signIn(ctx context.Context) Result {
 		return failed("--token-file, or a profile of farreach up", "no token")
 	}
 	start := time.Now()
-	way, err := reach.Dial(ctx, s.Reach)
+	way, err := reach.Open(ctx, s.Reach)
 	if err != nil {
 		return failed(cmp.Or(reach.HintOf(err), startIt), "%s: %v", s.Reach.Cloud, err)
 	}
