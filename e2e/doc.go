@@ -6,8 +6,9 @@
 //	2,000 devices, a lamp ── TCP, TLS ──▶ farreach up, farreach cloud ── kill -9, SIGSTOP, no cable
 //	libcoap's coap-client ── UDP, TCP, TLS ──▶ our server, our cloud
 //	our client, our binary ── UDP, TCP, TLS ──▶ libcoap's coap-server
+//	slixmpp, profanity on a terminal ── STARTTLS ──▶ our XMPP server
 //
 // A foreign program that is not installed skips its test, with the reason; with
-// CI=true in the environment that is a failure. On Debian the package
-// libcoap3-bin has both tools.
+// CI=true in the environment that is a failure. On Debian they are the packages
+// that .ci/run installs.
 package e2e

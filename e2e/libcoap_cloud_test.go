@@ -1,4 +1,4 @@
-package e2e
+package e2e_test
 
 import (
 	"bytes"
@@ -19,8 +19,8 @@ import (
 	"github.com/farreach/farreach/oic"
 )
 
-// home is a running server with a simulated home.
-type home struct {
+// demoHome is a running server with a simulated home.
+type demoHome struct {
 	HTTP    string `json:"http"`
 	CoAP    string `json:"coap_tcp"`
 	CoAPS   string `json:"coaps_tcp"`
@@ -29,10 +29,10 @@ type home struct {
 	profile string // the address file, which is one too
 }
 
-func startHome(t *testing.T) home {
+func startHome(t *testing.T) demoHome {
 	t.Helper()
 	dir := t.TempDir()
-	h := home{profile: filepath.Join(dir, "addrs.json")}
+	h := demoHome{profile: filepath.Join(dir, "addrs.json")}
 	start(t, regexp.MustCompile(`^ready in ([0-9.]+) s`), "farreach", "up", "--demo", "--port-offset", "auto",
 		"--data", filepath.Join(dir, "data"), "--profile-dir", filepath.Join(dir, "profiles"), "--addr-file", h.profile)
 	if err := json.Unmarshal(await(t, h.profile), &h); err != nil {
@@ -47,7 +47,7 @@ func startHome(t *testing.T) home {
 }
 
 // base is how the URIs of the home's cloud begin on a wire.
-func (h home) base(t *testing.T, w wire) string {
+func (h demoHome) base(t *testing.T, w wire) string {
 	t.Helper()
 	if w.webSocket() {
 		return w.scheme + "://" + h.HTTP
@@ -180,7 +180,7 @@ func (a *attic) Observe(ctx context.Context, _ *oic.Request, each func(*oic.Resp
 
 // joinAttic makes an attic a device of the home until the test ends, and
 // returns its di.
-func joinAttic(t *testing.T, h home) string {
+func joinAttic(t *testing.T, h demoHome) string {
 	t.Helper()
 	const di = "0685b960-736f-46f7-bec0-9e6cbd61adc1"
 	var pair struct{ Code string }

@@ -1,4 +1,4 @@
-package e2e
+package e2e_test
 
 import (
 	"errors"
@@ -78,7 +78,7 @@ func TestScript(t *testing.T) {
 			"until":    until,
 			"waitfile": waitfile,
 			"waitfor":  waitfor,
-			"json":     member,
+			"json":     jsonFile,
 			"nats":     natsServer,
 		},
 		RequireExplicitExec: true,
@@ -187,8 +187,8 @@ func natsServer(ts *testscript.TestScript, neg bool, args []string) {
 // jsonMember finds a member of an object that has text, a number or a boolean.
 const jsonMember = `"%s"\s*:\s*"?([^",}\s]+)`
 
-// member is json FILE KEY
-func member(ts *testscript.TestScript, neg bool, args []string) {
+// jsonFile is json FILE KEY
+func jsonFile(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: json FILE KEY")
 	}

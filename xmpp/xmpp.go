@@ -5,7 +5,7 @@
 //	                                                                       │
 //	server ─▶ wire.Link ─▶ stream.Scanner ─▶ answer to Ask?  ─▶ who asked  │
 //	                                    └─▶ inbox ─▶ Handlers, in order    │
-//	server ◀─ wire.Queue ◀─ sm.Queue ◀─────── Send, Ask, SendPresence ◀────┘
+//	server ◀─ wire.Queue ◀─ sm.Queue ◀──────────── Send, SendRaw, Ask ◀────┘
 //
 // Handlers get decoded values, one after another, in the order in which they
 // came, and never on the goroutine that reads. A Client keeps a session through
