@@ -152,6 +152,15 @@ func (x *exchange) gone(j jid.JID, why error) {
 	}
 }
 
+// awaits reports whether something is wanted of a peer: it may answer over a
+// session that it opens.
+func (x *exchange) awaits(s ibb.Session, j jid.JID) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	p := x.peers[peerKey{s, j}]
+	return p != nil && len(p.waiting) > 0
+}
+
 // pending is a request of ours. One goroutine has it: whoever asks. It is used
 // again, unless it is an observation.
 type pending struct {

@@ -23,6 +23,13 @@ const (
 	nsData = "urn:x-farreach:ra:0" // of a body in CBOR: our extension
 )
 
+// The features that tell of our extensions (section 4.9 of the wire profile).
+const (
+	featureToken     = "urn:x-farreach:ra:token" // OIC-Token is returned
+	featureFragments = "urn:x-farreach:ra:frag"  // OIC-Max-Message counts
+	featureCBOR      = "urn:x-farreach:ra:cbor"  // bodies in CBOR are taken
+)
+
 // The limits of a document.
 const (
 	maxDepth    = 16
