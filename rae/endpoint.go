@@ -198,7 +198,7 @@ func (e *Endpoint) runAs(ctx context.Context, name Name) error {
 	var tasks sync.WaitGroup
 	tasks.Go(func() {
 		e.awaitRenaming(until, name, cancel)
-		e.leave(ctx)
+		e.leave()
 		hangUp()
 	})
 	err = client.Run(stream)
@@ -253,14 +253,16 @@ func (e *Endpoint) online(ctx context.Context, s *xmpp.Session) error {
 const leaveTime = 2 * time.Second
 
 // leave tells the server, and so everybody, that the endpoint goes (RFC 6121,
-// section 4.5.1), and ends the sessions with peers if it is for good.
-func (e *Endpoint) leave(ctx context.Context) {
-	if s := e.session(); s != nil {
-		within, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTime)
-		defer cancel()
-		if err := s.Send(within, &stanza.Presence{Type: "unavailable"}); err != nil {
-			e.log.Debug("leave not taken", "err", err)
-		}
+// section 4.5.1): with that, sessions with peers are over.
+func (e *Endpoint) leave() {
+	s := e.session()
+	if s == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), leaveTime)
+	defer cancel()
+	if err := s.Send(ctx, &stanza.Presence{Type: "unavailable"}); err != nil {
+		e.log.Debug("leave not taken", "err", err)
 	}
 }
 

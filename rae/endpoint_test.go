@@ -105,7 +105,7 @@ func begin(t *testing.T, cfg Config) *started {
 			inner(st)
 		}
 	}
-	cfg.Log = slog.New(slog.DiscardHandler)
+	cfg.Log = quiet
 	e, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -203,3 +203,5 @@ func TestGet(t *testing.T) {
 	})
 	t.Run("loopback", func(t *testing.T) { body(t, xmppdtest.Run(t, xmppdtest.Config{})) })
 }
+
+var quiet = slog.New(slog.DiscardHandler)

@@ -165,7 +165,7 @@ func netReason(err error) string {
 		return "connection refused"
 	case errors.Is(err, xmpp.ErrEnded):
 		return "the server closed the stream"
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, net.ErrClosed):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, net.ErrClosed), errors.Is(err, io.ErrClosedPipe):
 		return "connection lost"
 	}
 	if e, ok := errors.AsType[*stream.Error](err); ok {

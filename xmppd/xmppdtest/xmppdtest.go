@@ -37,7 +37,7 @@ const Domain = "home.example"
 type Config struct {
 	Accounts []string // local parts; nil: ann, bob, eve
 	Names    []string // of its certificate; nil: the domain
-	Memory   bool     // no sockets and no TLS: for a bubble of testing/synctest
+	Memory   bool     // no sockets, and no TLS unless there are Names: for a bubble of testing/synctest
 
 	xmppd.Config // Accounts is ours; TLS: nil for a certificate of ours; Domain "": home.example
 }
@@ -48,9 +48,10 @@ type Server struct {
 	Domain string
 	Addr   string         // host:port for STARTTLS
 	TLS    string         // host:port for TLS from the first byte; "" in memory
-	Roots  *x509.CertPool // whom its certificate is from; nil in memory
+	Roots  *x509.CertPool // whom its certificate is from; nil without TLS
 
 	people *people
+	clear  bool                                                              // without TLS
 	dial   func(ctx context.Context, network, addr string) (net.Conn, error) // nil: as usual
 	stop   func()
 }
@@ -67,6 +68,7 @@ func Run(t testing.TB, cfg Config) *Server {
 	if cfg.Domain == "" {
 		cfg.Domain = Domain
 	}
+	clear := cfg.Memory && cfg.Names == nil
 	if cfg.Names == nil {
 		cfg.Names = []string{cfg.Domain}
 	}
@@ -75,17 +77,18 @@ func Run(t testing.TB, cfg Config) *Server {
 	}
 	s := &Server{Domain: cfg.Domain, people: newPeople(cfg.Accounts)}
 	cfg.Config.Accounts = s.people
+	cfg.Insecure, s.clear = clear, clear
+	if !clear && cfg.TLS == nil {
+		cfg.TLS, s.Roots = certificate(t, cfg.Names)
+	}
 	var listeners []net.Listener
 	if cfg.Memory {
 		p := newPipes()
-		cfg.Insecure, s.Addr, s.dial = true, "memory:5222", p.dial
+		s.Addr, s.dial = "memory:5222", p.dial
 		listeners = []net.Listener{p}
 	} else {
 		listeners = []net.Listener{listen(t), listen(t)}
 		s.Addr, s.TLS = listeners[0].Addr().String(), listeners[1].Addr().String()
-		if cfg.TLS == nil {
-			cfg.TLS, s.Roots = certificate(t, cfg.Names)
-		}
 	}
 	srv, err := xmppd.New(t.Context(), cfg.Config)
 	if err != nil {
@@ -133,7 +136,7 @@ func (s *Server) Client(name, resource string) xmpp.Config {
 	if err != nil {
 		panic(err)
 	}
-	cfg := xmpp.Config{JID: j, Password: Password, Addr: s.Addr, Keys: keys, Dial: s.dial, Insecure: s.dial != nil,
+	cfg := xmpp.Config{JID: j, Password: Password, Addr: s.Addr, Keys: keys, Dial: s.dial, Insecure: s.clear,
 		Log: slog.New(slog.DiscardHandler)}
 	if s.Roots != nil {
 		cfg.TLS = &tls.Config{RootCAs: s.Roots}
