@@ -92,6 +92,7 @@ func (n *negotiation) open(limits stream.Limits) error {
 		return protocolError("tells no features")
 	}
 	n.features = readFeatures(&e)
+	n.terms.Limits = n.features.limits // of the last features: what is taken from those who have logged in
 	return nil
 }
 

@@ -21,6 +21,9 @@ func ask(t *testing.T, cfg xmpp.Config) {
 		t.Fatal(err)
 	}
 	defer s.Close()
+	if n := s.Terms().Limits.Stanza; n != 262_144 {
+		t.Errorf("the server takes stanzas of %d bytes", n)
+	}
 	if _, err := ping.Send(t.Context(), s, jid.JID{}); err != nil {
 		t.Error(err)
 	}
