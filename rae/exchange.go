@@ -30,6 +30,7 @@ type exchangeConfig struct {
 
 	allow   func(s ibb.Session, peer jid.JID) bool // who may open sessions with us; nil: the own account
 	timeout time.Duration                          // of a request; 0: 30 s
+	block   int                                    // largest block that is offered and taken, bytes; 0: 65,535
 	log     *slog.Logger                           // nil: slog.Default()
 }
 
@@ -83,7 +84,7 @@ func newExchange(cfg exchangeConfig) *exchange {
 	cfg.log = cmp.Or(cfg.log, slog.Default())
 	x := &exchange{cfg: cfg, peers: map[peerKey]*peer{}}
 	x.ctx, x.stop = context.WithCancel(context.Background())
-	x.ibb = ibb.New(ibb.Config{Receive: x.receive, Allow: cfg.allow, Log: cfg.log})
+	x.ibb = ibb.New(ibb.Config{Receive: x.receive, Allow: cfg.allow, Block: cfg.block, Log: cfg.log})
 	x.token = randomToken()
 	return x
 }

@@ -45,7 +45,7 @@ type end struct {
 // join logs ann in by that name, with an exchange.
 func join(t testing.TB, srv *xmppdtest.Server, name string, cfg exchangeConfig) *end {
 	t.Helper()
-	cfg.log = slog.New(slog.DiscardHandler)
+	cfg.log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 	x := newExchange(cfg)
 	var h xmpp.Handlers
 	x.handle(&h)

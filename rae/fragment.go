@@ -31,12 +31,12 @@ func (se *session) sendAnswer(a *Answer, c *Call) error {
 	if larger := se.larger(len(*buf), c.Token != ""); larger != nil {
 		return larger.conn.Send(se.ctx, *buf)
 	}
-	if c.MaxMessage >= len(*buf) {
+	if most := se.fragment(); most >= len(*buf) {
 		a.MaxMessage = maxDocument
 		if err := se.writeAnswer(buf, a, c); err != nil {
 			return err
 		}
-		if len(*buf) <= c.MaxMessage {
+		if len(*buf) <= most {
 			return se.conn.Send(se.ctx, *buf)
 		}
 	}
@@ -48,6 +48,13 @@ func (se *session) sendAnswer(a *Answer, c *Call) error {
 		return err
 	}
 	return fmt.Errorf("rae: %s was told that the answer is too large", se.conn.Peer())
+}
+
+// fragment is how many bytes the peer can put together.
+func (se *session) fragment() int {
+	se.x.mu.Lock()
+	defer se.x.mu.Unlock()
+	return se.joinLocked().fragment
 }
 
 // writeAnswer writes a, or why it cannot be written.
@@ -83,7 +90,11 @@ func (se *session) larger(n int, mayOpen bool) *session {
 			return other
 		}
 	}
+	hopeless := p.largest > 0 && p.largest < n
 	se.x.mu.Unlock()
+	if hopeless {
+		return nil
+	}
 	other, err := p.open(se.ctx)
 	if err != nil {
 		return nil

@@ -42,6 +42,7 @@ type peer struct {
 	opening  *opening            // of a session that is ours; nil: none
 	fragment int                 // how many octets the peer can put together; 0: it does not say
 	told     bool                // it knows how many we can
+	largest  int                 // block that it takes, as far as was tried, bytes; 0: not yet
 
 	serving int   // requests of its own, with tokens, that are being served
 	calls   []job // that wait for that
@@ -102,7 +103,7 @@ func (p *peer) forgetLocked(why error) {
 	if p.opening != nil {
 		p.opening.cancel()
 	}
-	p.manner, p.fragment, p.told = unknown, 0, false
+	p.manner, p.fragment, p.told, p.largest = unknown, 0, false, 0
 }
 
 // turn waits until q may be sent. After nil, done must be called.
@@ -276,6 +277,7 @@ func (p *peer) session(ctx context.Context, q *pending, n int) (*session, error)
 	x := p.x
 	for tried := false; ; tried = true {
 		x.mu.Lock()
+		tried = tried || p.largest > 0 && p.largest < n // nor is a new one large enough
 		var se *session
 		if !q.watch || p.manner != plain {
 			se = p.pickLocked(n)
@@ -359,5 +361,6 @@ func (p *peer) open(ctx context.Context) (*session, error) {
 	}
 	se.ours = true
 	se.joinLocked()
+	p.largest = c.Block()
 	return se, nil
 }

@@ -183,7 +183,7 @@ func (e *Endpoint) Close() error {
 // one of Session.Ask.
 func (e *Endpoint) Open(ctx context.Context, s Session, peer jid.JID, form Form) (*Conn, error) {
 	for block := min(e.cfg.Block, fits(s, peer)); ; block /= 2 {
-		c, err := e.offer(ctx, s, peer, form, block)
+		c, err := e.Offer(ctx, s, peer, newSID(), form, block)
 		refusal, ok := errors.AsType[*stanza.Error](err)
 		if !ok || refusal.Condition != stanza.ResourceConstraint || block/2 < minOffer-1 {
 			return c, err
@@ -191,9 +191,10 @@ func (e *Endpoint) Open(ctx context.Context, s Session, peer jid.JID, form Form)
 	}
 }
 
-// offer opens a session with blocks of that size.
-func (e *Endpoint) offer(ctx context.Context, s Session, peer jid.JID, form Form, block int) (*Conn, error) {
-	c := e.newConn(s, peer, newSID(), form, block)
+// Offer opens a session of that name, with blocks of that size and no smaller
+// ones. Open is right unless a foreign peer wants names of its own kind.
+func (e *Endpoint) Offer(ctx context.Context, s Session, peer jid.JID, sid string, form Form, block int) (*Conn, error) {
+	c := e.newConn(s, peer, sid, form, block)
 	e.mu.Lock()
 	err := e.addLocked(c) // before the peer knows, since it may send at once
 	e.mu.Unlock()
