@@ -107,7 +107,7 @@ func oicStatus(err error) oic.Status {
 func TestLargerSession(t *testing.T) {
 	inBubble(t, func(t *testing.T, srv *xmppdtest.Server) {
 		lamp := join(t, srv, lampName, exchangeConfig{serve: sized})
-		phone := joinForeign(t, srv, phoneName, ibb.Config{Idle:-1})
+		phone := joinForeign(t, srv, phoneName, ibb.Config{Idle: -1})
 		c, err := phone.ibb.Offer(t.Context(), phone.s, lamp.s.JID(), "small", ibb.Message, 2000)
 		if err != nil {
 			t.Fatal(err)
