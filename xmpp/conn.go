@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"github.com/farreach/farreach/internal/wire"
+	"github.com/farreach/farreach/internal/wire/websocket"
 	"github.com/farreach/farreach/xmpp/stream"
+	"github.com/farreach/farreach/xmpp/stream/framing"
 )
 
 // conn is one connection to a server. One goroutine at a time calls next; send
@@ -16,7 +18,8 @@ import (
 type conn struct {
 	nc   net.Conn
 	link wire.Link
-	sec  *wire.Secure // nil: plain
+	sec  *wire.Secure    // nil: plain, or a WebSocket
+	ws   *websocket.Conn // nc and link; nil: TCP
 	out  *wire.Queue
 	scan stream.Scanner
 
@@ -63,6 +66,28 @@ func (c *conn) secure(cfg *tls.Config) error {
 	c.out = c.queue(c.sec)
 	c.scan.Reset()
 	return nil
+}
+
+// tls is the TLS session; nil if there is none.
+func (c *conn) tls() *tls.ConnectionState {
+	switch {
+	case c.ws != nil:
+		return c.ws.TLS()
+	case c.sec != nil:
+		state := c.sec.State()
+		return &state
+	}
+	return nil
+}
+
+// restart makes ready for another stream.
+func (c *conn) restart(l stream.Limits) {
+	c.scan.Reset()
+	c.scan.Limits = l
+	if c.ws != nil {
+		framing.Restart(c.ws)
+		framing.SetLimits(c.ws, l)
+	}
 }
 
 // bottom is the link that items come over.
@@ -152,12 +177,16 @@ const lastWords = time.Second
 // end closes the connection and waits for its goroutines.
 func (c *conn) end() {
 	c.out.Close()
+	c.nc.SetDeadline(time.Now().Add(lastWords))
+	c.out.Flush()
 	c.mu.Lock()
 	c.closed = true
 	c.mu.Unlock()
-	c.nc.SetDeadline(time.Now().Add(lastWords))
-	c.out.Flush()
-	if c.sec != nil {
+	switch {
+	case c.ws != nil: // which cannot write without waiting
+		c.awaitWritten(lastWords)
+		c.ws.CloseWrite()
+	case c.sec != nil:
 		if items, _ := c.out.Size(); items == 0 {
 			c.sec.CloseNotify()
 		}
@@ -166,6 +195,23 @@ func (c *conn) end() {
 	c.tasks.Wait()
 	c.buf.Free()
 	c.buf, c.rest, c.partial = nil, nil, nil
+}
+
+// awaitWritten waits until nothing is left to be written, but not for long.
+func (c *conn) awaitWritten(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	for {
+		changed := c.out.Changed()
+		if items, _ := c.out.Size(); items == 0 {
+			return
+		}
+		select {
+		case <-changed:
+		case <-timer.C:
+			return
+		}
+	}
 }
 
 // sawItem notes a sign of life.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -46,33 +47,47 @@ func (cfg *Config) follow(err error, from target) (to target, ok bool) {
 	if !ok {
 		return target{}, false
 	}
+	if isWebSocket(from.addr) {
+		return cfg.followWebSocket(r.host, from)
+	}
 	host, port, err := net.SplitHostPort(r.host)
 	if err != nil {
 		host, port = strings.Trim(r.host, "[]"), strconv.Itoa(defaultPort)
 	}
-	for _, allowed := range cfg.AllowRedirect {
-		if strings.EqualFold(allowed, host) {
-			return target{net.JoinHostPort(host, port), from.direct}, true
-		}
-	}
-	return target{}, false
+	return target{net.JoinHostPort(host, port), from.direct}, cfg.allows(host)
+}
+
+// allows reports whether a server may send us to a host.
+func (cfg *Config) allows(host string) bool {
+	return slices.ContainsFunc(cfg.AllowRedirect, func(allowed string) bool { return strings.EqualFold(allowed, host) })
 }
 
 // connectAt is connect at one place.
 func connectAt(ctx context.Context, cfg *Config, at target, prev *Session) (*Session, *conn, [][]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, negotiateTime)
 	defer cancel()
-	nc, err := cfg.Dial(ctx, "tcp", at.addr)
+	c, err := cfg.open(ctx, at)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	c := newConn(nc)
 	s, early, err := begin(ctx, cfg, c, at, prev)
 	if err != nil {
 		c.end()
 		return nil, nil, nil, err
 	}
 	return s, c, early, nil
+}
+
+// open opens what a stream goes over.
+func (cfg *Config) open(ctx context.Context, at target) (*conn, error) {
+	if isWebSocket(at.addr) {
+		return cfg.openWebSocket(ctx, at.addr)
+	}
+	nc, err := cfg.Dial(ctx, "tcp", at.addr)
+	if err != nil {
+		return nil, err
+	}
+	return newConn(nc), nil
 }
 
 // begin negotiates a session on a connection.

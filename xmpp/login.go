@@ -14,11 +14,11 @@ const maxSteps = 3
 
 // login proves who we are, and that the server knows us (RFC 6120, section 6).
 func (n *negotiation) login() error {
-	login := sasl.Login{User: n.cfg.JID.Local(), Password: n.cfg.Password, Keys: n.cfg.Keys, Least: n.cfg.Least, AllowPlain: n.cfg.AllowPlain && n.c.sec != nil}
+	state := n.c.tls()
+	login := sasl.Login{User: n.cfg.JID.Local(), Password: n.cfg.Password, Keys: n.cfg.Keys, Least: n.cfg.Least, AllowPlain: n.cfg.AllowPlain && state != nil}
 	var bindings []sasl.Binding
-	if n.c.sec != nil {
-		state := n.c.sec.State()
-		bindings = sasl.ClientBindings(&state)
+	if state != nil {
+		bindings = sasl.ClientBindings(state)
 	}
 	c, err := login.Client(n.features.mechanisms, bindings, n.features.bindings)
 	if err != nil {

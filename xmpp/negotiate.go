@@ -29,7 +29,7 @@ type Terms struct {
 	Binding   string         // type of channel binding, "" for none
 	TLS       uint16         // version, such as tls.VersionTLS13; 0: none
 	Direct    bool           // TLS from the first byte
-	Addr      string         // host:port that was dialled
+	Addr      string         // host:port that was dialled, or the URI of the WebSocket
 	Limits    Limits         // what the server takes
 	Manage    bool           // stanzas are acknowledged (XEP-0198)
 	Resume    time.Duration  // for how long a lost session can be resumed; 0: not at all
@@ -49,13 +49,13 @@ func negotiate(ctx context.Context, cfg *Config, c *conn, at target) (*negotiati
 	if err := n.open(stream.BeforeAuth()); err != nil {
 		return nil, err
 	}
-	if c.sec == nil && !cfg.Insecure {
+	if c.tls() == nil && !cfg.Insecure {
 		if err := n.startTLS(); err != nil {
 			return nil, err
 		}
 	}
-	if c.sec != nil {
-		n.terms.TLS = c.sec.State().Version
+	if state := c.tls(); state != nil {
+		n.terms.TLS = state.Version
 	}
 	if err := n.login(); err != nil {
 		return nil, err
@@ -67,10 +67,9 @@ func negotiate(ctx context.Context, cfg *Config, c *conn, at target) (*negotiati
 // offers.
 func (n *negotiation) open(limits stream.Limits) error {
 	c := n.c
-	c.scan.Reset()
-	c.scan.Limits = limits
+	c.restart(limits)
 	h := stream.Header{To: n.cfg.JID.Domain(), Version: "1.0", Lang: "en"}
-	if c.sec != nil {
+	if c.tls() != nil {
 		h.From = n.cfg.JID.Bare().String() // RFC 6120, section 4.7.1: not in clear text
 	}
 	c.send(h.Append(nil))

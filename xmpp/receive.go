@@ -45,7 +45,9 @@ func (s *Session) serve(c *conn, early [][]byte) error {
 func (s *Session) item(c *conn, it *stream.Item) error {
 	switch it.Kind {
 	case stream.Closing:
-		c.send(stream.AppendClose(nil, false))
+		if s.left() == nil { // else we have said it
+			c.send(stream.AppendClose(nil, false))
+		}
 		return ErrEnded
 	case stream.Opening:
 		return protocolError("begins a stream within a stream")

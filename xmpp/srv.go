@@ -20,7 +20,7 @@ const maxTargets = 16
 
 // target is a place where a domain may be served.
 type target struct {
-	addr   string // host:port
+	addr   string // host:port, or the URI of a WebSocket
 	direct bool   // TLS from the first byte (XEP-0368)
 }
 

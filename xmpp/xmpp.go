@@ -2,6 +2,7 @@
 // a server by any hand, and what keeps one for as long as it is wanted.
 //
 //	Config ─▶ Dial ──▶ SRV ─▶ TCP ─▶ TLS ─▶ SCRAM ─▶ bind ─▶ XEP-0198 ──▶ Session
+//	             └───▶ WebSocket ────────────▶ │
 //	                                                                       │
 //	server ─▶ wire.Link ─▶ stream.Scanner ─▶ answer to Ask?  ─▶ who asked  │
 //	                                    └─▶ inbox ─▶ Handlers, in order    │
@@ -40,11 +41,11 @@ type Config struct {
 	JID      jid.JID // with the resource to bind; without one the server chooses
 	Password secret.String
 
-	Addr   string // host:port; "": what the DNS says about the domain of JID (RFC 6120, section 3.2; XEP-0368)
+	Addr   string // host:port, or wss://host:port/path for a WebSocket; "": what the DNS says about the domain of JID (RFC 6120, section 3.2; XEP-0368)
 	Direct bool   // at Addr, TLS from the first byte instead of STARTTLS
 
 	TLS      *tls.Config // nil: the system's roots. Name and least version are set: the name is the domain of JID, whatever is dialled
-	Insecure bool        // no TLS at all, for tests and closed laboratories
+	Insecure bool        // no TLS at all, for tests and closed laboratories; a WebSocket is ws:// then
 
 	Least      sasl.Mechanism // refuse weaker ones; "": SCRAM-SHA-1
 	AllowPlain bool           // show the password to a server that can do nothing better, if Least allows; never without TLS
@@ -58,7 +59,7 @@ type Config struct {
 	NoResume  bool          // without stream management (XEP-0198)
 	Resume    time.Duration // how long the server is asked to keep a lost session, in which peers take it for online; 0: as it likes
 
-	AllowRedirect []string // hosts to which a server may send the client by see-other-host
+	AllowRedirect []string // hosts to which a server may send the client by see-other-host or see-other-uri
 
 	// For a Client alone.
 	Online   func(ctx context.Context, s *Session) error // called for each new session, on a goroutine of its own, as long as ctx lasts; an error ends the session
@@ -84,6 +85,11 @@ func (cfg Config) check() (Config, error) {
 		return cfg, errors.New("xmpp: an address local@domain/resource is needed")
 	case cfg.Insecure && (cfg.Direct || cfg.AllowPlain):
 		return cfg, errors.New("xmpp: Insecure goes with neither Direct nor AllowPlain")
+	}
+	if isWebSocket(cfg.Addr) {
+		if err := cfg.checkWebSocket(); err != nil {
+			return cfg, err
+		}
 	}
 	cfg.KeepAlive = cmp.Or(cfg.KeepAlive, 30*time.Second)
 	cfg.Patience = cmp.Or(cfg.Patience, 10*time.Second)

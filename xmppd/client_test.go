@@ -9,6 +9,17 @@ import (
 	"github.com/farreach/farreach/xmppd"
 )
 
+// TestOurClientOverWebSocket is TestOurClient over HTTPS (RFC 7395).
+func TestOurClientOverWebSocket(t *testing.T) {
+	w := newWorld(t, xmppd.Config{TLS: serverTLS()})
+	w.web = serverTLS()
+	h, _ := w.webSockets(true)
+	xmpptest.Run(t, xmpptest.Server{
+		Domain: domain, Addr: "wss://" + h.Listener.Addr().String() + xmppd.WebSocketPath, Roots: clientTLS().RootCAs,
+		Ann: "ann", Bob: "bob", Password: password, Mechanism: sasl.ScramSHA256Plus,
+	})
+}
+
 // TestOurClient runs the tests that Prosody and ejabberd go through.
 func TestOurClient(t *testing.T) {
 	w := prepare(t, xmppd.Config{TLS: serverTLS()})

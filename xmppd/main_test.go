@@ -169,6 +169,7 @@ type world struct {
 	addr   string          // where it listens
 	dial   func() net.Conn // in clear
 	direct func() net.Conn // for TLS from the first byte; nil: there is none
+	web    *tls.Config     // of the HTTP server of WebSockets; nil: httptest's
 	stop   func()
 }
 

@@ -22,6 +22,7 @@ func (w *world) webSockets(secure bool) (h *httptest.Server, stop func()) {
 	l := w.srv.WebSockets(h.Listener.Addr())
 	h.Config.Handler = l
 	if secure {
+		h.TLS = w.web
 		h.StartTLS()
 	} else {
 		h.Start()

@@ -32,6 +32,12 @@ listen:
     max_stanza_size: $stanza
     tls: true
     shaper: none
+  - port: $wssport
+    ip: "127.0.0.1"
+    module: ejabberd_http
+    tls: true
+    request_handlers:
+      /xmpp-websocket: ejabberd_http_ws
 shaper_rules:
   max_user_sessions: infinity
 modules:
@@ -66,8 +72,7 @@ func (s *Server) ejabberd(dir string, cfg Config) (*exec.Cmd, error) {
 	if cfg.Text != "" {
 		text = cfg.Text
 	}
-	config := strings.NewReplacer("$dir", dir, "$port", port(s.Addr), "$tlsport", port(s.TLS), "$stanza", strconv.Itoa(cfg.MaxStanza),
-		"$hash", hashName, "$resume", seconds(cfg.ResumeTime), "$domain", cfg.Domain).Replace(text)
+	config := s.configure(text, dir, cfg, "$hash", hashName)
 	if err := writeFile(config, dir, "ejabberd.yml"); err != nil {
 		return nil, err
 	}

@@ -10,7 +10,6 @@ import (
 	"hash"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 )
 
@@ -25,13 +24,16 @@ plugin_paths = {}
 interfaces = { "127.0.0.1" }
 c2s_ports = { $port }
 c2s_direct_tls_ports = { $tlsport }
+http_ports = {}
+https_ports = { $wssport }
+http_default_host = "$domain"
 c2s_require_encryption = true
 c2s_stanza_size_limit = $stanza
 c2s_timeout = 60
 authentication = "internal_hashed"
 password_hash = "$hash"
 storage = "internal"
-modules_enabled = { "disco", "roster", "saslauth", "tls", $smacks "ping", "version", "carbons", "posix" }
+modules_enabled = { "disco", "roster", "saslauth", "tls", $smacks "ping", "version", "carbons", "posix", "websocket" }
 modules_disabled = { "s2s", "offline" } -- offline would keep what says no-store, and be silent
 smacks_hibernation_time = $resume
 limits = {}
@@ -53,8 +55,7 @@ func (s *Server) prosody(dir string, cfg Config) (*exec.Cmd, error) {
 	if cfg.Text != "" {
 		text = cfg.Text
 	}
-	config := strings.NewReplacer("$dir", dir, "$port", port(s.Addr), "$tlsport", port(s.TLS), "$stanza", strconv.Itoa(cfg.MaxStanza),
-		"$hash", hashName, "$smacks", smacks, "$resume", seconds(cfg.ResumeTime), "$domain", cfg.Domain).Replace(text)
+	config := s.configure(text, dir, cfg, "$hash", hashName, "$smacks", smacks)
 	if err := writeFile(config, dir, "prosody.cfg.lua"); err != nil {
 		return nil, err
 	}

@@ -22,6 +22,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -51,7 +52,7 @@ type Config struct {
 	ResumeTime time.Duration     // whole seconds; 0: 60 s
 
 	// Text is a configuration to use instead of ours, with $dir, $port, $tlsport
-	// and $domain in it. "": ours.
+	// and $domain in it, and $wssport if it has WebSockets. "": ours.
 	Text string
 }
 
@@ -61,6 +62,7 @@ type Server struct {
 	Domain string
 	Addr   string         // host:port for STARTTLS
 	TLS    string         // host:port for TLS from the first byte
+	Web    string         // host:port for WebSockets over TLS; "": none
 	Roots  *x509.CertPool // whom its certificate is from
 	CAFile string         // the same as a file
 	PID    int
@@ -151,12 +153,12 @@ func (s *Server) certify(dir string) error {
 }
 
 func (s *Server) choosePorts() error {
-	for _, addr := range []*string{&s.Addr, &s.TLS} {
+	for _, addr := range []*string{&s.Addr, &s.TLS, &s.Web} {
 		ln, err := net.Listen("tcp4", "127.0.0.1:0")
 		if err != nil {
 			return err
 		}
-		defer ln.Close() // only now, so that the second differs from the first
+		defer ln.Close() // only now, so that they differ
 		*addr = ln.Addr().String()
 	}
 	return nil
@@ -167,8 +169,20 @@ func port(addr string) string {
 	return p
 }
 
-// start runs the command and waits until both ports answer and its accounts
-// are there.
+// configure fills in a configuration.
+func (s *Server) configure(text, dir string, cfg Config, more ...string) string {
+	if !strings.Contains(text, "$wssport") {
+		s.Web = ""
+	}
+	return strings.NewReplacer(append(more, "$dir", dir, "$port", port(s.Addr), "$tlsport", port(s.TLS), "$wssport", port(s.Web),
+		"$stanza", strconv.Itoa(cfg.MaxStanza), "$resume", seconds(cfg.ResumeTime), "$domain", cfg.Domain)...).Replace(text)
+}
+
+// WebSocket is the URI of WebSockets.
+func (s *Server) WebSocket() string { return "wss://" + s.Web + "/xmpp-websocket" }
+
+// start runs the command and waits until its ports answer and its accounts are
+// there.
 func (s *Server) start(ctx context.Context) error {
 	log, err := os.Create(s.Log)
 	if err != nil {
@@ -209,7 +223,10 @@ func (s *Server) serves(ctx context.Context) bool {
 			return false
 		}
 	}
-	for _, addr := range []string{s.Addr, s.TLS} {
+	for _, addr := range []string{s.Addr, s.TLS, s.Web} {
+		if addr == "" {
+			continue
+		}
 		nc, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
 		if err != nil {
 			return false

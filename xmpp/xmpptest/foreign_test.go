@@ -22,10 +22,13 @@ func TestForeignServers(t *testing.T) {
 			if sha256 {
 				mechanism = sasl.ScramSHA256
 			}
-			xmpptest.Run(t, xmpptest.Server{
+			srv := xmpptest.Server{
 				Domain: s.Domain, Addr: s.Addr, TLS: s.TLS, Roots: s.Roots, Ann: "ann", Bob: "bob", Password: "venus and mars", Mechanism: mechanism,
 				WholeStanzas: k == xmppservers.Prosody,
-			})
+			}
+			t.Run("TCP", func(t *testing.T) { xmpptest.Run(t, srv) })
+			srv.Addr, srv.TLS, srv.NoResume = s.WebSocket(), "", k == xmppservers.Ejabberd
+			t.Run("WebSocket", func(t *testing.T) { xmpptest.Run(t, srv) })
 		})
 	}
 }

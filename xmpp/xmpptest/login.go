@@ -15,42 +15,32 @@ import (
 	"github.com/farreach/farreach/xmpp/stream"
 )
 
-// testLogin: STARTTLS and direct TLS (XEP-0368), both versions, the strongest
-// mechanism.
+// testLogin: each way in (XEP-0368, RFC 7395), both versions of TLS, the
+// strongest mechanism.
 func testLogin(t *T) {
-	for _, c := range []struct {
-		name    string
-		direct  bool
-		version uint16
-	}{
-		{"STARTTLS", false, tls.VersionTLS13},
-		{"direct", true, tls.VersionTLS13},
-		{"STARTTLS 1.2", false, tls.VersionTLS12},
-		{"direct 1.2", true, tls.VersionTLS12},
-	} {
-		cfg := t.config("login")
-		cfg.Direct = c.direct
-		if c.direct {
-			cfg.Addr = t.TLS
-		}
-		cfg.TLS.MaxVersion = c.version
-		s, err := xmpp.Dial(t.Context(), cfg)
-		if err != nil {
-			t.Errorf("%s: %v", c.name, err)
-			continue
-		}
-		terms := s.Terms()
-		if terms.Mechanism != t.Mechanism || terms.TLS != c.version || terms.Direct != c.direct {
-			t.Errorf("%s: %+v", c.name, terms)
-		}
-		if s.JID() != cfg.JID {
-			t.Errorf("%s: bound %s", c.name, s.JID())
-		}
-		if err := s.Close(); err != nil || !errors.Is(s.Err(), xmpp.ErrClosed) {
-			t.Errorf("%s: Close = %v, Err = %v", c.name, err, s.Err())
-		}
-		if err := s.Send(t.Context(), &stanza.Presence{}); !errors.Is(err, xmpp.ErrClosed) {
-			t.Errorf("%s: Send after Close = %v", c.name, err)
+	for _, w := range t.ways() {
+		for _, version := range []uint16{tls.VersionTLS13, tls.VersionTLS12} {
+			cfg := t.config("login")
+			cfg.Addr, cfg.Direct = w.addr, w.direct
+			cfg.TLS.MaxVersion = version
+			s, err := xmpp.Dial(t.Context(), cfg)
+			if err != nil {
+				t.Errorf("%s: %v", w.name, err)
+				continue
+			}
+			terms := s.Terms()
+			if terms.Mechanism != t.Mechanism || terms.TLS != version || terms.Direct != w.direct || terms.Addr != w.addr {
+				t.Errorf("%s: %+v", w.name, terms)
+			}
+			if s.JID() != cfg.JID {
+				t.Errorf("%s: bound %s", w.name, s.JID())
+			}
+			if err := s.Close(); err != nil || !errors.Is(s.Err(), xmpp.ErrClosed) {
+				t.Errorf("%s: Close = %v, Err = %v", w.name, err, s.Err())
+			}
+			if err := s.Send(t.Context(), &stanza.Presence{}); !errors.Is(err, xmpp.ErrClosed) {
+				t.Errorf("%s: Send after Close = %v", w.name, err)
+			}
 		}
 	}
 	cfg := t.config("") // the server chooses
@@ -106,23 +96,19 @@ func testCertificate(t *T) {
 	named.JID = other.JID
 	named.TLS.ServerName = t.Domain // does not help: the address decides
 	for _, cfg := range []xmpp.Config{stranger, other, named} {
-		for _, direct := range []bool{true, false} {
-			if cfg.Direct = direct; direct {
-				cfg.Addr = t.TLS
-			} else {
-				cfg.Addr = t.Addr
-			}
+		for _, w := range t.ways() {
+			cfg.Addr, cfg.Direct = w.addr, w.direct
 			s, err := xmpp.Dial(t.Context(), cfg)
 			if err == nil {
 				s.Close()
-				t.Fatalf("%s, direct %v: logged in", cfg.JID, direct)
+				t.Fatalf("%s, %s: logged in", cfg.JID, w.name)
 			}
 			// A server that knows it does not serve a domain may say so first.
 			_, told := errors.AsType[*stream.Error](err)
 			_, alert := errors.AsType[tls.AlertError](err)
 			verify, checked := errors.AsType[*tls.CertificateVerificationError](err)
 			if !checked && !told && !alert && !errors.Is(err, xmpp.ErrNoTLS) && !strings.Contains(err.Error(), "remote error") {
-				t.Errorf("%s, direct %v: %v (%v)", cfg.JID, direct, err, verify)
+				t.Errorf("%s, %s: %v (%v)", cfg.JID, w.name, err, verify)
 			}
 		}
 	}

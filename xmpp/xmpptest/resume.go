@@ -80,7 +80,7 @@ func testResume(t *T) {
 	changes, sessions := t.keep(cfg)
 	s := await(t, sessions, "a session")
 	l.Session = s
-	if s.Terms().Resume == 0 {
+	if s.Terms().Resume == 0 || t.NoResume {
 		t.Skip("the server does not resume")
 	}
 	a.see(s.JID(), "")
@@ -139,7 +139,7 @@ func testResumeWithoutLoss(t *T) {
 	t.cuttable(&cfg)
 	changes, sessions := t.keep(cfg)
 	s := await(t, sessions, "a session")
-	if s.Terms().Resume == 0 {
+	if s.Terms().Resume == 0 || t.NoResume {
 		t.Skip("the server does not resume")
 	}
 	t.awaitOnline(changes)

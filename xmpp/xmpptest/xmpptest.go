@@ -25,7 +25,7 @@ import (
 // Server is a server that runs, and two accounts on it.
 type Server struct {
 	Domain    string
-	Addr, TLS string // host:port for STARTTLS, and for TLS from the first byte
+	Addr, TLS string // host:port for STARTTLS, and for TLS from the first byte; a WebSocket's URI, and nothing
 	Roots     *x509.CertPool
 	Ann, Bob  string        // local parts
 	Password  secret.String // of both
@@ -35,6 +35,11 @@ type Server struct {
 	// WholeStanzas has connections break between stanzas alone: Prosody 0.12
 	// goes on parsing a resumed session where the old connection ended.
 	WholeStanzas bool
+
+	// NoResume has sessions not be resumed: ejabberd 23.01 waits for ever for a
+	// WebSocket that breaks while it writes, and for a while has who comes back
+	// wait, too.
+	NoResume bool
 }
 
 // patience is how long a test waits for what must come.
@@ -100,6 +105,21 @@ func (t *T) jid(local, resource string) jid.JID {
 		t.Fatal(err)
 	}
 	return j
+}
+
+// way is one of those into a server.
+type way struct {
+	name   string
+	addr   string
+	direct bool
+}
+
+// ways lists them.
+func (t *T) ways() []way {
+	if t.TLS == "" {
+		return []way{{"WebSocket", t.Addr, false}}
+	}
+	return []way{{"STARTTLS", t.Addr, false}, {"direct", t.TLS, true}}
 }
 
 // dial opens a session that ends with the test.
