@@ -44,6 +44,36 @@ type newAccount struct {
 	}
 }
 
+// Logins is the log-ins of an account to its XMPP server, beside its password.
+type Logins struct {
+	Schema string  `json:"schema" enum:"farreach.logins/v1"`
+	Logins []Login `json:"logins"`
+}
+
+// Login is one of them.
+type Login struct {
+	Schema   string    `json:"schema" enum:"farreach.login/v1"`
+	Name     string    `json:"name"`
+	Resource string    `json:"resource" doc:"resource that may be bound; * stands for anything"`
+	Created  time.Time `json:"created"`
+	Password string    `json:"password,omitempty" doc:"only when it was just made"`
+}
+
+// newLogin is the body that adds a log-in.
+type newLogin struct {
+	Name string `path:"name" maxLength:"1024"`
+	Body struct {
+		Name     string `json:"name" example:"lamp"`
+		Resource string `json:"resource" example:"OIC/1.0/*/0685b960-736f-46f7-bec0-9e6cbd61adc1" doc:"resource that may be bound; * stands for anything"`
+	}
+}
+
+// loginInput is a path with a log-in in it.
+type loginInput struct {
+	Name  string `path:"name" maxLength:"1024"`
+	Login string `path:"login" maxLength:"1024"`
+}
+
 // created is an answer that names what was made.
 type created[T any] struct {
 	Location string `header:"Location"`
@@ -75,6 +105,15 @@ func (h *Handler) accountRoutes() {
 		"Replace an account's password", "accounts", 204, 403, 404, 503),
 		func(ctx context.Context, in *newPassword) (*struct{}, error) {
 			return nil, h.problem(h.cloud.SetPassword(ctx, asker(ctx), in.Name, secret.String(in.Body.Password)))
+		})
+	huma.Register(h.huma, operation(http.MethodGet, path+"/{name}/logins", "list-logins",
+		"List the log-ins that an account has beside its password", "accounts", 200, 403, 404), h.listLogins)
+	huma.Register(h.huma, operation(http.MethodPost, path+"/{name}/logins", "new-login",
+		"Make a log-in with a password of its own, for one XMPP resource", "accounts", 201, 403, 404, 409, 503), h.newLogin)
+	huma.Register(h.huma, operation(http.MethodDelete, path+"/{name}/logins/{login}", "delete-login",
+		"Remove a log-in, and end its sessions", "accounts", 204, 403, 404, 503),
+		func(ctx context.Context, in *loginInput) (*struct{}, error) {
+			return nil, h.problem(h.cloud.RemoveLogin(ctx, asker(ctx), in.Name, in.Login))
 		})
 	huma.Register(h.huma, operation(http.MethodDelete, path+"/{name}", "delete-account",
 		"Delete an account with its devices and events", "accounts", 204, 403, 404, 503),
@@ -116,4 +155,32 @@ func (h *Handler) newAccount(ctx context.Context, in *newAccount) (*created[Acco
 
 func accountOf(info account.Info) Account {
 	return Account{Schema: "farreach.account/v1", Name: info.Name, Admin: info.Admin, Created: info.Created.UTC()}
+}
+
+func (h *Handler) listLogins(ctx context.Context, in *accountInput) (*body[Logins], error) {
+	list, err := h.cloud.Logins(ctx, asker(ctx), in.Name)
+	if err != nil {
+		return nil, h.problem(err)
+	}
+	out := Logins{Schema: "farreach.logins/v1", Logins: make([]Login, len(list))}
+	for i, l := range list {
+		out.Logins[i] = loginOf(l)
+	}
+	return &body[Logins]{out}, nil
+}
+
+func (h *Handler) newLogin(ctx context.Context, in *newLogin) (*created[Login], error) {
+	password, l, err := h.cloud.NewLogin(ctx, asker(ctx), in.Name, in.Body.Name, in.Body.Resource)
+	if err != nil {
+		return nil, h.problem(err)
+	}
+	out := loginOf(l)
+	out.Password = password.Reveal()
+	return &created[Login]{
+		Location: "/api/v1/accounts/" + url.PathEscape(in.Name) + "/logins/" + url.PathEscape(l.Name), Body: out,
+	}, nil
+}
+
+func loginOf(l account.Login) Login {
+	return Login{Schema: "farreach.login/v1", Name: l.Name, Resource: l.Resource, Created: l.Created.UTC()}
 }

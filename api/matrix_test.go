@@ -21,24 +21,27 @@ var access = map[string]struct {
 	body   string
 	status [6]int
 }{
-	"GET /healthz":                         {"", [6]int{200, 200, 200, 200, 200, 200}},
-	"GET /readyz":                          {"", [6]int{200, 200, 200, 200, 200, 200}},
-	"GET /openapi.json":                    {"", [6]int{200, 200, 200, 200, 200, 200}},
-	"GET /.well-known/coap":                {"", [6]int{400, 400, 400, 400, 400, 400}}, // a WebSocket only; who is there is asked within
-	"GET /xmpp-websocket":                  {"", [6]int{400, 400, 400, 400, 400, 400}},
-	"GET /api/v1/devices":                  {"", [6]int{401, 401, 401, 200, 200, 200}}, // each its own
-	"GET /api/v1/devices/{di}":             {"", [6]int{401, 401, 401, 200, 404, 200}}, // metadata only
-	"DELETE /api/v1/devices/{di}":          {"", [6]int{401, 401, 401, 204, 404, 204}},
-	"GET /api/v1/events":                   {"", [6]int{401, 401, 401, 200, 200, 200}}, // each its own
-	"GET /api/v1/events/stream":            {"", [6]int{401, 401, 401, 200, 200, 200}}, // each its own
-	"POST /api/v1/pairing-codes":           {"{}", [6]int{401, 401, 401, 201, 201, 201}},
-	"GET /api/v1/accounts":                 {"", [6]int{401, 401, 401, 403, 403, 200}},
-	"POST /api/v1/accounts":                {`{"name":"guest","password":"long enough"}`, [6]int{401, 401, 401, 403, 403, 201}},
-	"PUT /api/v1/accounts/{name}/password": {`{"password":"long enough"}`, [6]int{401, 401, 401, 204, 403, 204}},
-	"GET /api/v1/status":                   {"", [6]int{401, 401, 401, 403, 403, 200}},
-	"GET /api/v1/backup":                   {"", [6]int{401, 401, 401, 403, 403, 200}},
-	"GET /metrics":                         {"", [6]int{401, 401, 401, 403, 403, 200}},
-	"DELETE /api/v1/accounts/{name}":       {"", [6]int{401, 401, 401, 403, 403, 204}},
+	"GET /healthz":                                  {"", [6]int{200, 200, 200, 200, 200, 200}},
+	"GET /readyz":                                   {"", [6]int{200, 200, 200, 200, 200, 200}},
+	"GET /openapi.json":                             {"", [6]int{200, 200, 200, 200, 200, 200}},
+	"GET /.well-known/coap":                         {"", [6]int{400, 400, 400, 400, 400, 400}}, // a WebSocket only; who is there is asked within
+	"GET /xmpp-websocket":                           {"", [6]int{400, 400, 400, 400, 400, 400}},
+	"GET /api/v1/devices":                           {"", [6]int{401, 401, 401, 200, 200, 200}}, // each its own
+	"GET /api/v1/devices/{di}":                      {"", [6]int{401, 401, 401, 200, 404, 200}}, // metadata only
+	"DELETE /api/v1/devices/{di}":                   {"", [6]int{401, 401, 401, 204, 404, 204}},
+	"GET /api/v1/events":                            {"", [6]int{401, 401, 401, 200, 200, 200}}, // each its own
+	"GET /api/v1/events/stream":                     {"", [6]int{401, 401, 401, 200, 200, 200}}, // each its own
+	"POST /api/v1/pairing-codes":                    {"{}", [6]int{401, 401, 401, 201, 201, 201}},
+	"GET /api/v1/accounts":                          {"", [6]int{401, 401, 401, 403, 403, 200}},
+	"POST /api/v1/accounts":                         {`{"name":"guest","password":"long enough"}`, [6]int{401, 401, 401, 403, 403, 201}},
+	"PUT /api/v1/accounts/{name}/password":          {`{"password":"long enough"}`, [6]int{401, 401, 401, 204, 403, 204}},
+	"GET /api/v1/accounts/{name}/logins":            {"", [6]int{401, 401, 401, 200, 403, 200}},
+	"POST /api/v1/accounts/{name}/logins":           {`{"name":"lamp","resource":"r"}`, [6]int{401, 401, 401, 201, 403, 409}}, // root: the name is taken
+	"DELETE /api/v1/accounts/{name}/logins/{login}": {"", [6]int{401, 401, 401, 404, 403, 404}},
+	"GET /api/v1/status":                            {"", [6]int{401, 401, 401, 403, 403, 200}},
+	"GET /api/v1/backup":                            {"", [6]int{401, 401, 401, 403, 403, 200}},
+	"GET /metrics":                                  {"", [6]int{401, 401, 401, 403, 403, 200}},
+	"DELETE /api/v1/accounts/{name}":                {"", [6]int{401, 401, 401, 403, 403, 204}},
 }
 
 // TestMatrix asks every route as everybody. {di} is the lamp of home, {name}
@@ -60,7 +63,7 @@ func TestMatrix(t *testing.T) {
 					token = h.as(who)
 				}
 				method, path, _ := strings.Cut(route, " ")
-				path = strings.NewReplacer("{di}", lamp, "{name}", "home").Replace(path)
+				path = strings.NewReplacer("{di}", lamp, "{name}", "home", "{login}", "no such").Replace(path)
 				resp := h.ask(method, path, token, row.body)
 				if resp.StatusCode != row.status[i] {
 					t.Errorf("%s for %s: %d, want %d", route, who, resp.StatusCode, row.status[i])

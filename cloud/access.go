@@ -25,6 +25,7 @@ const (
 	opPair                          // make a pairing code
 	opTokens                        // make, list and revoke API tokens
 	opPassword                      // set the password of an account
+	opLogins                        // add, list and remove log-ins of an account
 	opStream                        // send stanzas as an account
 	opAccounts                      // list, create and delete accounts
 	opOperate                       // see how the server does, and back it up
@@ -33,7 +34,7 @@ const (
 
 var operationNames = [operations]string{
 	"health", "sign up", "sign in", "publish", "see", "read", "command", "reach security resources",
-	"remove device", "read events", "pair", "manage tokens", "set password", "open a stream", "manage accounts", "operate the server",
+	"remove device", "read events", "pair", "manage tokens", "set password", "manage log-ins", "open a stream", "manage accounts", "operate the server",
 }
 
 func (op operation) String() string {
@@ -79,6 +80,7 @@ var matrix = [operations]row{
 	opPair:         {owner: true},
 	opTokens:       {owner: true},
 	opPassword:     {owner: true, admin: true},
+	opLogins:       {owner: true, admin: true},
 	opStream:       {owner: true},
 	opAccounts:     {admin: true},
 	opOperate:      {admin: true},

@@ -10,6 +10,7 @@ import (
 
 	"github.com/farreach/farreach/cloud/event"
 	"github.com/farreach/farreach/cloudlink"
+	"github.com/farreach/farreach/internal/secret"
 	"github.com/farreach/farreach/oic"
 	"github.com/farreach/farreach/store"
 )
@@ -41,6 +42,9 @@ Accounts                     -       -     -     -     -     -      y        y
 CreateAccount                -       -     -     -     -     -      y        y
 DeleteAccount                -       -     -     -     -     -      y        y
 SetPassword                  -       -     -     -     -     y      y        y
+NewLogin                     -       -     -     -     -     y      y        y
+Logins                       -       -     -     -     -     y      y        y
+RemoveLogin                  -       -     -     -     -     y      y        y
 Census                       -       -     -     -     -     -      y        y
 Backup                       -       -     -     -     -     -      y        y
 StoreReady                   -       -     -     -     -     -      y        y
@@ -181,6 +185,14 @@ func (w *world) doPeople(ctx context.Context, row string, who oic.Identity) (err
 		err = w.DeleteAccount(ctx, who, "home")
 	case "SetPassword":
 		err = w.SetPassword(ctx, who, "home", password)
+	case "NewLogin":
+		_, _, err = w.NewLogin(ctx, who, "home", secret.ID(), "OIC/1.0/*/"+lamp)
+	case "Logins":
+		_, err = w.Logins(ctx, who, "home")
+	case "RemoveLogin":
+		if err = w.RemoveLogin(ctx, who, "home", "no such"); fmt.Sprint(err) == "4.04 Not Found: no such log-in" {
+			err = nil
+		}
 	case "Census":
 		_, err = w.Census(ctx, who)
 	case "Backup":

@@ -22,16 +22,28 @@ type Accounts interface {
 
 // LogIn is one try to log in, with what was known of the account when it began.
 type LogIn interface {
-	// Verifier returns what SCRAM with m needs: of a name without an account
-	// one that is made up, and the same each time.
+	// Verifier returns what SCRAM with m needs, of each password that opens the
+	// account: of a name without an account one that is made up, and the same
+	// each time.
 	Verifier(m sasl.Mechanism) sasl.Verifier
 
 	// Failed says that the try failed. It is called at most once.
 	Failed()
 
-	// Enter says that the password was proved, and opens a session: end is
-	// called, at most once and from another goroutine, when the account is
-	// gone or its password has changed; leave is called when the session is
-	// over. The error says that the account has changed already.
+	// Proved says that a password was proved, and which one
+	// (sasl.Server.Which). It returns what that opens.
+	Proved(which int) Pass
+}
+
+// Pass is what somebody who has proved a password may open.
+type Pass interface {
+	// May reports whether a session may have this resource: that of one device
+	// may be all that its password is good for.
+	May(resource string) bool
+
+	// Enter opens a session: end is called, at most once and from another
+	// goroutine, when the account is gone, its password has changed, or what
+	// else it was opened by does not hold any more; leave is called when the
+	// session is over. The error says that it does not hold already.
 	Enter(end func()) (leave func(), err error)
 }

@@ -141,7 +141,7 @@ func (c *conn) loggedIn(answer []byte, more bool) error {
 	if err != nil || s.login == nil {
 		return c.saslFailed(&sasl.Failure{Condition: sasl.NotAuthorized, Why: "no account has that name"})
 	}
-	s.user, s.entered = user, s.login
+	s.user, s.pass = user, s.login.Proved(s.exchange.Which())
 	s.exchange, s.login, s.offer = nil, nil, nil
 	c.srv.Counters.LogIns.Add(1)
 	c.srv.log.Debug("xmpp log-in", "account", user.Local(), "remote", c.nc.RemoteAddr())

@@ -23,6 +23,9 @@ func (c *conn) bindResource(it *stream.Item) error {
 	if err != nil {
 		return c.refuseBind(&iq, stanza.NewError(stanza.JIDMalformed, err.Error()))
 	}
+	if !c.setup.pass.May(full.Resource()) {
+		return c.refuseBind(&iq, stanza.NewError(stanza.NotAllowed, "the password is not for this resource"))
+	}
 	s := &session{srv: c.srv, jid: full, attr: stream.AppendEscaped(nil, full.String()), tasks: c.tasksOf, born: time.Now(), conn: c}
 	old, ok := c.srv.registry.add(s, c.srv.cfg.Limits.Sessions)
 	if !ok {
@@ -33,7 +36,7 @@ func (c *conn) bindResource(it *stream.Item) error {
 	}
 	c.srv.Counters.Sessions.Add(1)
 	c.user = s.user
-	leave, err := c.setup.entered.Enter(func() { s.end(errRevoked) })
+	leave, err := c.setup.pass.Enter(func() { s.end(errRevoked) })
 	if err != nil || !s.enter(leave) {
 		s.end(errRevoked)
 		return asStreamError(errRevoked)
@@ -74,13 +77,18 @@ func (c *conn) resume(it *stream.Item) error {
 		return c.smFailed("bad-request")
 	}
 	s := c.srv.registry.lost(c.setup.user.Local(), e.Attr("previd"))
-	if s == nil {
+	if s == nil || !c.setup.pass.May(s.jid.Resource()) {
 		return c.smFailed("item-not-found")
+	}
+	leave, err := c.setup.pass.Enter(func() { s.end(errRevoked) })
+	if err != nil {
+		return asStreamError(errRevoked)
 	}
 	if !s.release() {
+		leave()
 		return c.smFailed("item-not-found")
 	}
-	return c.takeOver(s, h)
+	return c.takeOver(s, h, leave)
 }
 
 func (c *conn) smFailed(condition string) error {
@@ -114,18 +122,23 @@ func (s *session) release() bool {
 }
 
 // takeOver makes c the connection of s, which has none, and sends again what
-// the client has not got.
-func (c *conn) takeOver(s *session, h uint32) error {
+// the client has not got. From here on s rests on what c logged in with; leave
+// is that of Pass.Enter.
+func (c *conn) takeOver(s *session, h uint32, leave func()) error {
 	s.mu.Lock()
 	m := s.managed
 	if s.gone || s.conn != nil || m == nil {
 		s.mu.Unlock()
+		leave()
 		return c.smFailed("item-not-found")
 	}
 	if m.unsent.Ack(h) != nil {
 		s.mu.Unlock()
+		leave()
 		return errHigh
 	}
+	old := s.leave
+	s.leave = leave
 	if m.timer != nil {
 		m.timer.Stop()
 		m.timer = nil
@@ -138,6 +151,9 @@ func (c *conn) takeOver(s *session, h uint32) error {
 	}
 	s.conn = c
 	s.mu.Unlock()
+	if old != nil {
+		old()
+	}
 	c.srv.registry.join(s.user)
 	c.user = s.user
 	c.bind(s)

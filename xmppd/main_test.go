@@ -85,7 +85,7 @@ func (p *people) Begin(ctx context.Context, _ netip.Addr, name string) (xmppd.Lo
 			return nil, ctx.Err()
 		}
 	}
-	return &entry{p, name}, nil
+	return &entry{p: p, name: name}, nil
 }
 
 func (p *people) Since(name string) (time.Time, bool) {
@@ -108,14 +108,44 @@ func (p *people) revoke(name string) {
 type entry struct {
 	p    *people
 	name string
+	lamp bool // the password is the lamp's
 }
 
 func (e *entry) Verifier(m sasl.Mechanism) sasl.Verifier {
 	if _, ok := e.p.Since(e.name); ok {
-		return verifiers()[m]
+		v := verifiers()[m]
+		if e.name == "ann" {
+			v.Others = []sasl.Pair{lampPairs()[m]}
+		}
+		return v
 	}
 	return sasl.Fake([]byte("key"), m, e.name, sasl.MinIterations)
 }
+
+// lampPairs are those of the password that ann's lamp has, for its resource
+// alone.
+var lampPairs = sync.OnceValue(func() map[sasl.Mechanism]sasl.Pair {
+	all := map[sasl.Mechanism]sasl.Pair{}
+	for _, m := range []sasl.Mechanism{sasl.ScramSHA256, sasl.ScramSHA1} {
+		v, err := sasl.Derive(m, lampPassword, salt, sasl.MinIterations)
+		if err != nil {
+			panic(err)
+		}
+		all[m] = sasl.Pair{StoredKey: v.StoredKey, ServerKey: v.ServerKey}
+	}
+	return all
+})
+
+const (
+	lampPassword = "what only the lamp has"
+	lampResource = "OIC/1.0/oic.d.light/0685b960-736f-46f7-bec0-9e6cbd61adc1"
+)
+
+func (e *entry) Proved(which int) xmppd.Pass {
+	return &entry{e.p, e.name, which == 1}
+}
+
+func (e *entry) May(resource string) bool { return !e.lamp || resource == lampResource }
 
 func (e *entry) Failed() {
 	e.p.mu.Lock()
@@ -129,7 +159,11 @@ func (e *entry) Enter(end func()) (func(), error) {
 	if !e.p.exist[e.name] {
 		return nil, errors.New("gone")
 	}
-	e.p.end[e.name] = append(e.p.end[e.name], end)
+	name := e.name
+	if e.lamp {
+		name += "'s lamp" // which revoke may be told
+	}
+	e.p.end[name] = append(e.p.end[name], end)
 	return func() {}, nil
 }
 

@@ -34,7 +34,7 @@ type session struct {
 	gone    bool
 	final   bool     // it must not be resumed
 	managed *managed // nil: no stream management
-	leave   func()   // of LogIn.Enter; nil: not entered
+	leave   func()   // of Pass.Enter; nil: not entered
 }
 
 // outcome is what became of a stanza that was to be put into a queue.

@@ -24,7 +24,7 @@ type setup struct {
 	login    LogIn        // of the exchange; nil: the client has not said who it is
 	failures int
 	user     jid.JID // bare; zero: it has not logged in
-	entered  LogIn   // by which it did
+	pass     Pass    // by which it did
 }
 
 // The namespaces of what is negotiated.

@@ -2,6 +2,7 @@
 // tokens, pairing codes and the grants with which their devices sign in.
 //
 //	password ── SCRAM verifier ──▶ accounts ── Login ──▶ oic.Identity
+//	log-in ──── SCRAM keys ──────▶ accounts ── Begin, Proved ──▶ oic.Identity, for one resource of XMPP
 //	API token ────── SHA-256 ────▶ tokens ── Bearer ──▶ oic.Identity
 //	pairing code ─── SHA-256 ────▶ codes ── Redeem ──▶ grants ── SignIn, Refresh ──▶ oic.Identity
 //	oic.Identity ── Valid, at each use ──▶ does it still hold?
@@ -19,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -164,6 +166,8 @@ func (a *Accounts) Valid(who oic.Identity, now time.Time) (until time.Time, ok b
 	switch kind, name := cutCredential(who.Credential); kind {
 	case byPassword:
 		return time.Time{}, who.Credential == r.credential()
+	case byLogin:
+		return time.Time{}, slices.ContainsFunc(r.Logins, func(l login) bool { return l.ID == name })
 	case byToken:
 		t := a.tokens.Get(name)
 		if t == nil || t.Account != who.Account || who.Device != "" || t.ended(now) {

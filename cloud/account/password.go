@@ -34,23 +34,34 @@ type verifier struct {
 // password has characters which SASLprep (RFC 4013) forbids.
 func newVerifier(m sasl.Mechanism, password secret.String, salt []byte) (verifier, error) {
 	v, err := sasl.Derive(m, password, salt, iterations)
-	return verifier(v), err
+	return kept(v), err
 }
 
-// newVerifiers derives the verifiers of both mechanisms, each with its own
-// salt. A password that cannot be one is refused with 4.00.
-func newVerifiers(password secret.String) (v256, v1 verifier, err error) {
+func kept(v sasl.Verifier) verifier {
+	return verifier{v.Salt, v.Iterations, v.StoredKey, v.ServerKey}
+}
+
+// setPassword derives the verifiers of both mechanisms, each with a salt of its
+// own. The salts are new ones, unless there are log-ins: those were derived with
+// them. A password that cannot be one is refused with 4.00.
+func (r *record) setPassword(password secret.String) error {
 	if n := len(password); n < minPassword || n > maxPassword {
-		return v256, v1, oic.Errorf(oic.BadRequest, "a password has %d to %d bytes", minPassword, maxPassword)
+		return oic.Errorf(oic.BadRequest, "a password has %d to %d bytes", minPassword, maxPassword)
 	}
-	v256, err = newVerifier(sasl.ScramSHA256, password, newSalt())
-	if err == nil {
-		v1, err = newVerifier(sasl.ScramSHA1, password, newSalt())
+	salts := [2][]byte{r.SHA256.Salt, r.SHA1.Salt}
+	if len(r.Logins) == 0 {
+		salts = [2][]byte{newSalt(), newSalt()}
 	}
+	v256, err := newVerifier(sasl.ScramSHA256, password, salts[0])
 	if err != nil {
-		return v256, v1, oic.Errorf(oic.BadRequest, "the password has characters that cannot be typed everywhere")
+		return oic.Errorf(oic.BadRequest, "the password has characters that cannot be typed everywhere")
 	}
-	return v256, v1, nil
+	v1, err := newVerifier(sasl.ScramSHA1, password, salts[1])
+	if err != nil {
+		return err // cannot be: it was one a moment ago
+	}
+	r.SHA256, r.SHA1, r.Password = v256, v1, secret.ID()
+	return nil
 }
 
 func newSalt() []byte {
@@ -93,7 +104,7 @@ func (v verifier) fits(password secret.String) bool {
 
 // fake makes up the verifier of a name that has no account.
 func (a *Accounts) fake(name string, m sasl.Mechanism) verifier {
-	return verifier(sasl.Fake(a.fakes, m, name, iterations))
+	return kept(sasl.Fake(a.fakes, m, name, iterations))
 }
 
 // fakeKey returns the key from which salts of unknown accounts are made. It is

@@ -29,6 +29,11 @@ type record struct {
 	SHA256  verifier  `json:"scram_sha_256"`
 	SHA1    verifier  `json:"scram_sha_1"`
 
+	// Password is an id of the password, which changes with it. "": the salt is
+	// that, in records from before there were log-ins.
+	Password string  `json:"password,omitzero"`
+	Logins   []login `json:"logins,omitzero"`
+
 	// Deleting says that the account is no more, but that not all that
 	// belonged to it has been removed yet.
 	Deleting bool `json:"deleting,omitzero"`
@@ -37,14 +42,21 @@ type record struct {
 func (r *record) owner() string { return r.Name }
 
 // credential names the password: it changes with it.
-func (r *record) credential() string { return byPassword + hex.EncodeToString(r.SHA256.Salt) }
+func (r *record) credential() string {
+	if r.Password != "" {
+		return byPassword + r.Password
+	}
+	return byPassword + hex.EncodeToString(r.SHA256.Salt)
+}
 
 func (r *record) verifier(m sasl.Mechanism) verifier {
-	if m == sasl.ScramSHA1 || m == sasl.ScramSHA1Plus {
+	if isSHA1(m) {
 		return r.SHA1
 	}
 	return r.SHA256
 }
+
+func isSHA1(m sasl.Mechanism) bool { return m == sasl.ScramSHA1 || m == sasl.ScramSHA1Plus }
 
 // account returns the account called name, or nil.
 func (a *Accounts) account(name string) *record {
@@ -73,7 +85,7 @@ func (a *Accounts) Create(ctx context.Context, name string, password secret.Stri
 		return Info{}, err
 	}
 	r := record{Name: name, Admin: admin, Created: time.Now().UTC()}
-	if r.SHA256, r.SHA1, err = newVerifiers(password); err != nil {
+	if err := r.setPassword(password); err != nil {
 		return Info{}, err
 	}
 	err = a.accounts.Create(ctx, name, r)
@@ -84,18 +96,13 @@ func (a *Accounts) Create(ctx context.Context, name string, password secret.Stri
 }
 
 // SetPassword replaces the password of an account. What logged in with the old
-// one ends; tokens and devices stay.
+// one ends; tokens, devices and log-ins stay.
 func (a *Accounts) SetPassword(ctx context.Context, name string, password secret.String) error {
-	v256, v1, err := newVerifiers(password)
-	if err != nil {
-		return err
-	}
-	_, err = a.accounts.Modify(ctx, name, func(r *record) error {
+	_, err := a.accounts.Modify(ctx, name, func(r *record) error {
 		if r.Deleting {
 			return errNoAccount
 		}
-		r.SHA256, r.SHA1 = v256, v1
-		return nil
+		return r.setPassword(password)
 	})
 	if errors.Is(err, store.ErrNotFound) {
 		return errNoAccount

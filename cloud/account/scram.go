@@ -34,14 +34,19 @@ func (a *Accounts) Begin(ctx context.Context, peer netip.Addr, name string) (*Pr
 	return &Proof{a: a, name: n, peer: peer, r: a.account(n)}, nil
 }
 
-// Verifier returns what a SCRAM server needs for m. For a name without an
-// account it is made up: no password fits, and it is the same each time.
+// Verifier returns what a SCRAM server needs for m: that of the password, and
+// those of the log-ins beside it. For a name without an account it is made up:
+// no password fits, and it is the same each time.
 func (p *Proof) Verifier(m sasl.Mechanism) sasl.Verifier {
 	v := p.a.fake(p.name, m)
+	madeUp := sasl.Pair{StoredKey: v.StoredKey, ServerKey: v.ServerKey}
 	if p.r != nil {
 		v = p.r.verifier(m)
 	}
-	return sasl.Verifier(v)
+	return sasl.Verifier{
+		Salt: v.Salt, Iterations: v.Iterations, StoredKey: v.StoredKey, ServerKey: v.ServerKey,
+		Others: p.r.others(m, madeUp),
+	}
 }
 
 // Failed says that the try has failed. Only the first call of Failed or Proved
@@ -50,11 +55,17 @@ func (p *Proof) Failed() {
 	p.once.Do(func() { p.a.throttle.failed(p.name, p.peer) })
 }
 
-// Proved says that the try went well, and returns whose it was.
-func (p *Proof) Proved() oic.Identity {
+// Proved says that the try went well, by which password (sasl.Server.Which), and
+// returns whose it was. may says which resources of an XMPP address it is good
+// for.
+func (p *Proof) Proved(which int) (who oic.Identity, may func(resource string) bool) {
 	p.once.Do(func() { p.a.throttle.proved(p.name, p.peer) })
-	if p.r == nil {
-		return oic.Identity{} // cannot be
+	switch r := p.r; {
+	case r != nil && which == 0:
+		return oic.Identity{Account: r.Name, Admin: r.Admin, Credential: r.credential()}, func(string) bool { return true }
+	case r != nil && which > 0 && which <= len(r.Logins):
+		l := &r.Logins[which-1]
+		return oic.Identity{Account: r.Name, Credential: l.credential()}, l.may
 	}
-	return oic.Identity{Account: p.r.Name, Admin: p.r.Admin, Credential: p.r.credential()}
+	return oic.Identity{}, func(string) bool { return false } // cannot be
 }

@@ -117,6 +117,7 @@ func (a *Accounts) refuse(ctx context.Context, principal string, peer netip.Addr
 // oic.Identity.Credential.
 const (
 	byPassword = "password:"
+	byLogin    = "login:"
 	byToken    = "token:"
 	byGrant    = "grant:"
 )

@@ -98,7 +98,12 @@ func (x xmppAccounts) Begin(ctx context.Context, peer netip.Addr, name string) (
 	if err != nil {
 		return nil, fmt.Errorf("log-in: %w", err) // never a nil *LogIn in the interface
 	}
-	return l, nil
+	return xmppLogIn{l}, nil
 }
+
+// xmppLogIn is a log-in of the cloud, as the XMPP server knows it.
+type xmppLogIn struct{ *cloud.LogIn }
+
+func (l xmppLogIn) Proved(which int) xmppd.Pass { return l.LogIn.Proved(which) }
 
 func (x xmppAccounts) Since(name string) (time.Time, bool) { return x.c.AccountSince(name) }

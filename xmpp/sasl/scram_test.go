@@ -1,6 +1,7 @@
 package sasl
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -274,6 +275,66 @@ func TestEncode(t *testing.T) {
 	for _, bad := range []string{"biw", "biw=s", "bi\nws", "biws\r\n", "bix=", "====", " biws", strings.Repeat("A", 11000)} {
 		if b, err := Decode(bad); err == nil {
 			t.Errorf("Decode(%q) = %q, want an error", bad, b)
+		}
+	}
+}
+
+// each password of an account opens it after the same challenge, the
+// proof tells which it was, and none that is not among them does.
+func TestOthers(t *testing.T) {
+	passwords := []secret.String{"the account's own", "of the lamp", "of the door", "of nobody"}
+	o := &Offer{Verifier: func(_ context.Context, m Mechanism, _ string) (all Verifier, err error) {
+		for i, p := range passwords[:3] {
+			v, err := Derive(m, p, []byte("0123456789abcdef"), MinIterations)
+			if err != nil {
+				return v, err
+			}
+			if i == 0 {
+				all = v
+			} else {
+				all.Others = append(all.Others, Pair{v.StoredKey, v.ServerKey})
+			}
+		}
+		return all, nil
+	}}
+	for i, p := range passwords {
+		s, client, server := run(t, &Login{User: "ann", Password: p}, o, nil, nil)
+		if i < 3 && (client != nil || server != nil || s.Which() != i || s.User() != "ann") {
+			t.Errorf("%d: %v, %v, it was %d of %q", i, client, server, s.Which(), s.User())
+		} else if i == 3 && (condition(server) != NotAuthorized || s.User() != "") {
+			t.Errorf("the wrong password: %v, %v", client, server)
+		}
+	}
+}
+
+// What is made without crypto/hmac is the same.
+func TestMAC(t *testing.T) {
+	for _, m := range []Mechanism{ScramSHA256, ScramSHA1} {
+		mac := newMAC(m.hash(), "a text")
+		for n := range 65 {
+			key := bytes.Repeat([]byte{byte(n), 1}, n)[:n]
+			if got, want := mac.of(key), hmacOf(m.hash(), key, "a text"); !bytes.Equal(got, want) {
+				t.Fatalf("%s, key of %d bytes: %x, want %x", m, n, got, want)
+			}
+			if got, want := mac.sum(key), m.sum(key); !bytes.Equal(got, want) {
+				t.Fatalf("%s: %x, want %x", m, got, want)
+			}
+		}
+	}
+}
+
+// BenchmarkProve is what an account with as many passwords as may be costs at
+// each log-in.
+func BenchmarkProve(b *testing.B) {
+	v := Fake([]byte("key"), ScramSHA256, "ann", MinIterations)
+	for range 64 {
+		v.Others = append(v.Others, Pair{v.StoredKey, v.ServerKey})
+	}
+	signed, proof := strings.Repeat("x", 200), make([]byte, 32)
+	b.ReportAllocs()
+	for b.Loop() {
+		if v.prove(ScramSHA256, signed, proof) >= 0 {
+			b.Fatal("a proof of nothing")
 		}
 	}
 }

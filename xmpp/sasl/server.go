@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
-	"crypto/subtle"
 	"encoding/base64"
 	"strconv"
 )
@@ -47,6 +46,7 @@ type Server struct {
 	nonce    string
 	binding  string // what c= must be, not encoded
 	signed   string // the first two messages, as they are signed
+	which    int    // pair of verifier that was proved
 }
 
 type serverState int
@@ -103,6 +103,10 @@ func (s *Server) User() string {
 	}
 	return s.name
 }
+
+// Which is by which password: 0 for that of the Verifier itself, from 1 on for
+// those of Verifier.Others. It means something when Step was done.
+func (s *Server) Which() int { return s.which }
 
 func (s *Server) first(ctx context.Context, text string) ([]byte, error) {
 	m, err := parseClientFirst(text)
@@ -161,15 +165,13 @@ func (s *Server) final(text string) ([]byte, error) {
 		return nil, &Failure{NotAuthorized, "another channel"}
 	}
 	signed := s.signed + "," + m.bare
-	key := hmacOf(s.m.hash(), s.verifier.StoredKey, signed)
-	if len(m.proof) != len(key) {
+	if len(m.proof) != s.m.hash()().Size() {
 		return nil, &Failure{NotAuthorized, "a proof of another length"}
 	}
-	subtle.XORBytes(key, key, m.proof)
-	if !hmac.Equal(s.m.sum(key), s.verifier.StoredKey) {
+	if s.which = s.verifier.prove(s.m, signed, m.proof); s.which < 0 {
 		return nil, &Failure{NotAuthorized, "wrong account or password"}
 	}
-	return []byte("v=" + encode64(hmacOf(s.m.hash(), s.verifier.ServerKey, signed))), nil
+	return []byte("v=" + encode64(hmacOf(s.m.hash(), s.verifier.pair(s.which).ServerKey, signed))), nil
 }
 
 // newNonce returns 192 random bits in 32 characters that a nonce may have.

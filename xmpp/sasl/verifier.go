@@ -5,6 +5,7 @@ import (
 	"crypto/pbkdf2"
 	"crypto/sha1"
 	"crypto/sha256"
+	"crypto/subtle"
 	"errors"
 	"hash"
 	"sync"
@@ -29,6 +30,38 @@ type Verifier struct {
 	Iterations int
 	StoredKey  []byte
 	ServerKey  []byte
+
+	// Others are those of further passwords that open the same account, all
+	// with the one salt and iterations: the challenge is the same for all of
+	// them, and the proof tells which it was. All are tried each time.
+	Others []Pair
+}
+
+// Pair is what a password became, of a Verifier.
+type Pair struct{ StoredKey, ServerKey []byte }
+
+// pair returns the pair called i: 0 is v's own, and from 1 on come Others.
+func (v *Verifier) pair(i int) Pair {
+	if i == 0 {
+		return Pair{v.StoredKey, v.ServerKey}
+	}
+	return v.Others[i-1]
+}
+
+// prove returns which pair of v the client has proved to know the password of,
+// -1 if none (RFC 5802, section 3). It tries all of them and decides without a
+// branch, so that the time it takes depends only on how many there are.
+func (v *Verifier) prove(m Mechanism, signed string, proof []byte) int {
+	which := -1
+	mac := newMAC(m.hash(), signed)
+	for i := range 1 + len(v.Others) {
+		stored := v.pair(i).StoredKey
+		key := mac.of(stored)
+		subtle.XORBytes(key, key, proof)
+		fits := subtle.ConstantTimeCompare(mac.sum(key), stored)
+		which = subtle.ConstantTimeSelect(fits, i, which)
+	}
+	return which
 }
 
 // Derive makes the verifier of a password for m. The error is that the
@@ -38,7 +71,7 @@ func Derive(m Mechanism, password secret.String, salt []byte, iterations int) (V
 	if err != nil {
 		return Verifier{}, err
 	}
-	return Verifier{salt, iterations, m.sum(k.client), k.server}, nil
+	return Verifier{Salt: salt, Iterations: iterations, StoredKey: m.sum(k.client), ServerKey: k.server}, nil
 }
 
 // Fake makes up the verifier of a name that has no account. It is the same
@@ -49,7 +82,7 @@ func Fake(key []byte, m Mechanism, name string, iterations int) Verifier {
 		return hmacOf(sha256.New, key, what+"\x00"+string(m.base())+"\x00"+name)
 	}
 	size := m.hash()().Size()
-	return Verifier{part("salt")[:16], iterations, part("stored")[:size], part("server")[:size]}
+	return Verifier{Salt: part("salt")[:16], Iterations: iterations, StoredKey: part("stored")[:size], ServerKey: part("server")[:size]}
 }
 
 // keys is what a password becomes with one salt.
@@ -143,4 +176,48 @@ func hmacOf(h func() hash.Hash, key []byte, text string) []byte {
 	mac := hmac.New(h, key)
 	mac.Write([]byte(text))
 	return mac.Sum(nil)
+}
+
+// mac is HMAC (RFC 2104) of one text with one key after another, none of which
+// is longer than a block: crypto/hmac allocates five times for each key.
+type mac struct {
+	h            hash.Hash
+	text         []byte
+	inner, outer []byte // of a block's length
+	sig, digest  []byte
+}
+
+func newMAC(h func() hash.Hash, text string) *mac {
+	m := &mac{h: h(), text: []byte(text)}
+	size := m.h.BlockSize()
+	m.inner, m.outer = make([]byte, size), make([]byte, size)
+	return m
+}
+
+// of is the HMAC with a key, and holds until the next call.
+func (m *mac) of(key []byte) []byte {
+	for i := range m.inner {
+		var k byte
+		if i < len(key) {
+			k = key[i]
+		}
+		m.inner[i], m.outer[i] = k^0x36, k^0x5c
+	}
+	m.h.Reset()
+	m.h.Write(m.inner)
+	m.h.Write(m.text)
+	m.sig = m.h.Sum(m.sig[:0])
+	m.h.Reset()
+	m.h.Write(m.outer)
+	m.h.Write(m.sig)
+	m.sig = m.h.Sum(m.sig[:0])
+	return m.sig
+}
+
+// sum is the hash of b, and holds until the next call.
+func (m *mac) sum(b []byte) []byte {
+	m.h.Reset()
+	m.h.Write(b)
+	m.digest = m.h.Sum(m.digest[:0])
+	return m.digest
 }
