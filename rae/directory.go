@@ -51,6 +51,7 @@ type directory struct {
 	mu       sync.Mutex // guards what follows
 	contacts map[jid.JID]bool
 	devices  map[jid.JID]Device
+	counts   map[jid.JID]int        // of devices, by account
 	watchers map[jid.JID][]*watcher // by whom they watch; the zero JID is everybody
 	called   chan struct{}          // closed when all have answered the roll call
 	calls    int                    // of roll calls, to know a late one
@@ -58,7 +59,7 @@ type directory struct {
 
 func newDirectory(own jid.JID, changed func(Device), log *slog.Logger) *directory {
 	return &directory{own: own.Bare(), changed: changed, log: log, contacts: map[jid.JID]bool{},
-		devices: map[jid.JID]Device{}, watchers: map[jid.JID][]*watcher{}, called: make(chan struct{})}
+		devices: map[jid.JID]Device{}, counts: map[jid.JID]int{}, watchers: map[jid.JID][]*watcher{}, called: make(chan struct{})}
 }
 
 // handle has d hear presence.
@@ -104,7 +105,7 @@ func (d *directory) pushed(it roster.Item) {
 			if j.Bare() != it.JID {
 				continue
 			}
-			delete(d.devices, j)
+			d.forget(j)
 			if dev.Available {
 				dev.Available, dev.Since = false, time.Now()
 				gone = append(gone, dev)
@@ -129,7 +130,7 @@ func (d *directory) presence(self jid.JID, p *stanza.Presence) {
 	if !ok || name.IsClient() {
 		return
 	}
-	if dev, changed := d.note(p.From, name, there, sent(p)); changed {
+	if dev, changed := d.note(p.From, name, there, sentAt(p)); changed {
 		d.changed(dev)
 	}
 }
@@ -153,6 +154,9 @@ func (d *directory) note(j jid.JID, name Name, there bool, since time.Time) (dev
 		}
 		return dev, false
 	}
+	if !known {
+		d.counts[j.Bare()]++
+	}
 	dev = Device{JID: j, Name: name, Available: there, Since: since}
 	d.devices[j] = dev
 	d.signal(j)
@@ -164,7 +168,7 @@ func (d *directory) note(j jid.JID, name Name, there bool, since time.Time) (dev
 func (d *directory) room(newcomer jid.JID) bool {
 	account := newcomer.Bare()
 	everybody := len(d.devices) >= maxDevices
-	if !everybody && (account == d.own || d.count(account) < maxContact) {
+	if !everybody && (account == d.own || d.counts[account] < maxContact) {
 		return true
 	}
 	var oldest Device
@@ -177,26 +181,24 @@ func (d *directory) room(newcomer jid.JID) bool {
 		d.log.Debug("too many devices", "jid", newcomer)
 		return false
 	}
-	delete(d.devices, oldest.JID)
+	d.forget(oldest.JID)
+	return account == d.own || d.counts[account] < maxContact
+}
+
+// forget removes a device. d.mu is held.
+func (d *directory) forget(j jid.JID) {
+	delete(d.devices, j)
 	for _, w := range d.watchers[jid.JID{}] {
-		delete(w.fresh, oldest.JID)
+		delete(w.fresh, j)
 	}
-	return account == d.own || d.count(account) < maxContact
+	if d.counts[j.Bare()]--; d.counts[j.Bare()] == 0 {
+		delete(d.counts, j.Bare())
+	}
 }
 
-// count is how many devices of an account are known. d.mu is held.
-func (d *directory) count(account jid.JID) (n int) {
-	for j := range d.devices {
-		if j.Bare() == account {
-			n++
-		}
-	}
-	return n
-}
-
-// sent is when a presence was sent: as the stamp of a server says that kept it
+// sentAt is when a presence was sent: as the stamp of a server says that kept it
 // for us (XEP-0203), else now.
-func sent(p *stanza.Presence) time.Time {
+func sentAt(p *stanza.Presence) time.Time {
 	now := time.Now()
 	for i := range p.Children {
 		if c := &p.Children[i]; c.NS == "urn:xmpp:delay" && c.Name == "delay" {

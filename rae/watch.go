@@ -3,15 +3,34 @@ package rae
 import (
 	"context"
 	"slices"
+	"sync/atomic"
 
 	"github.com/farreach/farreach/xmpp/jid"
 )
+
+// Devices is everybody who is there, or was, in the order of addresses. Nobody
+// is asked.
+func (e *Endpoint) Devices() []Device { return e.dir.list() }
+
+// Watch calls each with everybody who is there, or was, and again with each who
+// comes or goes, until ctx ends; it returns ctx.Err(). Of what changes while each
+// has not returned, the newest is told.
+func (e *Endpoint) Watch(ctx context.Context, each func(Device)) error {
+	return e.dir.follow(ctx, each)
+}
+
+// Complete is closed while Devices has everybody who is there, as far as a
+// server tells: presence comes one after another when the endpoint connects.
+// When the connection is lost, another channel takes its place.
+func (e *Endpoint) Complete() <-chan struct{} { return e.dir.complete() }
 
 // watcher waits for news of one endpoint, or of everybody.
 type watcher struct {
 	d    *directory
 	peer jid.JID       // zero: everybody
 	news chan struct{} // has one when there is news
+
+	count atomic.Int32 // how often there was
 
 	fresh map[jid.JID]bool // of everybody: who has changed; guarded by d.mu
 }
@@ -43,6 +62,7 @@ func (w *watcher) stop() {
 }
 
 func (w *watcher) signal() {
+	w.count.Add(1)
 	select {
 	case w.news <- struct{}{}:
 	default: // it has not looked yet
