@@ -427,6 +427,9 @@ func (c *Conn) farewell(later []*stanza.IQ, tell bool) {
 // Receiver is who takes what comes, nil if Read does.
 func (c *Conn) Receiver() Receiver { return c.receiver }
 
+// SID is the name of the session.
+func (c *Conn) SID() string { return c.sid }
+
 // Peer is who is at the other end.
 func (c *Conn) Peer() jid.JID { return c.peer }
 
