@@ -1,14 +1,9 @@
 package cloudlink_test
 
 import (
-	"bytes"
-	"context"
 	"crypto/tls"
-	"errors"
-	"fmt"
 	"net"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,59 +13,12 @@ import (
 	"github.com/farreach/farreach/coap/coaptest"
 	"github.com/farreach/farreach/oic"
 	"github.com/farreach/farreach/oic/oiccoap"
+	"github.com/farreach/farreach/oic/oictest"
 )
 
-// attic is a device with one resource, /a/blob, which is what was put there.
-type attic struct {
-	mu   sync.Mutex // guards what follows
-	body []byte
-	news chan struct{} // closed at each change
-}
-
-func newAttic() *attic { return &attic{news: make(chan struct{})} }
-
-func (a *attic) state() ([]byte, chan struct{}) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.body, a.news
-}
-
-func (a *attic) Handle(_ context.Context, req *oic.Request) (*oic.Response, error) {
-	if req.Op == oic.Retrieve {
-		body, _ := a.state()
-		return &oic.Response{Status: oic.Content, Format: oic.OCF, Body: body}, nil
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.body = bytes.Clone(req.Body)
-	close(a.news)
-	a.news = make(chan struct{})
-	return &oic.Response{Status: oic.Changed, Format: oic.OCF, Body: a.body}, nil
-}
-
-func (a *attic) Observe(ctx context.Context, _ *oic.Request, each func(*oic.Response)) error {
-	for {
-		body, news := a.state()
-		each(&oic.Response{Status: oic.Content, Format: oic.OCF, Body: body})
-		select {
-		case <-news:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
+// atticLinks are those of a device with one resource, a shelf.
 func atticLinks() []oic.Link {
 	return []oic.Link{{Href: "/a/blob", Types: []string{"x.blob"}, Interfaces: []string{oic.IfBaseline}, Policy: oic.Policy{Mask: 3}}}
-}
-
-// large is n bytes, of which no two parts are alike.
-func large(n int) []byte {
-	var b bytes.Buffer
-	for i := 0; b.Len() < n; i++ {
-		fmt.Fprintf(&b, "%d,", i)
-	}
-	return b.Bytes()[:n]
 }
 
 // A command, its answer, a representation and a notification of any length up
@@ -80,37 +28,8 @@ func TestLongBodiesThroughCloud(t *testing.T) {
 	overSchemes(t, func(t *testing.T, serve func(cloudlink.ServerConfig) string, trust *tls.Config) {
 		c := newCloud()
 		uri := serve(cloudlink.ServerConfig{Backend: c})
-		run(t, cloudlink.Config{Servers: []string{uri}, TLS: trust, Handler: newAttic(), Links: atticLinks}).registered(t)
-		d := person(t, c, cloudlink.ServerInfo{URI: uri, TLS: trust}).Device(device1)
-		heard := make(chan []byte, 1)
-		ctx, cancel := context.WithCancel(t.Context())
-		watching := make(chan error, 1)
-		go func() {
-			watching <- d.Observe(ctx, &oic.Request{Href: "/a/blob"}, func(rep *oic.Response) { heard <- bytes.Clone(rep.Body) })
-		}()
-		<-heard
-		for _, n := range []int{1000, 6200, 20_000, 262_144, 300_000, coap.MaxBlockBody} {
-			body := large(n)
-			resp, err := d.Handle(t.Context(), &oic.Request{Op: oic.Update, Href: "/a/blob", Format: oic.OCF, Body: body})
-			if err != nil || !bytes.Equal(resp.Body, body) {
-				t.Fatalf("POST of %d bytes: %v", n, err)
-			}
-			if got := <-heard; !bytes.Equal(got, body) {
-				t.Errorf("heard %d bytes, want %d", len(got), n)
-			}
-			resp, err = d.Handle(t.Context(), &oic.Request{Href: "/a/blob"})
-			if err != nil || !bytes.Equal(resp.Body, body) {
-				t.Fatalf("GET of %d bytes: %v", n, err)
-			}
-		}
-		_, err := d.Handle(t.Context(), &oic.Request{Op: oic.Update, Href: "/a/blob", Format: oic.OCF, Body: large(coap.MaxBlockBody + 1)})
-		if status(err) != oic.TooLarge {
-			t.Errorf("POST of more than 1 MiB: %v, want 4.13", err)
-		}
-		cancel()
-		if err := <-watching; !errors.Is(err, context.Canceled) {
-			t.Errorf("Observe = %v", err)
-		}
+		run(t, cloudlink.Config{Servers: []string{uri}, TLS: trust, Handler: oictest.NewShelf(nil), Links: atticLinks}).registered(t)
+		oictest.LongBodies(t, person(t, c, cloudlink.ServerInfo{URI: uri, TLS: trust}).Device(device1), "/a/blob")
 	})
 }
 
@@ -119,26 +38,23 @@ func TestLongBodiesThroughCloud(t *testing.T) {
 func TestLongestReport(t *testing.T) {
 	c := newCloud()
 	uri := "coap+tcp://" + serve(t, cloudlink.ServerConfig{Backend: c}, nil)
-	a := newAttic()
-	a.body = append(a.body, 0x90) // an array of 16 byte strings, each as long as one may be, but for the last
+	body := []byte{0x90} // an array of 16 byte strings, each as long as one may be, but for the last
 	for i := range 16 {
 		n := uint16(65_533 - i/15)
-		a.body = append(append(a.body, 0x59, byte(n>>8), byte(n)), make([]byte, n)...)
+		body = append(append(body, 0x59, byte(n>>8), byte(n)), make([]byte, n)...)
 	}
-	if len(a.body) != coap.MaxBlockBody {
-		t.Fatal(len(a.body))
+	if len(body) != coap.MaxBlockBody {
+		t.Fatal(len(body))
 	}
-	run(t, cloudlink.Config{Servers: []string{uri}, Handler: a, Links: atticLinks}).registered(t)
+	shelf := oictest.NewShelf(body)
+	run(t, cloudlink.Config{Servers: []string{uri}, Handler: shelf, Links: atticLinks}).registered(t)
 	for range 3 {
 		select {
 		case <-c.reported:
 		case <-time.After(10 * time.Second):
 			t.Fatalf("%d reports", len(c.seen()))
 		}
-		body, _ := a.state()
-		if _, err := a.Handle(t.Context(), &oic.Request{Op: oic.Update, Href: "/a/blob", Body: body}); err != nil {
-			t.Fatal(err)
-		}
+		shelf.Put(body)
 	}
 }
 
@@ -160,7 +76,7 @@ func TestRule7NoBlocksToDevices(t *testing.T) {
 				for _, wait := range []time.Duration{5 * time.Second, 0} {
 					start := time.Now()
 					for _, n := range []int{7000, 100_000} {
-						_, err := session.Handle(t.Context(), &oic.Request{Op: oic.Update, Href: "/a", Format: oic.OCF, Body: large(n)})
+						_, err := session.Handle(t.Context(), &oic.Request{Op: oic.Update, Href: "/a", Format: oic.OCF, Body: oictest.Body(n)})
 						if status(err) != oic.TooLarge {
 							t.Errorf("%d bytes: %v, want 4.13", n, err)
 						}
@@ -169,7 +85,7 @@ func TestRule7NoBlocksToDevices(t *testing.T) {
 						t.Errorf("that took %v", took)
 					}
 				}
-				go session.Handle(t.Context(), &oic.Request{Op: oic.Update, Href: "/a/last", Format: oic.OCF, Body: large(3000)})
+				go session.Handle(t.Context(), &oic.Request{Op: oic.Update, Href: "/a/last", Format: oic.OCF, Body: oictest.Body(3000)})
 				m := r.must()
 				if m.Options.Path() != "/a/last" || m.Options.Has(coap.Block1) || m.Options.Has(coap.Block2) || len(m.Payload) != 3000 {
 					t.Errorf("the device got %v %v", m, m.Options)
@@ -188,7 +104,7 @@ func TestStrangerInBlocks(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	_, err = l.Peer().Handle(t.Context(), &oic.Request{Op: oic.Update, Href: "/oic/sec/account", Format: oic.OCF, Body: large(20_000)})
+	_, err = l.Peer().Handle(t.Context(), &oic.Request{Op: oic.Update, Href: "/oic/sec/account", Format: oic.OCF, Body: oictest.Body(20_000)})
 	if status(err) != oic.TooLarge {
 		t.Errorf("a sign-up of 20,000 bytes: %v, want 4.13", err)
 	}
@@ -205,7 +121,7 @@ func TestStrangerInBlocks(t *testing.T) {
 func TestBearerInBlocks(t *testing.T) {
 	c := newCloud()
 	uri := "coap+tcp://" + serve(t, cloudlink.ServerConfig{Backend: c}, nil)
-	run(t, cloudlink.Config{Servers: []string{uri}, Handler: newAttic(), Links: atticLinks}).registered(t)
+	run(t, cloudlink.Config{Servers: []string{uri}, Handler: oictest.NewShelf(nil), Links: atticLinks}).registered(t)
 	c.person("fut_1")
 	u, err := coap.ParseURI(uri)
 	if err != nil {
@@ -219,7 +135,7 @@ func TestBearerInBlocks(t *testing.T) {
 		conn := coaptest.Run(t, coap.Client(nc, coap.Config{BlockWise: true, Log: quiet}))
 		m := request(t, coap.POST, "/"+device1+"/a/blob", "")
 		oiccoap.SetFormat(m, oic.OCF)
-		if m.Payload = large(100_000); token != "" {
+		if m.Payload = oictest.Body(100_000); token != "" {
 			m.AddString(65002, token)
 		}
 		resp, err := conn.Do(t.Context(), m)

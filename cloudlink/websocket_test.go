@@ -9,6 +9,7 @@ import (
 
 	"github.com/farreach/farreach/cloudlink"
 	"github.com/farreach/farreach/coap"
+	"github.com/farreach/farreach/oic/oictest"
 )
 
 // overSchemes runs f with a server for each scheme. serve runs it for the life
@@ -133,7 +134,7 @@ func TestBad23StrangerOnWebSocket(t *testing.T) {
 	}
 	long := func(n int) *coap.Message {
 		m := request(t, coap.POST, "/"+device1+"/a/light", "")
-		m.Payload = large(n)
+		m.Payload = oictest.Body(n)
 		return m
 	}
 	r := peer()

@@ -1,19 +1,17 @@
 package reach_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/farreach/farreach/coap"
 	"github.com/farreach/farreach/coap/coaptest"
 	"github.com/farreach/farreach/coap/dtls"
 	"github.com/farreach/farreach/internal/localca"
 	"github.com/farreach/farreach/oic"
+	"github.com/farreach/farreach/oic/oictest"
 	"github.com/farreach/farreach/reach"
 )
 
@@ -70,77 +68,11 @@ func overTransports(t *testing.T, h func() oic.Handler, f func(t *testing.T, ser
 	}
 }
 
-// shelf holds what was put there.
-type shelf struct {
-	mu   sync.Mutex // guards what follows
-	body []byte
-	news chan struct{} // closed at each change
-}
-
-func newShelf() oic.Handler { return &shelf{body: []byte("\xf6"), news: make(chan struct{})} }
-
-func (s *shelf) look() ([]byte, chan struct{}) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.body, s.news
-}
-
-func (s *shelf) Handle(_ context.Context, req *oic.Request) (*oic.Response, error) {
-	if req.Op == oic.Retrieve {
-		body, _ := s.look()
-		return &oic.Response{Status: oic.Content, Format: oic.OCF, Body: body}, nil
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.body = bytes.Clone(req.Body)
-	close(s.news)
-	s.news = make(chan struct{})
-	return &oic.Response{Status: oic.Changed}, nil
-}
-
-func (s *shelf) Observe(ctx context.Context, _ *oic.Request, each func(*oic.Response)) error {
-	for {
-		body, news := s.look()
-		each(&oic.Response{Status: oic.Content, Format: oic.OCF, Body: body})
-		select {
-		case <-news:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
 // Whatever leads to a device, what it is sent, what it says and what it tells
 // when that changes may be 1 MiB long (RFC 7959; RFC 8323, section 6).
 func TestLongBodies(t *testing.T) {
-	overTransports(t, newShelf, func(t *testing.T, server oic.Observer) {
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-		defer cancel()
-		heard, ended := make(chan int, 64), make(chan error, 1)
-		go func() {
-			ended <- server.Observe(ctx, &oic.Request{Href: "/a"}, func(resp *oic.Response) { heard <- len(resp.Body) })
-		}()
-		<-heard
-		for _, n := range []int{100, 1025, 20_000, 300_000, coap.MaxBlockBody} {
-			body := bytes.Repeat([]byte("farreach"), n/8+1)[:n]
-			if _, err := server.Handle(ctx, &oic.Request{Op: oic.Replace, Href: "/a", Format: oic.OCF, Body: body}); err != nil {
-				t.Fatalf("PUT of %d bytes: %v", n, err)
-			}
-			resp, err := server.Handle(ctx, &oic.Request{Href: "/a"})
-			if err != nil || !bytes.Equal(resp.Body, body) {
-				t.Fatalf("GET of %d bytes: %v, %v", n, resp, err)
-			}
-			select {
-			case got := <-heard:
-				if got != n {
-					t.Errorf("heard of %d bytes, want %d", got, n)
-				}
-			case err := <-ended:
-				t.Fatal(err)
-			}
-		}
-		cancel()
-		<-ended
+	overTransports(t, func() oic.Handler { return oictest.NewShelf([]byte("\xf6")) }, func(t *testing.T, server oic.Observer) {
+		oictest.LongBodies(t, server, "/a")
 	})
 }
 

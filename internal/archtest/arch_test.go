@@ -23,7 +23,7 @@ const module = "github.com/farreach/farreach"
 var layers = [][]string{
 	{"store", "internal/"},
 	{"internal/xmppservers"},
-	{"coap", "coap/coaptest", "coap/dtls", "oic", "xmpp/jid", "xmpp/stream", "xmpp/stream/framing", "xmpp/sasl", "xmpp/sm"},
+	{"coap", "coap/coaptest", "coap/dtls", "oic", "oic/oictest", "xmpp/jid", "xmpp/stream", "xmpp/stream/framing", "xmpp/sasl", "xmpp/sm"},
 	{"oic/oiccoap", "device", "device/", "xmpp/stanza"},
 	{"cloudlink", "xmpp"},
 	{"xmpp/disco", "xmpp/ibb", "xmpp/ping", "xmpp/roster"},
