@@ -91,7 +91,9 @@ func guarded(path string) bool {
 	if _, rest, ok := strings.Cut(path, "://"); ok {
 		_, path, _ = strings.Cut(rest, "/")
 	}
-	path, _, _ = strings.Cut(path, "?")
+	if i := strings.IndexAny(path, "?#"); i >= 0 {
+		path = path[:i]
+	}
 	var segments []string
 	for s := range strings.SplitSeq(strings.ReplaceAll(path, `\`, "/"), "/") {
 		s, _, _ = strings.Cut(s, ";")
