@@ -46,6 +46,7 @@ type booted struct {
 	store    *store.Store
 	cloud    *cloud.Cloud
 	metrics  *metrics.Metrics
+	relays   []xmppd.Relay
 	xmpp     *xmppd.Server // nil: it is off
 	password secret.String // of the first account, if this start made it
 }
@@ -64,6 +65,9 @@ func (a *app) boot(ctx context.Context, cfg serverConfig) (b *booted, err error)
 	offset, err := listen.ParseOffset(cmp.Or(cfg.portOffset, "0"))
 	if err != nil {
 		return b, fail(exitConfig, "--port-offset auto", "port-offset %q: %w", cfg.portOffset, err)
+	}
+	if b.relays, err = cfg.relays(); err != nil {
+		return b, err
 	}
 	if cfg.data, err = filepath.Abs(cfg.data); err != nil {
 		return b, err

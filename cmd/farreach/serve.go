@@ -36,6 +36,8 @@ type serverConfig struct {
 	domain     string
 	xmppPing   time.Duration
 	xmppBind   bool
+	turn       string
+	turnSecret string
 	accessTTL  time.Duration
 	allowPlain bool
 }

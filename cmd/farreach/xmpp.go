@@ -18,7 +18,7 @@ type xmppFlags struct {
 // account is for.
 func (f *xmppFlags) flags(cmd *cobra.Command, purpose string) {
 	cmd.Flags().StringVar(&f.jid, "xmpp", "", purpose+" this XMPP account, a `JID` such as ann@home.example")
-	cmd.Flags().StringVar(&f.addr, "xmpp-addr", "", "where the XMPP server is, as `HOST:PORT` (default what the DNS says)")
+	cmd.Flags().StringVar(&f.addr, "xmpp-addr", "", "where the XMPP server is, as `HOST:PORT` or wss://HOST:PORT/PATH (default what the DNS says)")
 	cmd.Flags().BoolVar(&f.direct, "direct-tls", false, "at --xmpp-addr, TLS from the first byte instead of STARTTLS")
 }
 

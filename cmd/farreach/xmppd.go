@@ -6,12 +6,15 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/farreach/farreach/cloud"
 	"github.com/farreach/farreach/cloud/metrics"
+	"github.com/farreach/farreach/cmd/farreach/internal/settings"
+	"github.com/farreach/farreach/internal/secret"
 	build "github.com/farreach/farreach/internal/version"
 	"github.com/farreach/farreach/xmppd"
 )
@@ -41,6 +44,8 @@ func (a *app) xmppFlags(cmd *cobra.Command, cfg *serverConfig) {
 	flags := cmd.Flags()
 	flags.StringVar(&cfg.domain, "domain", "", "XMPP `domain` of all accounts (default what --listen says, else localhost)")
 	flags.BoolVar(&cfg.xmppBind, "xmpp-channel-binding", true, "offer XMPP clients to bind the log-in to TLS; clients that know only tls-unique, such as slixmpp 1.8, need =false")
+	flags.StringVar(&cfg.turn, "turn", "", "`HOST:PORT` of a STUN and TURN server, such as coturn, that XMPP clients are told of")
+	flags.StringVar(&cfg.turnSecret, "turn-secret-file", "", "`file` with the secret shared with --turn, from which clients get passwords for an hour")
 	flags.DurationVar(&cfg.xmppPing, "xmpp-ping", xmppd.DefaultPing, "silence of an XMPP client before it is asked for a sign of life; 10 s later it is gone")
 }
 
@@ -73,12 +78,37 @@ func (b *booted) openXMPP(ctx context.Context) (err error) {
 	}
 	b.xmpp, err = xmppd.New(ctx, xmppd.Config{
 		Domain: b.cfg.xmppDomain(), Accounts: xmppAccounts{b.cloud}, Store: b.store, TLS: b.ca.ServerConfig(),
-		Ping: b.cfg.xmppPing, NoBinding: !b.cfg.xmppBind, Version: build.Get(version).Version, Log: b.log,
+		Ping: b.cfg.xmppPing, NoBinding: !b.cfg.xmppBind, Relays: b.relays, Version: build.Get(version).Version, Log: b.log,
 	})
 	if err != nil {
 		return fail(exitConfig, "another --domain", "%w", err)
 	}
 	return nil
+}
+
+// relays are what --turn stands for: STUN, and TURN over UDP and TCP.
+func (cfg *serverConfig) relays() ([]xmppd.Relay, error) {
+	if cfg.turn == "" && cfg.turnSecret == "" {
+		return nil, nil
+	}
+	host, port, err := net.SplitHostPort(cfg.turn)
+	number, err2 := strconv.ParseUint(port, 10, 16)
+	switch {
+	case err != nil || err2 != nil || host == "" || number == 0:
+		return nil, fail(exitConfig, "--turn turn.example.org:3478", "turn %q: not HOST:PORT", cfg.turn)
+	case cfg.turnSecret == "":
+		return nil, fail(exitConfig, "--turn-secret-file FILE, with what is static-auth-secret in turnserver.conf", "turn: no secret")
+	}
+	text, err := settings.ReadSecret(cfg.turnSecret)
+	if err != nil {
+		return nil, fail(exitConfig, "another --turn-secret-file", "turn: %w", err)
+	}
+	at := xmppd.Relay{Type: "stun", Host: host, Port: int(number)}
+	udp := at
+	udp.Type, udp.Secret = "turn", secret.String(text)
+	tcp := udp
+	tcp.Transport = "tcp"
+	return []xmppd.Relay{at, udp, tcp}, nil
 }
 
 // xmppStats is what the XMPP server has done.
