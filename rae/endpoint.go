@@ -99,6 +99,7 @@ func New(cfg Config) (*Endpoint, error) {
 	if x.Keys == nil {
 		x.Keys = new(sasl.Keys)
 	}
+	x.Resume = cmp.Or(x.Resume, resumeTime)
 	cfg.Timeout = cmp.Or(cfg.Timeout, 30*time.Second)
 	own := x.JID.Bare()
 	e := &Endpoint{cfg: cfg, own: own, log: cmp.Or(cfg.Log, slog.Default()).With("account", own.String())}
@@ -110,6 +111,10 @@ func New(cfg Config) (*Endpoint, error) {
 	e.handle()
 	return e, nil
 }
+
+// resumeTime is for how long a server is asked to keep a lost session: while it
+// does, everybody takes the endpoint for reachable (RA-083).
+const resumeTime = 10 * time.Second
 
 // handle fills the handlers. Those who may not ask anything learn nothing: to
 // them this is an entity without features (section 4.7, rule 6).
