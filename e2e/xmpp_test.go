@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -16,6 +17,7 @@ import (
 	"github.com/farreach/farreach/internal/xmppservers"
 	"github.com/farreach/farreach/xmpp"
 	"github.com/farreach/farreach/xmpp/jid"
+	"github.com/farreach/farreach/xmpp/stanza"
 )
 
 // A stock client of another make logs in with STARTTLS and SCRAM, sees its
@@ -149,6 +151,45 @@ func (c *child) config(user, resource, password string) xmpp.Config {
 	}
 	return xmpp.Config{JID: j, Password: secret.String(password), Addr: where.XMPP, TLS: &tls.Config{RootCAs: roots},
 		Log: slog.New(slog.DiscardHandler)}
+}
+
+// a password that the command makes for one device opens the account's
+// XMPP for that device alone, outlasts the account's password, and ends with what
+// it opened when it is removed.
+func TestDeviceLogIn(t *testing.T) {
+	const di = "0685b960-736f-46f7-bec0-9e6cbd61adc1"
+	c := newChild(t)
+	c.start()
+	c.feed("a long password\n", "account", "add", "ada", "--password-stdin")
+	file := filepath.Join(t.TempDir(), "lamp")
+	c.feed("", "account", "login", "add", "ada", "lamp", "--device", di, "--password-file", file)
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
+		t.Fatal("the file with the password is readable by others: ", err)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lamp := strings.TrimSpace(string(text))
+	c.feed("another password\n", "account", "passwd", "ada", "--password-stdin")
+	s, err := xmpp.Dial(t.Context(), c.config("ada", "OIC/1.0/oic.d.light/"+di, lamp))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var refused *stanza.Error
+	if _, err := xmpp.Dial(t.Context(), c.config("ada", "phone", lamp)); !errors.As(err, &refused) || refused.Condition != stanza.NotAllowed {
+		t.Errorf("another resource: %v", err)
+	}
+	c.feed("", "account", "login", "rm", "ada", "lamp")
+	select {
+	case <-s.Done():
+	case <-time.After(time.Second):
+		t.Error("the session is open still")
+	}
+	if _, err := xmpp.Dial(t.Context(), c.config("ada", "OIC/1.0/oic.d.light/"+di, lamp)); err == nil {
+		t.Error("the password lets in")
+	}
 }
 
 // An account made by the command is one of XMPP too. What it opened ends within a

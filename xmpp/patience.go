@@ -8,6 +8,7 @@ import (
 
 	"github.com/farreach/farreach/internal/backoff"
 	"github.com/farreach/farreach/xmpp/sasl"
+	"github.com/farreach/farreach/xmpp/stanza"
 	"github.com/farreach/farreach/xmpp/stream"
 )
 
@@ -64,6 +65,10 @@ func isConflict(err error) bool {
 func lasts(err error) bool {
 	_, certificate := errors.AsType[*tls.CertificateVerificationError](err)
 	_, refused := errors.AsType[*sasl.Failure](err)
+	bind, unbound := errors.AsType[*stanza.Error](err)
+	if unbound && bind.Condition == stanza.NotAllowed { // the password is another device's
+		return true
+	}
 	return certificate || refused || errors.Is(err, ErrRenamed) || errors.Is(err, ErrNoTLS) || errors.Is(err, sasl.ErrTooWeak)
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -143,7 +144,7 @@ func tryOf(cmd *cobra.Command, code exitCode, err error) string {
 		try = "--port-offset auto"
 	} else if errors.Is(err, settings.ErrNoProfile) {
 		try = "farreach up, which writes one"
-	} else if code == exitNotFound && cmd.HasParent() && cmd.Parent().Name() == "account" {
+	} else if code == exitNotFound && cmd.HasParent() && slices.Contains([]string{"account", "login"}, cmd.Parent().Name()) {
 		try = "farreach account ls"
 	}
 	if try == "" {

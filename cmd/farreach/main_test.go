@@ -234,7 +234,7 @@ func TestList(t *testing.T) {
 	if r := farreach(t, "help account list"); r.code != exitDone || !strings.Contains(r.out, "farreach account ls [flags]") {
 		t.Errorf("%+v", r)
 	}
-	if r := farreach(t, "__complete account l"); r.code != exitDone || r.out != "ls\tList the accounts\n:4\n" {
+	if r := farreach(t, "__complete account ls"); r.code != exitDone || r.out != "ls\tList the accounts\n:4\n" {
 		t.Errorf("completed: %+v", r)
 	}
 	if r := farreach(t, "__complete account list --js"); r.code != exitDone || !strings.HasPrefix(r.out, "--json\t") {
@@ -244,8 +244,8 @@ func TestList(t *testing.T) {
 	if r := farreach(t, "man "+dir); r.code != exitDone {
 		t.Errorf("%+v", r)
 	}
-	pages, err := filepath.Glob(filepath.Join(dir, "farreach-account-l*"))
-	if err != nil || len(pages) != 1 || filepath.Base(pages[0]) != "farreach-account-ls.1" {
+	pages, err := filepath.Glob(filepath.Join(dir, "farreach-account-l*s.1"))
+	if err != nil || len(pages) != 2 || filepath.Base(pages[0]) != "farreach-account-login-ls.1" || filepath.Base(pages[1]) != "farreach-account-ls.1" {
 		t.Errorf("pages %q, %v", pages, err)
 	}
 }

@@ -50,6 +50,9 @@ func TestRequests(t *testing.T) {
 		{"GET /api/v1/accounts Bearer fut_x", func() error { _, err := c.Accounts(ctx); return err }},
 		{`POST /api/v1/accounts Bearer fut_x {"name":"ada","password":"pw","admin":true}`, func() error { return c.AddAccount(ctx, "ada", "pw", true) }},
 		{`PUT /api/v1/accounts/a%20b/password Bearer fut_x {"password":"pw"}`, func() error { return c.SetPassword(ctx, "a b", "pw") }},
+		{`POST /api/v1/accounts/a%20b/logins Bearer fut_x {"name":"lamp","resource":"r"}`, func() error { _, err := c.AddLogin(ctx, "a b", "lamp", "r"); return err }},
+		{"GET /api/v1/accounts/a%20b/logins Bearer fut_x", func() error { _, err := c.Logins(ctx, "a b"); return err }},
+		{"DELETE /api/v1/accounts/a%20b/logins/x%2Fy Bearer fut_x", func() error { return c.RemoveLogin(ctx, "a b", "x/y") }},
 		{"DELETE /api/v1/accounts/ada Bearer fut_x", func() error { return c.RemoveAccount(ctx, "ada") }},
 	} {
 		if err := tt.call(); err != nil || got != tt.want {

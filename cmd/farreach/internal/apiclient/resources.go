@@ -156,3 +156,40 @@ func (c *Client) SetPassword(ctx context.Context, name string, password secret.S
 func (c *Client) RemoveAccount(ctx context.Context, name string) error {
 	return c.call(ctx, http.MethodDelete, "/accounts/"+url.PathEscape(name), nil, nil, nil)
 }
+
+// Login is a log-in of an account to its XMPP server, beside its password.
+type Login struct {
+	Name     string    `json:"name"`
+	Resource string    `json:"resource"`
+	Created  time.Time `json:"created"`
+}
+
+// NewLogin is a Login that was just made.
+type NewLogin struct {
+	Login
+	Password secret.String `json:"password"`
+}
+
+// Logins lists the log-ins of an account, oldest first.
+func (c *Client) Logins(ctx context.Context, account string) ([]Login, error) {
+	var answer struct {
+		Logins []Login `json:"logins"`
+	}
+	err := c.call(ctx, http.MethodGet, loginsOf(account), nil, nil, &answer)
+	return answer.Logins, err
+}
+
+// AddLogin makes a log-in for a resource of XMPP, in which * stands for
+// anything.
+func (c *Client) AddLogin(ctx context.Context, account, name, resource string) (made NewLogin, err error) {
+	body := map[string]string{"name": name, "resource": resource}
+	err = c.call(ctx, http.MethodPost, loginsOf(account), nil, body, &made)
+	return made, err
+}
+
+// RemoveLogin removes a log-in, and ends its sessions.
+func (c *Client) RemoveLogin(ctx context.Context, account, name string) error {
+	return c.call(ctx, http.MethodDelete, loginsOf(account)+"/"+url.PathEscape(name), nil, nil, nil)
+}
+
+func loginsOf(account string) string { return "/accounts/" + url.PathEscape(account) + "/logins" }
