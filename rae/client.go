@@ -10,6 +10,7 @@ import (
 	"github.com/farreach/farreach/xmpp"
 	"github.com/farreach/farreach/xmpp/ibb"
 	"github.com/farreach/farreach/xmpp/jid"
+	"github.com/farreach/farreach/xmpp/ping"
 	"github.com/farreach/farreach/xmpp/stanza"
 )
 
@@ -33,6 +34,19 @@ type Remote struct {
 func (e *Endpoint) Open(peer jid.JID) *Remote {
 	name, _ := ParseName(peer.Resource())
 	return &Remote{e, peer, name.Device()}
+}
+
+// Account is the account of the endpoint, a bare address.
+func (e *Endpoint) Account() jid.JID { return e.own }
+
+// Ping asks the endpoint's server for a sign of life and returns how long that
+// took. The error is ErrNotConnected, or that of asking.
+func (e *Endpoint) Ping(ctx context.Context) (time.Duration, error) {
+	s := e.session()
+	if s == nil {
+		return 0, ErrNotConnected
+	}
+	return ping.Send(ctx, s, jid.JID{})
 }
 
 // Behind returns the device di that is reached through r, a proxy.

@@ -54,13 +54,8 @@ const (
 	away
 )
 
-func (w *Ways) device(k known) *Device {
-	d := &Device{ways: w, known: k}
-	if k.InCloud {
-		d.routes = append(d.routes, cloudRoute{w.cloud, k.ID})
-	}
-	d.now = d.routes[0]
-	return d
+func newDevice(w *Ways, k known, routes ...route) *Device {
+	return &Device{ways: w, known: k, routes: routes, now: routes[0]}
 }
 
 // ID is the di.
@@ -124,8 +119,9 @@ func (d *Device) order() []route {
 // Handle implements oic.Handler.
 func (d *Device) Handle(ctx context.Context, req *oic.Request) (*oic.Response, error) {
 	var failed failures
-	for _, r := range d.order() {
-		resp, err := r.Handle(ctx, req)
+	order := d.order()
+	for i, r := range order {
+		resp, err := handle(ctx, r, req, len(order)-i)
 		if !nobody(err) {
 			if before := d.use(r); before != r {
 				d.tell(before.via(), r.via(), failed.err())
@@ -138,6 +134,18 @@ func (d *Device) Handle(ctx context.Context, req *oic.Request) (*oic.Response, e
 		}
 	}
 	return nil, failed.err()
+}
+
+// handle has r take a request. What may be asked once more by another of so many
+// routes gets its share of the time that there is: a way that is dead and not
+// known to be must not take all of it.
+func handle(ctx context.Context, r route, req *oic.Request, routes int) (*oic.Response, error) {
+	if deadline, ok := ctx.Deadline(); ok && repeatable(req.Op) && routes > 1 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/time.Duration(routes))
+		defer cancel()
+	}
+	return r.Handle(ctx, req)
 }
 
 // nobody reports whether err says that no device answered.

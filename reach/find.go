@@ -13,6 +13,17 @@ type known struct {
 	InCloud  bool
 }
 
+// together is one list of both: a device that is in both is there once.
+func together(cloud, xmpp []known) []known {
+	all := slices.Clone(cloud)
+	for _, k := range xmpp {
+		if !slices.ContainsFunc(all, func(have known) bool { return strings.EqualFold(have.ID, k.ID) }) {
+			all = append(all, k)
+		}
+	}
+	return all
+}
+
 // find returns the one device in all that name means: by its di, by
 // its name, by its name in other case, or by the beginning of its di. The first
 // of these that fits anything decides.

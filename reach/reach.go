@@ -22,6 +22,7 @@ import (
 	"log/slog"
 
 	"github.com/farreach/farreach/internal/secret"
+	"github.com/farreach/farreach/rae"
 	"github.com/farreach/farreach/xmpp/jid"
 )
 
@@ -42,19 +43,6 @@ type Config struct {
 	Log      *slog.Logger // nil: slog.Default()
 }
 
-// XMPP is an account by which devices are reached, and who we are there.
-type XMPP struct {
-	Account  jid.JID // bare
-	Password secret.String
-	Addr     string      // host:port; "": what the DNS says about the account's domain
-	Direct   bool        // at Addr, TLS from the first byte instead of STARTTLS
-	TLS      *tls.Config // nil: the system's roots
-
-	// ID is our own device id, which must be nobody else's at the same time: who
-	// logs in with it throws out who did before. "": a random one.
-	ID string
-}
-
 // SharedKey is what both ends of a DTLS session have had before. Nothing else
 // proves then who they are.
 type SharedKey struct {
@@ -73,39 +61,117 @@ type Change struct {
 type Ways struct {
 	cfg   Config
 	cloud *cloudWay // nil: none
+	xmpp  *xmppWay  // nil: none
 }
 
-// Open opens the way through the cloud, if cfg has one. The error is a *Error.
+// Open opens the way through the cloud. That over XMPP is opened when it is
+// needed: when there is no cloud, or it cannot be reached, does not know a
+// device, or does not have it connected, and for observations. The error is a
+// *Error, or that of ctx.
 func Open(ctx context.Context, cfg Config) (*Ways, error) {
 	cfg.Log = cmp.Or(cfg.Log, slog.Default())
-	if cfg.Cloud == "" {
-		return nil, usagef("a profile with a cloud", "there is no way to any device")
+	w := &Ways{cfg: cfg}
+	if cfg.XMPP != nil {
+		var err error
+		if w.xmpp, err = newXMPPWay(*cfg.XMPP, cfg.Log); err != nil {
+			return nil, err
+		}
 	}
-	w := &Ways{cfg: cfg, cloud: &cloudWay{cfg: cfg, turn: make(chan struct{}, 1)}}
-	if _, err := w.cloud.open(ctx); err != nil {
+	if cfg.Cloud != "" {
+		w.cloud = &cloudWay{cfg: cfg, turn: make(chan struct{}, 1)}
+	}
+	if err := w.open(ctx); err != nil {
+		w.Close()
 		return nil, err
 	}
 	return w, nil
 }
 
-// Device returns what t names, by its name, its di or the beginning of that.
+func (w *Ways) open(ctx context.Context) error {
+	switch {
+	case w.cloud == nil && w.xmpp == nil:
+		return usagef("a profile with a cloud or an XMPP account", "there is no way to any device")
+	case w.cloud == nil:
+		return w.xmpp.open(ctx)
+	}
+	_, err := w.cloud.open(ctx)
+	if err == nil || w.xmpp == nil || ctx.Err() != nil {
+		return err
+	}
+	if other := w.xmpp.open(ctx); other != nil {
+		return failures{{cloudRoute{w.cloud, ""}, err}, {xmppRoute{xmppWay: w.xmpp}, other}}.err()
+	}
+	return nil
+}
+
+// Device returns what t names: an endpoint by its address, or a device by its
+// name, its di or the beginning of that. Names are looked up in the cloud first,
+// and if it has none such among those on XMPP.
+//
 // The error is a *Error of kind NotFound or Ambiguous, or that of asking who is
 // there.
 func (w *Ways) Device(ctx context.Context, t Target) (*Device, error) {
-	all, err := w.cloud.list(ctx)
-	if err != nil {
-		return nil, err
+	if !t.Peer.IsZero() {
+		return w.endpoint(t.Peer)
 	}
+	all, unasked := w.listed(ctx, t.Device)
 	found, err := find(all, t.Device)
-	if err != nil {
-		return nil, err
+	switch {
+	case err == nil:
+		return w.device(found), nil
+	case unasked != nil && len(all) == 0:
+		return nil, unasked
+	case unasked != nil:
+		return nil, &Error{Kind: KindOf(err), Err: fmt.Errorf("%w, and not all could be asked: %w", err, unasked), Hint: HintOf(err)}
 	}
-	return w.device(found), nil
+	return nil, err
+}
+
+// listed is who there is, as far as name asks for it. unasked is why some of it
+// is not known.
+func (w *Ways) listed(ctx context.Context, name string) (all []known, unasked error) {
+	if w.cloud != nil {
+		all, unasked = w.cloud.list(ctx)
+		if _, err := find(all, name); err == nil || KindOf(err) == Ambiguous || ctx.Err() != nil {
+			return all, unasked
+		}
+	}
+	if w.xmpp == nil {
+		return all, unasked
+	}
+	if err := w.xmpp.open(ctx); err != nil {
+		return all, cmp.Or(unasked, err)
+	}
+	return together(all, w.xmpp.list(ctx)), unasked
+}
+
+func (w *Ways) device(k known) *Device {
+	var routes []route
+	if k.InCloud {
+		routes = append(routes, cloudRoute{w.cloud, k.ID})
+	}
+	if w.xmpp != nil {
+		routes = append(routes, xmppRoute{xmppWay: w.xmpp, di: k.ID})
+	}
+	return newDevice(w, k, routes...)
+}
+
+func (w *Ways) endpoint(peer jid.JID) (*Device, error) {
+	if w.xmpp == nil {
+		return nil, usagef("--xmpp, or a profile with an XMPP account", "%s is reached over XMPP, and there is no account", peer)
+	}
+	name, _ := rae.ParseName(peer.Resource())
+	return newDevice(w, known{ID: name.Device()}, xmppRoute{w.xmpp, name.Device(), peer}), nil
 }
 
 // Close ends all ways, and with them what is under way on a Device.
 func (w *Ways) Close() error {
-	w.cloud.close()
+	if w.cloud != nil {
+		w.cloud.close()
+	}
+	if w.xmpp != nil {
+		w.xmpp.close()
+	}
 	return nil
 }
 

@@ -1,0 +1,117 @@
+package reach
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/farreach/farreach/oic"
+	"github.com/farreach/farreach/rae"
+	"github.com/farreach/farreach/xmpp/jid"
+)
+
+// Present is a device that is, or was, there over XMPP. All but its name is told
+// by its address.
+type Present struct {
+	ID    string // di; "" if it is none
+	Name  string // "" if it has not told
+	Type  string // "oic.d.light"
+	Peer  jid.JID
+	Here  bool
+	Since time.Time // since when
+}
+
+// OnXMPP lists who is there over XMPP, and who was, in the order of addresses.
+// The first time it waits until that is known; names are asked for once. The
+// error is a *Error, or that of ctx.
+func (w *Ways) OnXMPP(ctx context.Context) ([]Present, error) {
+	if w.xmpp == nil {
+		return nil, usagef("--xmpp, or a profile with an XMPP account", "there is no XMPP account")
+	}
+	if err := w.xmpp.open(ctx); err != nil {
+		return nil, err
+	}
+	return w.xmpp.present(ctx), nil
+}
+
+func (x *xmppWay) present(ctx context.Context) []Present {
+	devices := x.e.Devices()
+	x.names.learn(ctx, x.e, devices)
+	list := make([]Present, len(devices))
+	for i, d := range devices {
+		list[i] = Present{d.Name.Device(), x.names.of(d), d.Name.Type, d.JID, d.Available, d.Since}
+	}
+	return list
+}
+
+// list is present for find. Of what only can be shown nothing is said.
+func (x *xmppWay) list(ctx context.Context) (all []known) {
+	for _, p := range x.present(ctx) {
+		if p.ID != "" {
+			all = append(all, known{ID: p.ID, Name: p.Name})
+		}
+	}
+	return all
+}
+
+// names is what devices call themselves: asked for when they are there, and
+// again when they have come back, because somebody may have renamed them.
+type names struct {
+	mu    sync.Mutex // guards known
+	known map[jid.JID]named
+}
+
+type named struct {
+	name  string    // "" if it did not tell
+	since time.Time // since when the device that told was there
+}
+
+// nameTime is how long a device has to tell its name.
+const nameTime = time.Second
+
+// of is the name of d, or was, "" if it is not known.
+func (n *names) of(d rae.Device) string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.known[d.JID].name
+}
+
+// learn asks those who are there for their names, unless they have been asked.
+func (n *names) learn(ctx context.Context, e *rae.Endpoint, devices []rae.Device) {
+	ctx, cancel := context.WithTimeout(ctx, nameTime)
+	defer cancel()
+	var strangers []rae.Device
+	n.mu.Lock()
+	for _, d := range devices {
+		if got, ok := n.known[d.JID]; d.Available && d.Name.Speaks() && (!ok || !got.since.Equal(d.Since)) {
+			strangers = append(strangers, d)
+		}
+	}
+	n.mu.Unlock()
+	eachOf(strangers, func(d rae.Device) { n.ask(ctx, e, d) })
+}
+
+func (n *names) ask(ctx context.Context, e *rae.Endpoint, d rae.Device) {
+	var about struct {
+		Name string `json:"n"`
+	}
+	resp, err := e.Open(d.JID).Handle(ctx, &oic.Request{Href: "/oic/d"})
+	if err == nil {
+		err = oic.Decode(resp.Format, resp.Body, &about)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.known == nil {
+		n.known = map[jid.JID]named{}
+	}
+	if err != nil {
+		about.Name = n.known[d.JID].name // as it was
+	}
+	if len(n.known) < maxNames || n.known[d.JID] != (named{}) {
+		n.known[d.JID] = named{strings.TrimSpace(about.Name), d.Since}
+	}
+}
+
+// maxNames is how many names are kept.
+const maxNames = 4096
