@@ -170,7 +170,7 @@ func (e *Endpoint) Run(ctx context.Context) error {
 	for {
 		name, err := e.identify(ctx)
 		if err != nil {
-			e.setState(State{Error, "no /oic/d: " + shortly(err)})
+			e.setState(State{Error, "failed: " + shortly(err)})
 			return err
 		}
 		if err := e.runAs(ctx, name); !errors.Is(err, errRenamed) {
