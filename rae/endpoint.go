@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -42,6 +43,10 @@ type Config struct {
 	// nil: the own account may, others may not. What the package comment lists is
 	// refused whatever Allow says.
 	Allow func(peer Peer, c *Call) error
+
+	// LegacyPeers are asked in raw CoAP, as IoTivity speaks; everybody else is only
+	// answered in it (D20). They are full addresses.
+	LegacyPeers []jid.JID
 
 	Chat    bool          // the same stream is used for chat, too: other priorities (D16)
 	Timeout time.Duration // of a request, either way; 0: 30 s
@@ -106,7 +111,7 @@ func New(cfg Config) (*Endpoint, error) {
 	x.Log = cmp.Or(x.Log, cfg.Log)
 	e.contacts = contacts{own: own, shares: cfg.Shares}
 	e.server = newServer(e)
-	e.x = newExchange(exchangeConfig{serve: e.server.serve, allow: e.admits, timeout: cfg.Timeout, log: e.log})
+	e.x = newExchange(exchangeConfig{serve: e.server.serve, allow: e.admits, legacy: e.isLegacy, timeout: cfg.Timeout, log: e.log})
 	e.dir = newDirectory(own, e.met, e.log)
 	e.handle()
 	return e, nil
@@ -146,6 +151,9 @@ func (e *Endpoint) handle() {
 func (e *Endpoint) admits(s ibb.Session, from jid.JID) bool {
 	return from != s.JID() && (e.contacts.admit(from) || e.x.awaits(s, from))
 }
+
+// isLegacy reports whether a peer is asked in raw CoAP.
+func (e *Endpoint) isLegacy(peer jid.JID) bool { return slices.Contains(e.cfg.LegacyPeers, peer) }
 
 // met passes on what the directory learns.
 func (e *Endpoint) met(d Device) {

@@ -29,6 +29,7 @@ type exchangeConfig struct {
 	serve func(ctx context.Context, from jid.JID, c *Call, reply func(*Answer) error)
 
 	allow   func(s ibb.Session, peer jid.JID) bool // who may open sessions with us; nil: the own account
+	legacy  func(peer jid.JID) bool                // who is asked in raw CoAP; nil: nobody
 	timeout time.Duration                          // of a request; 0: 30 s
 	block   int                                    // largest block that is offered and taken, bytes; 0: 65,535
 	log     *slog.Logger                           // nil: slog.Default()
@@ -57,10 +58,11 @@ type exchange struct {
 	strays atomic.Int64 // answers that nobody asked for
 	broken atomic.Int64 // sessions that ended because of what came over them
 
-	mu    sync.Mutex // guards what follows, and what is said to be guarded by it
-	peers map[peerKey]*peer
-	token uint32 // the last one
-	held  int    // bytes of requests that wait to be served
+	mu      sync.Mutex // guards what follows, and what is said to be guarded by it
+	peers   map[peerKey]*peer
+	token   uint32 // the last one
+	message uint16 // the last Message ID, in raw CoAP
+	held    int    // bytes of requests that wait to be served
 }
 
 // peerKey is a peer as a session on a server sees it.

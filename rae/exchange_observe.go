@@ -153,11 +153,7 @@ func (p *peer) again(ctx context.Context, q *pending) error {
 func (p *peer) resend(ctx context.Context, q *pending, c *Call) error {
 	buf := p.x.buffer()
 	defer p.x.recycleBuffer(buf)
-	doc, err := c.Document()
-	if err == nil {
-		*buf, err = doc.Append((*buf)[:0], 0)
-	}
-	if err != nil {
+	if err := p.write(buf, c); err != nil {
 		return err
 	}
 	if err := q.se.conn.Send(ctx, *buf); err != nil {
@@ -186,14 +182,17 @@ func (p *peer) unobserve(q *pending) {
 		delete(p.waiting, q.call.Token)
 	}
 	x.mu.Unlock()
-	if apart {
-		q.se.conn.Close()
-		return
-	}
 	c := q.call
 	c.Observe = Cancel
 	ctx, cancel := context.WithTimeout(x.ctx, cancelTime)
 	defer cancel()
+	if apart {
+		if p.manner == legacy {
+			p.resend(ctx, q, &c)
+		}
+		q.se.conn.Close()
+		return
+	}
 	if p.resend(ctx, q, &c) != nil {
 		return
 	}
@@ -242,6 +241,7 @@ type watch struct {
 
 	// exchange.mu guards what follows.
 	sequence uint32 // of the last notification
+	message  uint16 // Message ID of that, in raw CoAP
 	kept     bool   // the session is kept for it
 }
 

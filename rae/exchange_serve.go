@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/farreach/farreach/coap"
 	"github.com/farreach/farreach/oic"
 )
 
@@ -19,8 +20,10 @@ const (
 type job struct {
 	se      *session
 	call    *Call
-	refusal error // in the place of serving; nil: it is to be served
-	size    int   // bytes
+	refusal error         // in the place of serving; nil: it is to be served
+	raw     *coap.Message // the request, if it came as raw CoAP; nil: it was a document
+	say     []byte        // in the place of all that: something to send; nil: nothing
+	size    int           // bytes
 }
 
 // request has a request served: in order, unless it has a token. An error ends
@@ -34,6 +37,12 @@ func (se *session) request(d *Document, refusal *oic.StatusError) error {
 	} else {
 		j.call = c
 	}
+	return se.schedule(j)
+}
+
+// schedule has j served: in order, unless it has a token. An error ends the
+// session.
+func (se *session) schedule(j job) error {
 	x := se.x
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -47,7 +56,7 @@ func (se *session) request(d *Document, refusal *oic.StatusError) error {
 	if j.call.Token == "" {
 		return se.lineUpLocked(j)
 	}
-	if p.manner == unknown {
+	if p.manner == unknown && j.raw == nil {
 		p.manner = tokens // who sends tokens returns them
 	}
 	if p.serving < maxServing {
@@ -137,6 +146,9 @@ func (j job) serve() *replier {
 	switch {
 	case j.se.ctx.Err() != nil:
 		close(r.answered)
+	case j.say != nil:
+		j.se.conn.Send(j.se.ctx, j.say)
+		close(r.answered)
 	case j.refusal != nil:
 		r.reply(Refuse(j.refusal, Meta{}))
 	default:
@@ -186,7 +198,12 @@ func (r *replier) reply(a *Answer) error {
 		b.Sequence = r.watch.next()
 		b.ContentLocation, _ = oic.SplitHref(r.call.Href)
 	}
-	err := r.se.sendAnswer(&b, r.call)
+	var err error
+	if r.raw != nil {
+		err = r.se.sendRawAnswer(&b, &r.job, r.times == 0, r.watch)
+	} else {
+		err = r.se.sendAnswer(&b, r.call)
+	}
 	if r.times++; r.times == 1 {
 		close(r.answered)
 	}

@@ -20,10 +20,12 @@ const (
 	unknown manner = iota // the first request goes alone
 	tokens                // it repeats them: in any order
 	plain                 // it does not: one request at a time on a session
+	legacy                // it speaks raw CoAP: one session for each request (D20)
 )
 
 const (
 	maxAsked   = 32  // requests under way to a peer that repeats tokens
+	maxLegacy  = 3   // to one that wants a session for each, and shares them with observations
 	maxWaiting = 512 // requests that wait for their turn at one peer
 )
 
@@ -60,6 +62,9 @@ func (x *exchange) enter(s ibb.Session, to jid.JID) (*peer, error) {
 		return nil, ibb.ErrGone
 	}
 	p := x.peerLocked(peerKey{s, to})
+	if p.manner == unknown && x.cfg.legacy != nil && x.cfg.legacy(to) {
+		p.manner = legacy
+	}
 	p.users++
 	return p, nil
 }
@@ -103,7 +108,10 @@ func (p *peer) forgetLocked(why error) {
 	if p.opening != nil {
 		p.opening.cancel()
 	}
-	p.manner, p.fragment, p.told, p.largest = unknown, 0, false, 0
+	if p.manner != legacy {
+		p.manner = unknown
+	}
+	p.fragment, p.told, p.largest = 0, false, 0
 }
 
 // turn waits until q may be sent. After nil, done must be called.
@@ -145,18 +153,25 @@ func (p *peer) turn(ctx context.Context, q *pending) error {
 
 // most is how many requests may be under way.
 func (p *peer) most() int {
-	if p.manner == tokens {
+	switch p.manner {
+	case tokens:
 		return maxAsked
+	case legacy:
+		return maxLegacy
 	}
 	return 1
 }
 
 // done says that the answer to q is there, or not awaited any more.
-func (p *peer) done(*pending) {
+func (p *peer) done(q *pending) {
 	p.x.mu.Lock()
-	defer p.x.mu.Unlock()
 	p.asked--
 	p.nextLocked()
+	used := p.manner == legacy && q.se != nil && !q.observed
+	p.x.mu.Unlock()
+	if used {
+		q.se.conn.Close()
+	}
 }
 
 // nextLocked lets those go whose turn has come.
@@ -202,11 +217,7 @@ func (p *peer) send(ctx context.Context, q *pending) error {
 	buf := x.buffer()
 	defer x.recycleBuffer(buf)
 	tell := p.register(q)
-	doc, err := q.call.Document()
-	if err == nil {
-		*buf, err = doc.Append((*buf)[:0], 0)
-	}
-	if err != nil {
+	if err := p.write(buf, &q.call); err != nil {
 		if size, ok := errors.AsType[*SizeError](err); ok {
 			err = oic.Errorf(oic.TooLarge, "a request of %d bytes is too large", size.Size)
 		}
@@ -229,6 +240,18 @@ func (p *peer) send(ctx context.Context, q *pending) error {
 	return nil
 }
 
+// write writes c as the peer understands it.
+func (p *peer) write(buf *[]byte, c *Call) error {
+	if p.manner == legacy {
+		return p.writeRaw(buf, c)
+	}
+	doc, err := c.Document()
+	if err == nil {
+		*buf, err = doc.Append((*buf)[:0], 0)
+	}
+	return err
+}
+
 // failed is err, or what has befallen q before.
 func (p *peer) failed(q *pending, err error) error {
 	if p.withdraw(q, false) {
@@ -244,6 +267,9 @@ func (p *peer) register(q *pending) (tell bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	token := q.call.Token
+	if p.manner == legacy && token == "" {
+		token = rawToken()
+	}
 	for token == "" || p.waiting[token] != nil && !p.waiting[token].left {
 		x.token++
 		token = fmt.Sprintf("%08x", x.token)
@@ -275,6 +301,9 @@ type opening struct {
 // 1), and over another if that is too small.
 func (p *peer) session(ctx context.Context, q *pending, n int) (*session, error) {
 	x := p.x
+	if p.manner == legacy {
+		return p.rawSession(ctx, q, n)
+	}
 	for tried := false; ; tried = true {
 		x.mu.Lock()
 		tried = tried || p.largest > 0 && p.largest < n // nor is a new one large enough

@@ -36,7 +36,7 @@ type session struct {
 	// exchange.mu guards what follows.
 	p       *peer    // nil: not known to it yet
 	ours    bool     // we opened it
-	apart   bool     // for one observation alone
+	apart   bool     // for one observation, or one request in raw CoAP, alone
 	over    bool     // nothing more comes or goes
 	inOrder *pending // whose answer may come without a token
 	lane    []job    // requests without tokens, which are served in order
@@ -120,6 +120,8 @@ func (se *session) take(block []byte) error {
 	case Documents:
 	case Doubly:
 		se.decoder.Doubly = true
+	case RawCoAP:
+		return se.takeRaw(block)
 	default:
 		return &FormatError{"neither a document nor CoAP", "D20"}
 	}
@@ -164,8 +166,6 @@ func (se *session) document(d *Document, refusal *oic.StatusError) error {
 func (se *session) answer(d *Document, refusal *oic.StatusError) {
 	q, p := se.find(d.Token())
 	if q == nil {
-		se.x.strays.Add(1)
-		se.x.cfg.log.Debug("answer that nobody asked for", "from", se.conn.Peer())
 		return
 	}
 	var a *Answer
@@ -175,6 +175,11 @@ func (se *session) answer(d *Document, refusal *oic.StatusError) {
 	} else {
 		err = oic.Errorf(oic.BadGateway, "the answer makes no sense: %s", refusal.Diag)
 	}
+	se.deliver(p, q, a, err)
+}
+
+// deliver hands a, or why there is none, to whoever waits for q.
+func (se *session) deliver(p *peer, q *pending, a *Answer, err error) {
 	x := se.x
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -202,6 +207,8 @@ func (se *session) find(token string) (*pending, *peer) {
 		}
 	}
 	if q == nil || q.se == nil {
+		x.strays.Add(1)
+		x.cfg.log.Debug("answer that nobody asked for", "from", p.jid)
 		return nil, p
 	}
 	if p.manner == unknown {

@@ -26,6 +26,14 @@ func Reply(x *coap.Exchange, resp *oic.Response, err error) error {
 	return err
 }
 
+// ToReply is what Reply sends as the answer to req, without a token.
+func ToReply(req *coap.Message, resp *oic.Response, err error) *coap.Message {
+	m := new(coap.Message)
+	w := wishesOf(req)
+	w.fill(m, resp, err)
+	return m
+}
+
 // wishes is what of a request shapes its answer.
 type wishes struct {
 	code    coap.Code         // of the request
