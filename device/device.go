@@ -28,7 +28,8 @@ type Resource interface {
 
 	// Retrieve returns the representation as iface shows it, a value for
 	// oic.Encode that becomes a map. rt and if are not its concern: the host
-	// adds them for oic.IfBaseline. The value is encoded before the next call.
+	// adds them for oic.IfBaseline, unless it is Complete. The value is encoded
+	// before the next call.
 	Retrieve(ctx context.Context, iface string) (rep any, err error)
 }
 
@@ -42,6 +43,9 @@ type Updater interface {
 	// Changed itself.
 	Update(ctx context.Context, iface string, rep []byte) (changed any, err error)
 }
+
+// Complete is a representation that has its rt and if already.
+type Complete struct{ Rep any }
 
 // Selective is a Resource that does not answer everybody alike.
 type Selective interface {

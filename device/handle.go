@@ -138,6 +138,9 @@ func (c *call) retrieve(ctx context.Context) (*oic.Response, error) {
 
 // encode writes a representation as the interface shows it.
 func (c *call) encode(rep any) ([]byte, error) {
+	if whole, ok := rep.(Complete); ok {
+		return oic.Encode(c.format(), whole.Rep)
+	}
 	b, err := oic.Encode(c.format(), rep)
 	if err != nil || c.iface != oic.IfBaseline {
 		return b, err
