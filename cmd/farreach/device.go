@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"log/slog"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -32,22 +31,32 @@ type deviceFlags struct {
 	dialect     string
 	provider    string
 	lan         bool
+	owner       shared // the key of the owner
+	xmpp        xmppFlags
+	password    passwordSource // of xmpp
 }
 
 func (a *app) deviceCmd() *cobra.Command {
 	var d deviceFlags
 	cmd := &cobra.Command{
 		Use:   "device",
-		Short: "Be a device, and join a cloud",
+		Short: "Be a device, and join a cloud or an XMPP account",
 		Long: `Runs a simulated device that dials out to a cloud and stays registered there,
 until Ctrl-C. It joins once, with a code of farreach pair; what it was given then
 it keeps in a file, so that later starts need no code.
 
+With --xmpp it is reached over that XMPP account, by any XMPP server; alone, or
+beside a cloud that --cloud or --code names. Whoever has the account's password
+commands it.
+
 With --lan alone it waits to be led to a cloud by an onboarding tool, at its
 CoAPCloudConf: farreach post coap://HOST:PORT/CoapCloudConfResURI cis=URL sid=UUID
-apn=NAME at=CODE. It leaves that cloud when cis is empty.`,
+apn=NAME at=CODE. It leaves that cloud when cis is empty. With --psk-file only the
+owner may do that, at coaps://, and farreach ra provision gives it an XMPP account.`,
 		Example: `  farreach device --type lamp --name attic-lamp --code K3J7-9QWX-42MD
   farreach device --type lamp --name porch --lan
+  farreach device --type lamp --name porch --lan --psk-file owner.key
+  farreach device --type lamp --name hall --xmpp ann@home.example --password-file pw
   farreach device --type oic.d.thermostat --name cellar --cloud coaps+tcp://cloud.example.org --code K3J7-9QWX-42MD`,
 		GroupID: groupStart,
 		Args:    takes(),
@@ -62,6 +71,9 @@ apn=NAME at=CODE. It leaves that cloud when cis is empty.`,
 	flags.StringVar(&d.dialect, "cloud-dialect", "auto", "how to speak to the cloud: ocf, classic for that of IoTivity 1.x, or auto to find out")
 	flags.StringVar(&d.provider, "provider", "", "`name` of who gave the code, where the cloud wants to know")
 	flags.StringVar(&d.state, "state", "", "`file` to keep what the cloud gave (default below the user's state directory, by name)")
+	d.owner.ownerFlags(cmd)
+	d.xmpp.flags(cmd, "be reached over")
+	d.password.flags(cmd)
 	d.trustFlags(cmd)
 	for flag, values := range map[string][]string{"type": sim.Types(), "cloud-dialect": {"auto", "ocf", "classic"}} {
 		if err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)); err != nil {
@@ -117,16 +129,40 @@ func (a *app) member(d deviceFlags) (*member, error) {
 	}
 	m.state = cloudlink.FileState(cmp.Or(d.state, filepath.Join(settings.StateDir(a.lookup), "devices", name+".json")))
 	m.code = func(context.Context) (secret.String, error) { return a.pairingCode(d.code) }
-	m.listening = func(at netip.AddrPort) { a.say("%s: answers on the local network at coap://HOST:%d", name, at.Port()) }
+	m.listening = func(scheme string, port uint16) {
+		a.say("%s: answers on the local network at %s://HOST:%d", name, scheme, port)
+	}
 	m.changed = func(s cloudlink.Status) { a.registration(name, s) }
 	m.trust = func(servers []string) (*tls.Config, error) { return a.trustOf(d.access, servers) }
+	if err := a.ways(m, &d); err != nil {
+		return nil, err
+	}
 	if led, err := m.led(d); led || err != nil {
 		return m, err
+	}
+	if d.xmpp.jid != "" && len(d.clouds) == 0 && d.code == "" {
+		return m, nil // over XMPP alone
 	}
 	if err := a.chooseCloud(m, d); err != nil {
 		return nil, err
 	}
 	return m, nil
+}
+
+// ways are the ways to the device beside a cloud.
+func (a *app) ways(m *member, d *deviceFlags) (err error) {
+	if !d.lan && d.owner.file != "" {
+		return misuse("--lan", "--psk-file: a key of the owner is for the local network")
+	}
+	if d.lan {
+		key, err := a.key(d.owner)
+		if err != nil {
+			return err
+		}
+		m.owner = ownerKey(key)
+	}
+	m.remote, err = a.remote(m.name, d, m.owner.known())
+	return err
 }
 
 // led reports whether the device leaves the choice of its cloud to people near

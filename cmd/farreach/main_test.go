@@ -79,6 +79,14 @@ func TestMisuse(t *testing.T) {
 		"device --code farreach:pear?at=K3J7-9QWX-42MD":           `farreach: device: --code: not as farreach:pair?at=CODE&cis=URL; try: farreach pair`,
 		"device --code farreach:pair?at=1&cis=coap+tcp://[::1]:1": `farreach: device: a pairing code looks like`,
 		"device --code farreach:pair?at=1&cis=http://x":           `farreach: device: cloud "http://x": not a coaps+tcp, coap+tcp, coaps+ws or coap+ws address`,
+		"device --psk-file k --cloud coap+tcp://[::1]:1":          `farreach: device: --psk-file: a key of the owner is for the local network; try: --lan`,
+		"device --xmpp-addr x:1":                                  `farreach: device: an XMPP address or a password says nothing without an account; try: --xmpp ann@home.example`,
+		"device --xmpp home":                                      `farreach: device: --xmpp "home" is no account; try: --xmpp ann@home.example`,
+		"device --xmpp ann@home.example":                          `farreach: device: no password; try: --password-file FILE, or --password-stdin`,
+		"ra":                                                      `farreach: ra: missing subcommand; try: farreach ra provision coaps://`,
+		"ra provision":                                            `farreach: ra provision: missing a target such as coaps://192.0.2.7:40123; try: farreach ra provision coaps://`,
+		"ra provision coaps://x --jid home":                       `farreach: ra provision: --jid "home" is no account; try: --jid ann@home.example`,
+		"ra show coap://x --psk-file k":                           `farreach: ra show: --psk-file: coap://x/oic/res does not take a shared key; try: a coaps:// target`,
 	} {
 		r := farreach(t, args)
 		if r.code != exitUsage || !strings.Contains(r.err, want) || r.out != "" || strings.Count(r.err, "\n") != 1 {

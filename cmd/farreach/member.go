@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"log/slog"
 	"net"
-	"net/netip"
 	"time"
 
 	"github.com/google/uuid"
@@ -21,7 +20,8 @@ import (
 	"github.com/farreach/farreach/internal/secret"
 )
 
-// member is a simulated device that belongs to a cloud, or wants to.
+// member is a simulated device that belongs to a cloud or to an XMPP account, or
+// wants to.
 type member struct {
 	kind, name string
 	servers    []string // "coaps+tcp://host:port" or the like, in the order of preference
@@ -32,11 +32,13 @@ type member struct {
 	state      cloudlink.FileState
 	code       func(ctx context.Context) (secret.String, error) // asked for only by a device that has not joined
 	changed    func(cloudlink.Status)
-	listening  func(at netip.AddrPort) // nil: nobody is told where it answers on the local network
+	owner      ownerKey                         // on the local network all but discovery is for who has it; none: for everybody
+	remote     *remote                          // how it is reached over XMPP, and led there; nil: not at all
+	listening  func(scheme string, port uint16) // nil: nobody is told where it answers on the local network
 	log        *slog.Logger
 }
 
-// run keeps the device registered until ctx ends or the cloud refuses it. One on
+// run keeps the device reachable until ctx ends or the cloud refuses it. One on
 // the local network does without servers, and is not ended by a refusal.
 func (m member) run(ctx context.Context) error {
 	memory, err := remember(m.state)
@@ -63,14 +65,24 @@ func (m member) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	host := thing.Host()
+	tasks := []func(context.Context) error{thing.Run}
+	switch {
+	case m.lan:
+		tasks = append(tasks, m.membership(host, memory, code).Run, func(ctx context.Context) error { return m.serveLAN(ctx, host) })
+	case len(m.servers) > 0:
+		tasks = append(tasks, func(ctx context.Context) error { return m.stay(ctx, host, code) })
+	}
+	if m.remote != nil {
+		p, err := m.provisioning(host, memory)
+		if err != nil {
+			return err
+		}
+		tasks = append(tasks, p.Run)
+	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return thing.Run(ctx) })
-	if m.lan {
-		membership := m.membership(thing.Host(), memory, code)
-		group.Go(func() error { return membership.Run(ctx) })
-		group.Go(func() error { return m.serveLAN(ctx, thing.Host()) })
-	} else {
-		group.Go(func() error { return m.stay(ctx, thing.Host(), code) })
+	for _, task := range tasks {
+		group.Go(func() error { return task(ctx) })
 	}
 	return group.Wait()
 }
@@ -136,12 +148,17 @@ func (m member) client(servers []string, trust *tls.Config) cloudlink.Config {
 func patience(servers []string) backoff.Backoff {
 	for _, server := range servers {
 		u, err := coap.ParseURI(server)
-		if err != nil {
-			return backoff.Backoff{}
-		}
-		if ip := net.ParseIP(u.Host); u.Host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		if err != nil || !isHere(u.Host) {
 			return backoff.Backoff{}
 		}
 	}
-	return backoff.Backoff{Base: 200 * time.Millisecond, Max: 5 * time.Second, Spread: time.Second}
+	return here
+}
+
+// here is how one waits for a server on the same machine.
+var here = backoff.Backoff{Base: 200 * time.Millisecond, Max: 5 * time.Second, Spread: time.Second}
+
+func isHere(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }

@@ -14,11 +14,15 @@ import (
 	"github.com/farreach/farreach/cloudlink"
 	"github.com/farreach/farreach/cmd/farreach/internal/settings"
 	"github.com/farreach/farreach/device"
+	"github.com/farreach/farreach/internal/secret"
+	"github.com/farreach/farreach/rae"
+	"github.com/farreach/farreach/xmpp/jid"
 )
 
 // memory is what a simulated device remembers beside its registration: what
-// people set at /oic/con, and the cloud that they chose at CoAPCloudConf. It is a
-// file beside that of the registration, for its owner only.
+// people set at /oic/con, the cloud that they chose at CoAPCloudConf, and the XMPP
+// server and account that its owner set. It is a file beside that of the
+// registration, for the user alone.
 type memory struct {
 	file string
 
@@ -30,6 +34,7 @@ type memoryDoc struct {
 	Version  int             `json:"version"`
 	Settings device.Settings `json:"settings"`
 	Cloud    *cloudDoc       `json:"cloud,omitempty"`
+	XMPP     *xmppDoc        `json:"xmpp,omitempty"`
 }
 
 // cloudDoc is the choice of a cloud, in the words of CoAPCloudConf.
@@ -39,6 +44,20 @@ type cloudDoc struct {
 	Provider string               `json:"apn,omitempty"`
 	Code     string               `json:"at,omitempty"` // until it is used up
 	Others   []device.CloudServer `json:"servers,omitempty"`
+}
+
+// xmppDoc is what was set of Remote Access, in the words of its two resources.
+type xmppDoc struct {
+	JID        string   `json:"jid,omitempty"`
+	Credential []byte   `json:"credential,omitempty"` // the password
+	Address    string   `json:"address,omitempty"`
+	Port       uint16   `json:"port,omitempty"`
+	Before     *hostDoc `json:"before,omitempty"` // the server that worked last, while this one has not
+}
+
+type hostDoc struct {
+	Address string `json:"address"`
+	Port    uint16 `json:"port"`
 }
 
 // remember reads what the device with this registration remembers.
@@ -52,7 +71,7 @@ func remember(state cloudlink.FileState) (*memory, error) {
 		return nil, err
 	}
 	if info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("%s may hold a code and can be read by others: chmod 600 it", m.file)
+		return nil, fmt.Errorf("%s may hold a code or a password and can be read by others: chmod 600 it", m.file)
 	}
 	b, err := os.ReadFile(m.file)
 	if err != nil {
@@ -96,6 +115,41 @@ func (m *memory) keepCloud(to device.Onboarding) error {
 		doc.Cloud = nil
 		if to.Server != "" {
 			doc.Cloud = &cloudDoc{to.Server, to.Cloud, to.Provider, to.Code.Reveal(), to.Others}
+		}
+	})
+}
+
+// xmpp is what was set of Remote Access.
+func (m *memory) xmpp() (s rae.Settings, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	x := m.doc.XMPP
+	if x == nil {
+		return s, nil
+	}
+	if x.JID != "" {
+		if s.Account, err = jid.Parse(x.JID); err != nil {
+			return s, fmt.Errorf("%s: jid: %w", m.file, err)
+		}
+	}
+	s.Password, s.Server = secret.String(x.Credential), rae.Server{Address: x.Address, Port: x.Port}
+	if x.Before != nil {
+		s.Before = rae.Server(*x.Before)
+	}
+	return s, nil
+}
+
+// keepXMPP is rae.ProvisioningConfig.Keep.
+func (m *memory) keepXMPP(s rae.Settings) error {
+	return m.change(func(doc *memoryDoc) {
+		doc.XMPP = nil
+		if s == (rae.Settings{}) {
+			return
+		}
+		doc.XMPP = &xmppDoc{JID: s.Account.String(), Credential: []byte(s.Password.Reveal()), Address: s.Server.Address, Port: s.Server.Port}
+		if s.Before != (rae.Server{}) {
+			before := hostDoc(s.Before)
+			doc.XMPP.Before = &before
 		}
 	})
 }

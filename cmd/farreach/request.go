@@ -104,7 +104,11 @@ func (p *path) failed(ctx context.Context, target string, err error) error {
 	default:
 	}
 	if _, refused := errors.AsType[*oic.StatusError](err); !refused && errors.Is(err, context.DeadlineExceeded) {
-		return fail(exitTimeout, "a longer --timeout", "%s: no answer in time", target)
+		try := "a longer --timeout"
+		if strings.HasPrefix(p.via(), "coaps://") {
+			try = "the same key at both ends, or " + try // a wrong one is met by silence
+		}
+		return fail(exitTimeout, try, "%s: no answer in time", target)
 	}
 	return fmt.Errorf("%s: %w", target, err)
 }

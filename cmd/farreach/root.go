@@ -60,7 +60,7 @@ Start a server and a simulated home on this machine, and command a lamp:
 	flags.StringVar(&a.profileDir, "profile-dir", "", "`directory` of the profiles (default the user's configuration directory)")
 	root.AddCommand(
 		a.upCmd(), a.cloudCmd(), a.xmppdCmd(), a.deviceCmd(), a.pairCmd(),
-		a.getCmd(), a.putCmd(), a.postCmd(), a.setCmd(), a.deleteCmd(), a.observeCmd(), a.pingCmd(), a.discoverCmd(),
+		a.getCmd(), a.putCmd(), a.postCmd(), a.setCmd(), a.deleteCmd(), a.observeCmd(), a.pingCmd(), a.discoverCmd(), a.raCmd(),
 		a.devicesCmd(), a.eventsCmd(),
 		a.accountCmd(), a.statusCmd(), a.doctorCmd(), a.benchCmd(), a.backupCmd(), a.completionCmd(), a.versionCmd())
 	root.AddCommand(a.configCmd(), a.manCmd())
