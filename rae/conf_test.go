@@ -206,7 +206,7 @@ func TestSettings(t *testing.T) {
 		{"integral float", confHref, server("a.example", "5222.0"), "a.example:5222"},
 		{"longest", confHref, server(strings.Repeat("a.", 126)+"b", "1"), strings.Repeat("a.", 126) + "b:1"},
 		{"read-only members and more", confHref, `{"rt":"oic.ra.xmpp","status":"Connected","ErrorReason":"x","error":5,"address":"a","port":1}`, "a:1"}, // A-18
-		{"rt as array", confHref, `{"rt":["oic.ra.xmpp"],"status":7,"address":"a","port":1}`, "a:1"},                                                   // A-19
+		{"rt as array", confHref, `{"rt":["oic.ra.xmpp"],"status":7,"address":"a","port":1}`, "a:1"},                                                    // A-19
 
 		{"no address", confHref, `{"port":5222}`, "4.00 Bad Request: address and port are both needed"},
 		{"no port", confHref, `{"address":"a"}`, "4.00 Bad Request: address and port are both needed"},

@@ -105,10 +105,10 @@ func New(cfg Config) (*Endpoint, error) {
 		x.Keys = new(sasl.Keys)
 	}
 	x.Resume = cmp.Or(x.Resume, resumeTime)
+	x.Log = cmp.Or(x.Log, cfg.Log) // before cfg is copied
 	cfg.Timeout = cmp.Or(cfg.Timeout, 30*time.Second)
 	own := x.JID.Bare()
 	e := &Endpoint{cfg: cfg, own: own, log: cmp.Or(cfg.Log, slog.Default()).With("account", own.String())}
-	x.Log = cmp.Or(x.Log, cfg.Log)
 	e.contacts = contacts{own: own, shares: cfg.Shares}
 	e.server = newServer(e)
 	e.x = newExchange(exchangeConfig{serve: e.server.serve, allow: e.admits, legacy: e.isLegacy, timeout: cfg.Timeout, log: e.log})
