@@ -29,6 +29,7 @@ type cloud struct {
 	calls    []string
 	reported chan struct{} // gets one for each report, if there is room
 	down     error         // what sign-ups and sign-ins get
+	lapsed   bool          // links are there no more
 }
 
 type login struct {
@@ -223,8 +224,14 @@ func (c *cloud) report(who oic.Identity, href string, rep *oic.Response) error {
 		return err
 	}
 	c.mu.Lock()
-	c.reports = append(c.reports, reported{who, href, string(text)})
+	lapsed := c.lapsed
+	if !lapsed {
+		c.reports = append(c.reports, reported{who, href, string(text)})
+	}
 	c.mu.Unlock()
+	if lapsed {
+		return oic.Errorf(oic.NotFound, "not a published resource")
+	}
 	select {
 	case c.reported <- struct{}{}:
 	default:

@@ -117,7 +117,8 @@ type Backend interface {
 	// Report keeps what resources of who, a device, are now, in this order. The
 	// bodies are the Backend's to keep, the slice is not. For those that it
 	// could not keep, errs has an error at their place; it may be nil if there
-	// is none.
+	// is none. A *oic.StatusError with NotFound says that the device does not
+	// publish the resource any more: it is not observed from then on.
 	Report(ctx context.Context, who oic.Identity, reports []Report) (errs []error)
 
 	// Event keeps that something happened at the resource href of who, a

@@ -23,6 +23,7 @@ type watch struct {
 
 	mu       sync.Mutex // guards what follows, and the fields of each watched
 	all      map[string]*watched
+	added    int        // calls of add
 	waiting  []*watched // in all, not begun
 	asking   int        // begun, and not answered yet
 	reserved int        // observations on behalf of others
@@ -33,6 +34,7 @@ type watch struct {
 type watched struct {
 	href     string
 	ins      int64
+	added    int               // watch.added when it was published last
 	obs      *coap.Observation // nil: not begun
 	asking   bool              // begun, and not answered yet
 	patience *time.Timer       // ends the asking
@@ -49,11 +51,12 @@ func (w *watch) add(links []oic.Link) {
 	if w.all == nil {
 		w.all = map[string]*watched{}
 	}
+	w.added++
 	for _, l := range links {
 		if r := w.all[l.Href]; r != nil {
-			r.ins = l.Instance
+			r.ins, r.added = l.Instance, w.added
 		} else if l.Observable() && len(w.all)+w.reserved < maxObserved {
-			r = &watched{href: l.Href, ins: l.Instance}
+			r = &watched{href: l.Href, ins: l.Instance, added: w.added}
 			w.all[l.Href] = r
 			w.waiting = append(w.waiting, r)
 		}
@@ -190,6 +193,24 @@ func (w *watch) drop(ins []int64) {
 		if len(ins) == 0 || slices.Contains(ins, r.ins) {
 			w.remove(r)
 		}
+	}
+	w.mu.Unlock()
+	w.fill()
+}
+
+// published is the number of the latest publication.
+func (w *watch) published() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.added
+}
+
+// lapsed ends the observation of a resource that is not published any more,
+// unless it was again after the publication with the number asOf.
+func (w *watch) lapsed(href string, asOf int) {
+	w.mu.Lock()
+	if r := w.all[href]; r != nil && r.added <= asOf {
+		w.remove(r)
 	}
 	w.mu.Unlock()
 	w.fill()

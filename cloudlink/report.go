@@ -3,6 +3,7 @@ package cloudlink
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -100,7 +101,7 @@ func (s *session) report(href string, rep *oic.Response) {
 	box.draining = true
 	box.mu.Unlock()
 	if begin {
-		q.tasks.Go(func() { q.drain(box) })
+		q.tasks.Go(func() { q.drain(box, &s.watch) })
 	}
 }
 
@@ -213,8 +214,8 @@ func (l lasting) Err() error {
 	return nil
 }
 
-// drain reports what is in box until it is empty.
-func (q *reports) drain(box *outbox) {
+// drain reports what is in box until it is empty. from is where it comes from.
+func (q *reports) drain(box *outbox, from *watch) {
 	var last oic.Identity
 	for {
 		some, merged := box.next()
@@ -231,21 +232,27 @@ func (q *reports) drain(box *outbox) {
 			n += r.weight()
 			batch = append(batch, r.Report)
 		}
-		lost := q.keep(last, batch)
+		lost := q.keep(last, batch, from)
 		q.room.Release(n)
 		box.dealt(len(some), n, lost)
 	}
 }
 
 // keep hands reports of one sender to the Backend, and says how many it did not
-// take.
-func (q *reports) keep(who oic.Identity, batch []Report) (lost int) {
+// take. What is not published any more is not watched any more, either: links
+// have a time to live, and are removed by others.
+func (q *reports) keep(who oic.Identity, batch []Report, from *watch) (lost int) {
 	ctx, cancel := context.WithTimeout(context.Background(), reportTime)
 	defer cancel()
+	asOf := from.published()
 	for i, err := range q.backend.Report(ctx, who, batch) {
-		if err != nil {
-			lost++
-			q.log.Warn("event lost", "device", who.Device, "href", batch[i].Href, "err", err)
+		if err == nil {
+			continue
+		}
+		lost++
+		q.log.Warn("event lost", "device", who.Device, "href", batch[i].Href, "err", err)
+		if e, ok := errors.AsType[*oic.StatusError](err); ok && e.Status == oic.NotFound {
+			from.lapsed(batch[i].Href, asOf)
 		}
 	}
 	return lost

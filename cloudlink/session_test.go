@@ -242,6 +242,47 @@ func TestObservesAsPublished(t *testing.T) {
 	})
 }
 
+// A link is there no more, though its device did not take it back: its time is
+// over. What comes of it ends the observation, and publishing it again begins one.
+func TestObservesUntilLinkLapses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCloud()
+		r, _, stop := signedIn(t, c)
+		defer stop()
+		lapse := func(yes bool) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.lapsed = yes
+		}
+		publish := func() *coap.Message {
+			r.write(vector.Get("O9").Wire)
+			r.answer("O9")
+			get := r.must()
+			if v, ok := get.Options.Uint(coap.Observe); get.Options.Path() != "/light/1" || !ok || v != 0 {
+				t.Fatalf("after a publication: %v", get)
+			}
+			return get
+		}
+		get := publish()
+		r.send(content(get.Token, "\xf5", true))
+		synctest.Wait()
+		lapse(true)
+		r.send(content(get.Token, "\xf4", true))
+		cancel := r.must()
+		if v, _ := cancel.Options.Uint(coap.Observe); cancel.Token != get.Token || v != 1 {
+			t.Fatalf("after its time: %v, want a GET with Observe 1", cancel)
+		}
+		r.send(content(cancel.Token, "\xf4", false))
+		lapse(false)
+		get = publish()
+		r.send(content(get.Token, "\xf5", true))
+		synctest.Wait()
+		if got := c.seen(); len(got) != 2 || len(r.got) != 0 {
+			t.Errorf("%d reports, want 2; %d requests more, want none", len(got), len(r.got))
+		}
+	})
+}
+
 // slow is a cloud whose Report waits until it is let go.
 type slow struct {
 	*cloud
