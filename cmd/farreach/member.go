@@ -18,6 +18,7 @@ import (
 	"github.com/farreach/farreach/device/sim"
 	"github.com/farreach/farreach/internal/backoff"
 	"github.com/farreach/farreach/internal/secret"
+	"github.com/farreach/farreach/rae"
 )
 
 // member is a simulated device that belongs to a cloud or to an XMPP account, or
@@ -61,11 +62,22 @@ func (m member) run(ctx context.Context) error {
 			return err // without it a lost answer would cost the code
 		}
 	}
-	thing, err := sim.New(m.kind, device.Config{ID: state.Device, Name: m.name, Settings: memory.settings(), Keep: memory.keepSettings, Log: m.log})
+	return m.be(ctx, state.Device, memory, code)
+}
+
+// be is the device until ctx ends, or the cloud refuses it.
+func (m member) be(ctx context.Context, id string, memory *memory, code secret.String) error {
+	var host *device.Host
+	var remote *rae.Provisioning
+	cfg := device.Config{ID: id, Name: m.name, Settings: memory.settings(), Keep: memory.keepSettings, Log: m.log}
+	if m.lan && m.owner.known() { // nobody else reaches /oic/mnt
+		cfg.Reset = func(ctx context.Context) error { return m.reset(ctx, host, remote) }
+	}
+	thing, err := sim.New(m.kind, cfg)
 	if err != nil {
 		return err
 	}
-	host := thing.Host()
+	host = thing.Host()
 	tasks := []func(context.Context) error{thing.Run}
 	switch {
 	case m.lan:
@@ -74,11 +86,10 @@ func (m member) run(ctx context.Context) error {
 		tasks = append(tasks, func(ctx context.Context) error { return m.stay(ctx, host, code) })
 	}
 	if m.remote != nil {
-		p, err := m.provisioning(host, memory)
-		if err != nil {
+		if remote, err = m.provisioning(host, memory); err != nil {
 			return err
 		}
-		tasks = append(tasks, p.Run)
+		tasks = append(tasks, remote.Run)
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	for _, task := range tasks {
