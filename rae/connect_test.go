@@ -368,3 +368,44 @@ func TestConfig(t *testing.T) {
 		}
 	}
 }
+
+// TestForeignPeer: A-01, RA-074, D4, D5: a peer that opens a session in the iq
+// form, and asks as the specification's example does, is answered in that form,
+// in order.
+func TestForeignPeer(t *testing.T) {
+	inPair(t, nil, func(p *pair) {
+		cfg := p.srv.Client("ann", "OIC/1.0/Client/FXFFB960-FFFF-46F7-BABE-9E6234671ADC1")
+		cfg.Handlers = new(xmpp.Handlers)
+		bytestreams := ibb.New(ibb.Config{})
+		bytestreams.Handle(cfg.Handlers)
+		s, err := xmpp.Dial(p.Context(), cfg)
+		if err != nil {
+			p.Fatal(err)
+		}
+		for _, form := range []ibb.Form{ibb.IQ, ibb.Message} {
+			c, err := bytestreams.Open(p.Context(), s, p.lampJID(), form)
+			if err != nil {
+				p.Fatal(err)
+			}
+			for _, href := range []string{"/a/light", "/nothing"} {
+				fmt.Fprintf(c, "<rest xmlns=\"rest.oic.org\"> \n <url method=\"Get\">coap://mydevice%s</url><headers><header name=\"Accept\">application/json</header>"+
+					"<header name=\"Accept-Charset\">UTF-8</header><header name=\"Date\">Fri, 14 Aug 2015 08:49:37 GMT</header></headers></rest>", href)
+			}
+			var got [2]string
+			b := make([]byte, 4096)
+			for i := range got {
+				n, err := c.Read(b)
+				if err != nil {
+					p.Fatal(err)
+				}
+				got[i] = string(b[:n])
+			}
+			if !strings.Contains(got[0], `<url method="RESPONSE">200 OK</url>`) || !strings.Contains(got[0], `{"value":false}`) || !strings.Contains(got[1], ">404 Not Found<") {
+				p.Errorf("%s: %q", form, got)
+			}
+			c.Close()
+		}
+		s.Close()
+		bytestreams.Close()
+	})
+}

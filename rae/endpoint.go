@@ -40,8 +40,8 @@ type Config struct {
 
 	// Allow says whether peer may do what c asks; it is called for each request,
 	// and again before each notification. Its error should be a *oic.StatusError.
-	// nil: the own account may, others may not. What the package comment lists is
-	// refused whatever Allow says.
+	// nil: the own account may, others may not. The resources of security and of
+	// maintenance, and that with the password, are refused whatever it says.
 	Allow func(peer Peer, c *Call) error
 
 	// LegacyPeers are asked in raw CoAP, as IoTivity speaks; everybody else is only

@@ -1,19 +1,23 @@
-// Package rae is OIC over XMPP: what a Remote Access Endpoint says and
-// understands.
+// Package rae is OIC over XMPP: a Remote Access Endpoint, which serves a device,
+// asks others, or does both, over one stream to any XMPP server.
 //
-//	oic.Request ── Call ──▶ Document ── Append ──▶ <rest/> ──▶ xmpp/ibb ──▶ peer
-//	oic.Response ◀─ Answer ◀─ Document ◀─ Decoder ◀─ <rest/> ◀── xmpp/ibb ◀── peer
-//	                                         ▲ Sniff: is it XML at all?
+//	            directory ◀── presence
+//	                │ is it there?
+//	oic.Request ─▶ Remote ─▶ exchange ─▶ Call ─▶ Document ─▶ <rest/> ─▶ xmpp/ibb ─▶ peer
+//	oic.Response ◀──┘            └◀── Answer ◀── Document ◀─ Decoder ◀── xmpp/ibb ◀── │
+//	                                                                                 ▼
+//	oic.Handler ◀── authorize ◀── limits ◀── server ◀── Call ◀── exchange ◀── xmpp/ibb
 //
-// A Name is what the address of an endpoint tells of it without a question. A
-// Document is one <rest xmlns="rest.oic.org"> as it travels; a Call and an
+// An Endpoint keeps itself at its server under a Name, which alone tells others
+// what it is. Who may ask what of its device is said in one place, authorize. An
+// exchange brings a Call to a full address and an Answer back, without policy.
+//
+// A Document is one <rest xmlns="rest.oic.org"> as it travels; a Call and an
 // Answer are what it means to package oic. Status lines and headers are a
-// table: no CoAP code that the table has is lost on the way.
-//
-// What comes in is read with tolerance (any case of methods, both forms of
-// status lines, prefixes, CDATA, comments, several documents in a block and one
-// over several), and what goes out has one form. Nothing in this package does
-// input or output, or starts a goroutine.
+// table: no CoAP code that the table has is lost on the way. What comes in is
+// read with tolerance (any case of methods, both forms of status lines, prefixes,
+// CDATA, comments, several documents in a block and one over several), and what
+// goes out has one form.
 package rae
 
 // The names of namespaces. They are compared as opaque text.
