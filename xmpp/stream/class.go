@@ -77,11 +77,12 @@ func textMarks(x uint64) uint64 {
 // plainValue is PlainText for the value of an attribute: > is plain there, and
 // quote is not.
 func plainValue(b []byte, i int, quote byte) int {
-	quotes := uint64(quote) * ones
+	both := uint64(quote|'&') * ones   // each kind of quote and & differ in one bit
+	differ := uint64(quote^'&') * ones // this one
 	for ; i+8 <= len(b); i += 8 {
 		x := binary.LittleEndian.Uint64(b[i:])
-		end, less, amp := x^quotes, x^'<'*ones, x^'&'*ones
-		if marks := (x | (x - ' '*ones) | (end - ones) | (less - ones) | (amp - ones)) & highs; marks != 0 {
+		less, end := x^'<'*ones, (x|differ)^both // a zero byte for each < and for each quote and &
+		if marks := (x | (x - ' '*ones) | (less - ones) | (end - ones)) & highs; marks != 0 {
 			return i + bits.TrailingZeros64(marks)>>3
 		}
 	}

@@ -20,18 +20,19 @@ func (w *work) firstLevel(b []byte) error {
 	if string(w.first.name.of(b)) == "stream" && string(w.nsOf(b, w.first.ns)) == NS {
 		return badFormat("header inside a stream")
 	}
-	for _, a := range w.tag.attrs {
+	for i := range w.tag.attrs {
+		a := &w.tag.attrs[i]
 		switch string(a.name(b)) {
 		case "to":
-			w.routing[routeTo] = a
+			w.routing[routeTo] = *a
 		case "from":
-			w.routing[routeFrom] = a
+			w.routing[routeFrom] = *a
 		case "id":
-			w.routing[routeID] = a
+			w.routing[routeID] = *a
 		case "type":
-			w.routing[routeType] = a
+			w.routing[routeType] = *a
 		case "xml:lang":
-			w.routing[routeLang] = a
+			w.routing[routeLang] = *a
 		}
 	}
 	return nil

@@ -52,10 +52,12 @@ func (w *work) declare(b []byte) error {
 // checkNamespace checks the declaration a of ns (Namespaces in XML, sections
 // 2.2 and 3).
 func checkNamespace(a *attr, b, ns []byte) error {
+	all := uint8(0)
 	for _, c := range ns {
-		if class[c]&notURI != 0 {
-			return malformed("namespace that is no URI") // Bad08
-		}
+		all |= class[c]
+	}
+	if all&notURI != 0 {
+		return malformed("namespace that is no URI") // Bad08
 	}
 	if a.colon == 0 && len(ns) != len(nsXML) && len(ns) != len(nsXMLNS) {
 		return nil

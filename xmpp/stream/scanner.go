@@ -229,7 +229,7 @@ func (w *work) step(b []byte, i int) (int, error) {
 		return w.prolog(b, i)
 	}
 	w.state, w.mark = inMarkup, i
-	return i + 1, nil
+	return w.markup(b, i+1)
 }
 
 // scan goes on where it stopped, and returns the length of the item when it is
@@ -255,7 +255,7 @@ func (w *work) scan(b []byte) (int, error) {
 	}
 }
 
-// text scans the content of an element up to the next markup.
+// text scans the content of an element, and the next tag.
 func (w *work) text(b []byte, i int) (int, error) {
 	for {
 		i = PlainText(b, i)
@@ -266,7 +266,7 @@ func (w *work) text(b []byte, i int) (int, error) {
 		switch c := b[i]; {
 		case c == '<':
 			w.state = inMarkup
-			return i + 1, nil
+			return w.markup(b, i+1)
 		case c == '&':
 			var err error
 			if _, n, err = reference(b[i:]); err != nil {
@@ -308,7 +308,8 @@ func character(b []byte) (int, error) {
 	return n, nil
 }
 
-// markup tells by the byte behind < what begins there.
+// markup tells by the byte behind < what begins there, and scans it if it is a
+// tag.
 func (w *work) markup(b []byte, i int) (int, error) {
 	if i == len(b) {
 		return i, ErrShort
@@ -319,13 +320,13 @@ func (w *work) markup(b []byte, i int) (int, error) {
 			return i, err
 		}
 		w.state, w.mark, w.colon = inName, i, 0
-		return i, nil
+		return w.startName(b, i)
 	case c == '/':
 		if len(w.open) == 0 && (!w.opened || w.framed) {
 			return i, malformed("end tag without a start tag")
 		}
 		w.state, w.mark = inEndName, i+1
-		return i + 1, nil
+		return w.endName(b, i+1)
 	case c == '!' && len(w.open) > 0:
 		w.state, w.mark = inBang, i-1
 		return i, nil
@@ -386,7 +387,7 @@ func (w *work) cdata(b []byte, i int) (int, error) {
 	}
 }
 
-// endName scans the name of an end tag.
+// endName scans an end tag, from its name on.
 func (w *work) endName(b []byte, i int) (int, error) {
 	want := w.root
 	if n := len(w.open); n > 0 {
@@ -401,7 +402,7 @@ func (w *work) endName(b []byte, i int) (int, error) {
 			return i, malformed("end tag does not match the start tag")
 		}
 		w.state = inEnd
-		return i, nil
+		return w.close(b, i)
 	}
 	return i, ErrShort
 }
