@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"strconv"
 
 	"github.com/farreach/farreach/cmd/farreach/internal/screen"
@@ -20,6 +22,7 @@ import (
 // remote is how a simulated device is reached over XMPP.
 type remote struct {
 	chosen  rae.Settings // at the start; none: what was set near the device
+	addr    string       // of chosen.Server, if it is a WebSocket
 	direct  bool         // chosen.Server begins with TLS
 	trust   func(account jid.JID) (*tls.Config, error)
 	changed func(account jid.JID, s rae.State) // nil: nobody is told
@@ -45,7 +48,7 @@ func (a *app) remote(name string, d *deviceFlags, owned bool) (*remote, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.direct = cfg.Direct
+	r.addr, r.direct = cfg.Addr, cfg.Direct
 	r.chosen = rae.Settings{Account: cfg.JID, Password: cfg.Password, Server: rae.Server{Address: cfg.JID.Domain()}}
 	if cfg.Addr != "" {
 		if r.chosen.Server, err = parseServer(cfg.Addr); err != nil {
@@ -87,8 +90,11 @@ func (a *app) profileOf(account jid.JID) (*settings.Server, error) {
 	return s, nil
 }
 
-// parseServer reads host:port.
+// parseServer reads where a server is: host:port, or the URI of a WebSocket.
 func parseServer(addr string) (s rae.Server, err error) {
+	if u, err := url.Parse(addr); err == nil && u.Scheme == "wss" {
+		addr = net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "443"))
+	}
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return s, err
@@ -151,9 +157,10 @@ func (m member) attend(ctx context.Context, host *device.Host, s rae.Settings, t
 	if isHere(s.Server.Address) {
 		wait = here
 	}
+	addr, direct := m.remote.way(s.Server)
 	e, err := rae.New(rae.Config{
 		Device: host.Remote(), Log: m.log,
-		XMPP: xmpp.Config{JID: s.Account, Password: s.Password, TLS: trust, Addr: s.Server.String(), Direct: m.remote.begins(s.Server), Backoff: wait},
+		XMPP: xmpp.Config{JID: s.Account, Password: s.Password, TLS: trust, Addr: addr, Direct: direct, Dial: s.Dial, Backoff: wait},
 		OnState: func(state rae.State) {
 			if tell(state); m.remote.changed != nil {
 				m.remote.changed(s.Account, state)
@@ -166,11 +173,11 @@ func (m member) attend(ctx context.Context, host *device.Host, s rae.Settings, t
 	return e.Run(ctx)
 }
 
-// begins reports whether the server begins with TLS: as was said of the one that
-// was named at the start, and else by its port.
-func (r *remote) begins(s rae.Server) bool {
+// way is how to get to a server: as was said of the one that was named at the
+// start, and else by its port.
+func (r *remote) way(s rae.Server) (addr string, direct bool) {
 	if s == r.chosen.Server {
-		return r.direct
+		return cmp.Or(r.addr, s.String()), r.direct
 	}
-	return s.Port == directPort
+	return s.String(), s.Port == directPort
 }

@@ -141,3 +141,22 @@ func TestMemoryOfXMPP(t *testing.T) {
 		}
 	}
 }
+
+func TestParseServer(t *testing.T) {
+	for addr, want := range map[string]string{
+		"a.example:5222":         "a.example:5222",
+		"[::1]:443":              "[::1]:443",
+		"wss://a.example/xmpp":   "a.example:443",
+		"wss://[::1]:8443/xmpp":  "[::1]:8443",
+		"a.example":              "",
+		":5222":                  "",
+		"a:0":                    "",
+		"a:65536":                "",
+		"https://a.example/xmpp": "",
+	} {
+		s, err := parseServer(addr)
+		if s.String() != want || (err == nil) != (want != "") {
+			t.Errorf("%s: %s, %v; want %s", addr, s, err, want)
+		}
+	}
+}
