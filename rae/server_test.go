@@ -7,6 +7,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/farreach/farreach/coap"
 	"github.com/farreach/farreach/device"
 	"github.com/farreach/farreach/oic"
 	"github.com/farreach/farreach/xmpp"
@@ -117,5 +118,31 @@ func TestNoName(t *testing.T) {
 		if err := e.stop(); !errors.Is(err, oic.ErrOffline) {
 			t.Errorf("Run = %v", err)
 		}
+	})
+}
+
+// TestGuardedRaw: threats rule 4: raw CoAP goes the same way, and its paths are
+// options, in which anything can stand.
+func TestGuardedRaw(t *testing.T) {
+	inPair(t, nil, func(p *pair) {
+		peer := joinIoTivity(p.T, p.srv, "ann")
+		c := peer.open(p.lampJID(), "5d1f00a7")
+		for i, path := range [][]string{{"oic", "sec", "doxm"}, {"OIC", "Sec"}, {"oic/sec/doxm"}, {"", "oic", "", "sec"}, {"oic%2fsec"}, {"oic", "mnt"}, {"oic", "mnt", ""}, {"XMPPUserResURI"}, {`oic\sec`, "doxm"}} {
+			m := &coap.Message{Type: coap.NonConfirmable, ID: uint16(i), Code: coap.GET, Token: coap.MakeToken([]byte{byte(i), 1, 2, 3})}
+			for _, s := range path {
+				m.AddString(coap.URIPath, s)
+			}
+			peer.say(c, m)
+			if got := peer.hear(c).Code; got != coap.Forbidden && got != coap.BadOption && got != coap.BadRequest {
+				p.Errorf("%q: %v", path, got)
+			}
+		}
+		peer.say(c, request(coap.NonConfirmable, 99, "abcd", "/a/light"))
+		if got := peer.hear(c).Code; got != coap.Content {
+			p.Errorf("/a/light: %v", got)
+		}
+		c.Close()
+		peer.ibb.Close()
+		peer.s.Close()
 	})
 }
