@@ -50,6 +50,7 @@ type Config struct {
 
 	Chat    bool          // the same stream is used for chat, too: other priorities (D16)
 	Timeout time.Duration // of a request, either way; 0: 30 s
+	Rate    int           // requests of one peer per second, twice as many at once; 0: 50; negative: any
 
 	OnState  func(State)  // called after each change, must return soon; nil: nobody is told
 	OnDevice func(Device) // somebody came, went or changed: as OnState
@@ -107,6 +108,7 @@ func New(cfg Config) (*Endpoint, error) {
 	x.Resume = cmp.Or(x.Resume, resumeTime)
 	x.Log = cmp.Or(x.Log, cfg.Log) // before cfg is copied
 	cfg.Timeout = cmp.Or(cfg.Timeout, 30*time.Second)
+	cfg.Rate = cmp.Or(cfg.Rate, perSecond)
 	own := x.JID.Bare()
 	e := &Endpoint{cfg: cfg, own: own, log: cmp.Or(cfg.Log, slog.Default()).With("account", own.String())}
 	e.contacts = contacts{own: own, shares: cfg.Shares}

@@ -1,6 +1,7 @@
 package rae
 
 import (
+	"fmt"
 	"sync"
 	"time"
 
@@ -12,17 +13,20 @@ import (
 
 // What peers may take of us (sections 4.8 and 7 of the wire profile).
 const (
-	perSecond     = 50 // requests of one peer
-	burst         = 100
+	perSecond     = 50   // requests of one peer; twice as many at once
 	maxObserved   = 64   // observations of one peer
 	maxAllWatched = 1024 // observations of all
 	maxRates      = 1024 // peers whose requests are counted one by one
 )
 
-var errTooMany = &oic.StatusError{Status: oic.TooMany, Diag: "more than 50 requests in a second", Retry: time.Second}
+func tooMany(perSecond int) error {
+	return &oic.StatusError{Status: oic.TooMany, Diag: fmt.Sprintf("more than %d requests in a second", perSecond), Retry: time.Second}
+}
 
-// limits counts what peers take. The zero value is ready.
+// limits counts what peers take.
 type limits struct {
+	perSecond int // requests of one peer; less than 0: any
+
 	mu      sync.Mutex // guards what follows
 	rates   map[jid.JID]*rate.Limiter
 	rest    *rate.Limiter // of all for whom there is no room in rates
@@ -32,6 +36,9 @@ type limits struct {
 
 // take counts a request, and reports whether it may be answered.
 func (l *limits) take(from jid.JID) bool {
+	if l.perSecond < 0 {
+		return true
+	}
 	l.mu.Lock()
 	r := l.rates[from]
 	if r == nil {
@@ -46,11 +53,11 @@ func (l *limits) take(from jid.JID) bool {
 func (l *limits) newcomer(from jid.JID) *rate.Limiter {
 	if l.rates == nil {
 		l.rates = map[jid.JID]*rate.Limiter{}
-		l.rest = rate.NewLimiter(perSecond, burst)
+		l.rest = rate.NewLimiter(rate.Limit(l.perSecond), 2*l.perSecond)
 	}
 	if len(l.rates) >= maxRates {
 		for j, r := range l.rates {
-			if r.Tokens() >= burst {
+			if r.Tokens() >= float64(2*l.perSecond) {
 				delete(l.rates, j)
 			}
 		}
@@ -58,7 +65,7 @@ func (l *limits) newcomer(from jid.JID) *rate.Limiter {
 	if len(l.rates) >= maxRates {
 		return l.rest
 	}
-	r := rate.NewLimiter(perSecond, burst)
+	r := rate.NewLimiter(rate.Limit(l.perSecond), 2*l.perSecond)
 	l.rates[from] = r
 	return r
 }

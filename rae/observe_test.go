@@ -194,7 +194,7 @@ func TestObservationsOfOnePeer(t *testing.T) {
 // TestObservationsOfAll: 4.8: 1,024 of everybody, and what has ended is counted
 // no more.
 func TestObservationsOfAll(t *testing.T) {
-	var l limits
+	l := limits{perSecond: perSecond}
 	var leave []func()
 	for i := range 20 {
 		j := mustJID(t, fmt.Sprintf("ann@home.example/%d", i))
@@ -265,7 +265,7 @@ func TestRate(t *testing.T) {
 // TestRatesAreBounded: who invents names gets no further than one who has one.
 func TestRatesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var l limits
+		l := limits{perSecond: perSecond}
 		ok := 0
 		for i := range 5000 {
 			j := mustJID(t, fmt.Sprintf("ann@home.example/%d", i))
@@ -273,7 +273,7 @@ func TestRatesAreBounded(t *testing.T) {
 				ok++
 			}
 		}
-		if len(l.rates) != maxRates || ok != maxRates+burst {
+		if len(l.rates) != maxRates || ok != maxRates+2*perSecond {
 			t.Errorf("%d peers counted, %d requests taken", len(l.rates), ok)
 		}
 		time.Sleep(time.Second)

@@ -20,7 +20,9 @@ type server struct {
 	tasks  sync.WaitGroup // observations
 }
 
-func newServer(e *Endpoint) *server { return &server{e: e} }
+func newServer(e *Endpoint) *server {
+	return &server{e: e, limits: limits{perSecond: e.cfg.Rate}}
+}
 
 // wordError is a refusal with the word that OIC-Error has for it.
 type wordError struct {
@@ -68,7 +70,7 @@ func (v *server) serve(ctx context.Context, from jid.JID, c *Call, reply func(*A
 // admit returns who is to answer c, if peer may ask that.
 func (v *server) admit(peer Peer, c *Call) (oic.Handler, error) {
 	if !v.limits.take(peer.JID) {
-		return nil, errTooMany
+		return nil, tooMany(v.limits.perSecond)
 	}
 	if err := v.e.authorize(peer, c); err != nil {
 		return nil, err

@@ -19,11 +19,25 @@ import (
 // benchXMPPFlags is what bench xmpp is told.
 type benchXMPPFlags struct {
 	bench.XMPPConfig
+	benchServers
+	check bool
+}
+
+// benchServers says which servers are measured beside our own, and how to get
+// into them.
+type benchServers struct {
 	servers []string
 	account string
 	caFile  string
 	pw      passwordSource
-	check   bool
+}
+
+func (f *benchServers) flags(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringArrayVar(&f.servers, "server", nil, "another server to measure, as `NAME=HOST:PORT`; may be repeated")
+	flags.StringVar(&f.account, "account", "", "`JID` to log in with on the other servers")
+	flags.StringVar(&f.caFile, "ca-file", "", "PEM `file` of the authorities to trust for them (default the system's)")
+	f.pw.flags(cmd)
 }
 
 func (a *app) benchXMPPCmd() *cobra.Command {
@@ -47,10 +61,7 @@ limits off, or they are what is measured.`,
 	flags := cmd.Flags()
 	flags.IntVar(&f.Sessions, "sessions", 0, "idle sessions at once (default 5000, or what the limit of open files allows)")
 	flags.DurationVar(&f.For, "for", 2*time.Second, "`time` of each measurement under load")
-	flags.StringArrayVar(&f.servers, "server", nil, "another server to measure, as `NAME=HOST:PORT`; may be repeated")
-	flags.StringVar(&f.account, "account", "", "`JID` to log in with on the other servers")
-	flags.StringVar(&f.caFile, "ca-file", "", "PEM `file` of the authorities to trust for them (default the system's)")
-	f.pw.flags(cmd)
+	f.flags(cmd)
 	flags.BoolVar(&f.check, "check", false, "exit with 11 if an aim is missed")
 	return cmd
 }
@@ -62,7 +73,7 @@ func (a *app) benchXMPP(ctx context.Context, f benchXMPPFlags) (err error) {
 	if f.Program, err = os.Executable(); err != nil {
 		return err
 	}
-	if f.Others, err = a.otherServers(f); err != nil {
+	if f.Others, err = a.otherServers(f.benchServers); err != nil {
 		return err
 	}
 	f.Progress = a.say
@@ -83,7 +94,7 @@ func (a *app) benchXMPP(ctx context.Context, f benchXMPPFlags) (err error) {
 }
 
 // otherServers are the servers of --server.
-func (a *app) otherServers(f benchXMPPFlags) (all []bench.XMPPServer, err error) {
+func (a *app) otherServers(f benchServers) (all []bench.XMPPServer, err error) {
 	if len(f.servers) == 0 {
 		return nil, nil
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os/exec"
@@ -21,8 +22,9 @@ type child struct {
 	addr string
 }
 
-// start starts a server of one kind. It ends with stop, or with ctx.
-func (r *run) start(ctx context.Context, kind string) (*child, error) {
+// start starts a server of one kind, which is told first what comes behind that.
+// It ends with stop, or with ctx.
+func (r *run) start(ctx context.Context, kind string, first ...string) (*child, error) {
 	c := &child{cmd: exec.CommandContext(ctx, r.Program, "bench", "serve", kind)}
 	c.cmd.Stderr = &c.err
 	c.cmd.WaitDelay = time.Second
@@ -37,6 +39,9 @@ func (r *run) start(ctx context.Context, kind string) (*child, error) {
 	c.out = bufio.NewScanner(out)
 	if err := c.cmd.Start(); err != nil {
 		return nil, err
+	}
+	for _, line := range first {
+		fmt.Fprintln(c.in, line) // fails if it has ended, which is found out next
 	}
 	if c.addr, err = c.line(); err != nil {
 		c.stop()
@@ -70,6 +75,14 @@ func (c *child) ask(what string) (int64, error) {
 		return 0, err
 	}
 	return strconv.ParseInt(text, 10, 64)
+}
+
+// failed is what the process said before it ended, if it did.
+func (c *child) failed() error {
+	if text := c.said(); text != "" {
+		return errors.New(strings.TrimPrefix(text, ": "))
+	}
+	return nil
 }
 
 // stop ends the process: it does so when nobody asks any more.

@@ -10,14 +10,38 @@ import (
 	"time"
 )
 
+// parts is the resident memory of a process, bytes.
+type parts struct {
+	all  int64
+	file int64 // of all: parts of files, such as the program's own; 0: not known here
+}
+
+// residentParts is resident, and how much of it is files.
+func residentParts(pid int) (m parts, err error) {
+	if m.all, err = resident(pid); err == nil {
+		m.file, _ = statusOf(pid, "RssFile:") // only Linux tells
+	}
+	return m, err
+}
+
+// statusOf is one line of what Linux tells of a process, bytes.
+func statusOf(pid int, name string) (int64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(status)) {
+		if rest, ok := strings.CutPrefix(line, name); ok {
+			return kibibytes(strings.TrimSuffix(strings.TrimSpace(rest), " kB"))
+		}
+	}
+	return 0, fmt.Errorf("no %s of process %d", name, pid)
+}
+
 // resident is the resident memory of a process, bytes.
 func resident(pid int) (int64, error) {
-	if status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid)); err == nil {
-		for line := range strings.Lines(string(status)) {
-			if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-				return kibibytes(strings.TrimSuffix(strings.TrimSpace(rest), " kB"))
-			}
-		}
+	if n, err := statusOf(pid, "VmRSS:"); err == nil {
+		return n, nil
 	}
 	out, err := exec.Command("ps", "-o", "rss=", "-p", strconv.Itoa(pid)).Output()
 	if err != nil {

@@ -31,6 +31,10 @@ const (
 	overTLS  = "-tls"
 
 	kindRelay = "relay" // joins each connection to the next
+
+	// These are no servers: they are told the address of one.
+	kindRemoteDevice = "remote-device" // a lamp that is reached over XMPP
+	kindRemoteClient = "remote-client" // asks lamps, and observes them
 )
 
 // The questions that Serve answers.
@@ -38,6 +42,10 @@ const (
 	askCPU    = "cpu"    // processor time used so far, ns
 	askHeap   = "heap"   // live heap and stacks, bytes
 	askMemory = "memory" // resident memory once all that is free has gone back, bytes
+
+	// Of a client.
+	askDevices = "devices" // reads each device once: how many there are
+	askObserve = "observe" // begins observations: how many
 )
 
 // Serve is the server process: one server of that kind on one processor. It
@@ -45,6 +53,10 @@ const (
 // and ends with in.
 func Serve(ctx context.Context, kind string, in io.Reader, out io.Writer) error {
 	runtime.GOMAXPROCS(1)
+	questions := bufio.NewScanner(in)
+	if kind == kindRemoteDevice || kind == kindRemoteClient {
+		return serveRemote(ctx, kind, questions, out)
+	}
 	kind, secure := strings.CutSuffix(kind, overTLS)
 	var cfg *tls.Config
 	if secure {
@@ -74,7 +86,7 @@ func Serve(ctx context.Context, kind string, in io.Reader, out io.Writer) error 
 		return fmt.Errorf("no kind of server %q", kind)
 	}
 	fmt.Fprintln(out, ln.Addr())
-	for questions := bufio.NewScanner(in); questions.Scan(); {
+	for questions.Scan() {
 		fmt.Fprintln(out, answer(questions.Text()))
 	}
 	return nil // the connections end with the process
