@@ -271,7 +271,19 @@ func TestShares(t *testing.T) {
 		if got := other.asks(p.T, p.lamp, newCall(oic.Retrieve, "/a/light")); !strings.Contains(got, unavailable) {
 			p.Errorf("bob's other device: %s", got)
 		}
+		over := make(chan error, 1)
+		go func() {
+			over <- bob.x.observe(p.Context(), bob.session(), p.lampJID(), newCall(oic.Retrieve, "/a/light"), nil, func(*Answer) {})
+		}()
+		synctest.Wait()
+		if n := p.lamp.server.limits.all; n != 1 {
+			p.Errorf("%d observations", n)
+		}
 		befriend(p.T, p.srv, false)
+		if n := p.lamp.server.limits.all; n != 0 {
+			p.Errorf("%d observations of who is no friend any more", n)
+		}
+		<-over
 		if got := bob.asks(p.T, p.lamp, newCall(oic.Retrieve, "/a/light")); strings.HasPrefix(got, "2.05") {
 			p.Errorf("afterwards: %s", got)
 		}

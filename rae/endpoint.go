@@ -144,6 +144,7 @@ func (e *Endpoint) handle() {
 	roster.Handle(h, func(_ *xmpp.Session, it roster.Item) {
 		e.contacts.pushed(it)
 		e.dir.pushed(it)
+		e.Recheck()
 	})
 }
 

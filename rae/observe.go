@@ -3,6 +3,8 @@ package rae
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/farreach/farreach/oic"
@@ -15,6 +17,7 @@ import (
 func (v *server) observe(ctx context.Context, peer Peer, c *Call, o oic.Observer, reply func(*Answer) error) {
 	watching, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	defer v.begin(&standing{peer, c, cancel})()
 	slow := time.AfterFunc(v.e.cfg.Timeout, func() { cancel(errSlow) })
 	defer slow.Stop()
 	req := c.Request
@@ -45,6 +48,43 @@ func (v *server) observe(ctx context.Context, peer Peer, c *Call, o oic.Observer
 		return
 	}
 	v.answer(ctx, peer, c, refuse(err), reply)
+}
+
+// standing is an observation that lasts.
+type standing struct {
+	peer   Peer
+	call   *Call
+	cancel context.CancelCauseFunc
+}
+
+// begin notes an observation, until end.
+func (v *server) begin(o *standing) (end func()) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.lasting == nil {
+		v.lasting = map[*standing]struct{}{}
+	}
+	v.lasting[o] = struct{}{}
+	return func() {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		delete(v.lasting, o)
+	}
+}
+
+// Recheck ends the observations of those who have lost their right to them. It is
+// to be called when Config.Allow begins to refuse what it allowed: otherwise they
+// end with the next change of what they observe.
+func (e *Endpoint) Recheck() {
+	v := e.server
+	v.mu.Lock()
+	all := slices.Collect(maps.Keys(v.lasting))
+	v.mu.Unlock()
+	for _, o := range all {
+		if err := e.authorize(o.peer, o.call); err != nil {
+			o.cancel(err)
+		}
+	}
 }
 
 // watch is o.Observe, which costs one observation if it panics.

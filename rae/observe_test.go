@@ -160,11 +160,24 @@ func TestLostRight(t *testing.T) {
 		}
 	}
 	inPair(t, rule, func(p *pair) {
+		const first, last = `2.05 Content {"value":false} observed at /a/light`, "4.03 Forbidden: not any more"
 		h := p.observe("/a/light")
 		may = false
 		p.turn(true)
 		<-h.over
-		p.expect(h, `2.05 Content {"value":false} observed at /a/light`, "4.03 Forbidden: not any more")
+		p.expect(h, first, last)
+
+		may = true
+		p.turn(false)
+		h, other := p.observe("/a/light"), p.observe("/oic/d")
+		<-other.over
+		p.lamp.Recheck()
+		synctest.Wait()
+		p.expect(h, first)
+		may = false
+		p.lamp.Recheck()
+		<-h.over
+		p.expect(h, first, last)
 	})
 }
 

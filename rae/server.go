@@ -18,6 +18,9 @@ type server struct {
 	e      *Endpoint
 	limits limits
 	tasks  sync.WaitGroup // observations
+
+	mu      sync.Mutex // guards lasting
+	lasting map[*standing]struct{}
 }
 
 func newServer(e *Endpoint) *server {
