@@ -115,14 +115,33 @@ func (x *exchange) ask(ctx context.Context, s ibb.Session, to jid.JID, c *Call) 
 		return nil, err
 	}
 	defer x.leave(p)
-	q := x.newPending(c)
-	defer x.recycle(q)
+	a, err := p.ask(ctx, c)
+	if tooLarge(err) && p.isStranger() {
+		hello := &Call{Request: oic.Request{Href: "/oic/d", Accept: c.Accept}, Device: c.Device}
+		if _, err := p.ask(ctx, hello); err != nil {
+			return nil, notSent(err)
+		}
+		return p.ask(ctx, c) // the peer has told how much it can put together
+	}
+	return a, err
+}
+
+func tooLarge(err error) bool {
+	refusal, ok := errors.AsType[*oic.StatusError](err)
+	return ok && refusal.Status == oic.TooLarge && errors.Is(err, oic.ErrNotSent)
+}
+
+// ask sends c once, and waits for the answer.
+func (p *peer) ask(ctx context.Context, c *Call) (*Answer, error) {
+	q := p.x.newPending(c)
+	defer p.x.recycle(q)
 	q.call.Token = ""
 	if err := p.turn(ctx, q); err != nil {
 		return nil, err
 	}
 	defer p.done(q)
-	if err := p.send(ctx, q); err != nil {
+	err := p.send(ctx, q)
+	if err != nil {
 		return nil, err
 	}
 	select {

@@ -22,6 +22,9 @@ func (se *session) sendAnswer(a *Answer, c *Call) error {
 	x := se.x
 	buf := x.buffer()
 	defer x.recycleBuffer(buf)
+	if se.tells() {
+		a.MaxMessage = maxDocument
+	}
 	if err := se.writeAnswer(buf, a, c); err != nil {
 		return err
 	}
@@ -48,6 +51,17 @@ func (se *session) sendAnswer(a *Answer, c *Call) error {
 		return err
 	}
 	return fmt.Errorf("rae: %s was told that the answer is too large", se.conn.Peer())
+}
+
+// tells reports, once, that the peer is to hear how much we can put together: it
+// has said how much it can.
+func (se *session) tells() bool {
+	se.x.mu.Lock()
+	defer se.x.mu.Unlock()
+	p := se.joinLocked()
+	tells := p.fragment > 0 && !p.told
+	p.told = p.told || tells
+	return tells
 }
 
 // fragment is how many bytes the peer can put together.

@@ -67,8 +67,8 @@ func TestFragments(t *testing.T) {
 		lamp := join(t, srv, lampName, exchangeConfig{serve: sized})
 		phone := join(t, srv, phoneName, exchangeConfig{serve: echo, block: 4096})
 		big := &Call{Request: oic.Request{Op: oic.Update, Href: "/5", Accept: oic.CBOR, Format: oic.CBOR, Body: bulk(20_000)}}
-		if _, err := phone.ask(t.Context(), phone.s, lamp.s.JID(), big); !errors.Is(err, oic.ErrNotSent) || oicStatus(err) != oic.TooLarge {
-			t.Errorf("before the peer has said what it takes: %v", err)
+		if got := sizeOf(phone.ask(t.Context(), phone.s, lamp.s.JID(), big)); got != "5" {
+			t.Errorf("a large request as the first of all: %s", got)
 		}
 		var asking sync.WaitGroup
 		for _, n := range []int{10, 3000, 5000, 100_000, 200_000} {
@@ -90,6 +90,30 @@ func TestFragments(t *testing.T) {
 		}
 		if n := phone.broken.Load() + lamp.broken.Load() + phone.strays.Load(); n != 0 {
 			t.Errorf("%d sessions or answers were broken", n)
+		}
+	})
+}
+
+// A request that is too large for a peer that cannot put parts together fails
+// here, after a small one that asks it.
+func TestTooLargeForPeer(t *testing.T) {
+	inBubble(t, func(t *testing.T, srv *xmppdtest.Server) {
+		f := joinForeign(t, srv, lampName, ibb.Config{Block: 4096})
+		phone := join(t, srv, phoneName, exchangeConfig{serve: echo})
+		asked := make(chan error)
+		go func() {
+			big := &Call{Request: oic.Request{Op: oic.Update, Href: "/", Accept: oic.CBOR, Format: oic.CBOR, Body: bulk(5000)}}
+			_, err := phone.ask(t.Context(), phone.s, f.s.JID(), big)
+			asked <- err
+		}()
+		c := <-f.conns
+		hello := f.read(c)
+		if !strings.Contains(hello, "/oic/d<") || !strings.Contains(hello, "OIC-Max-Message") {
+			t.Errorf("asked is %s", hello)
+		}
+		f.write(c, "%s", answerXML(tokenOf(hello), "200 OK", ""))
+		if err := <-asked; !tooLarge(err) {
+			t.Error(err)
 		}
 	})
 }

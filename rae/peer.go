@@ -69,6 +69,14 @@ func (x *exchange) enter(s ibb.Session, to jid.JID) (*peer, error) {
 	return p, nil
 }
 
+// isStranger reports whether nothing has come from the peer that tells how to
+// talk to it.
+func (p *peer) isStranger() bool {
+	p.x.mu.Lock()
+	defer p.x.mu.Unlock()
+	return p.manner == unknown
+}
+
 // leave is called by who does not ask any more.
 func (x *exchange) leave(p *peer) {
 	x.mu.Lock()
