@@ -23,6 +23,7 @@ type job struct {
 	refusal error         // in the place of serving; nil: it is to be served
 	raw     *coap.Message // the request, if it came as raw CoAP; nil: it was a document
 	say     []byte        // in the place of all that: something to send; nil: nothing
+	then    func()        // called when that is sent
 	size    int           // bytes
 }
 
@@ -147,7 +148,9 @@ func (j job) serve() *replier {
 	case j.se.ctx.Err() != nil:
 		close(r.answered)
 	case j.say != nil:
-		j.se.conn.Send(j.se.ctx, j.say)
+		if j.se.conn.Send(j.se.ctx, j.say); j.then != nil {
+			j.then()
+		}
 		close(r.answered)
 	case j.refusal != nil:
 		r.reply(Refuse(j.refusal, Meta{}))

@@ -80,16 +80,20 @@ type foreign struct {
 
 func joinForeign(t *testing.T, srv *xmppdtest.Server, name string, cfg ibb.Config) *foreign {
 	f := &foreign{t: t, conns: make(chan *ibb.Conn, 10)}
+	over := make(chan struct{})
 	cfg.Serve = func(c *ibb.Conn) {
 		f.conns <- c
-		<-c.Done()
+		<-over // what came can be read until then
 	}
 	cfg.Log = slog.New(slog.DiscardHandler)
 	f.ibb = ibb.New(cfg)
 	var h xmpp.Handlers
 	f.ibb.Handle(&h)
 	f.s = appear(t, srv, name, &h)
-	t.Cleanup(func() { f.ibb.Close() })
+	t.Cleanup(func() {
+		close(over)
+		f.ibb.Close()
+	})
 	return f
 }
 

@@ -35,9 +35,8 @@ func (d *Document) addMeta(m *Meta) {
 
 func (d *Document) meta() Meta {
 	m := Meta{Token: d.Token(), ETags: d.tags(hETag)}
-	v, _ := d.Header(hMaxMessage)
-	if n, ok := number(v, 1<<30); ok {
-		m.MaxMessage = n
+	if v, ok := d.Header(hMaxMessage); ok {
+		m.MaxMessage, _ = number(v, 1<<30)
 	}
 	return m
 }
@@ -105,5 +104,8 @@ func (d *Document) addMaxAge(age time.Duration) {
 // number reads digits.
 func number(s string, limit int) (int, bool) {
 	n, err := strconv.ParseUint(s, 10, 62)
-	return int(n), err == nil && s[0] != '+' && n <= uint64(limit)
+	if err != nil || s[0] == '+' || n > uint64(limit) {
+		return 0, false
+	}
+	return int(n), true
 }

@@ -26,34 +26,33 @@ func (se *session) takeRaw(block []byte) error {
 	var m coap.Message
 	if _, err := m.Parse(coap.UDP, block, len(block)); err != nil {
 		if m.Type == coap.Confirmable && m.ID != 0 {
-			return se.say(coap.Reset, m.ID)
+			return se.say(coap.Reset, m.ID, nil)
 		}
 		return &FormatError{"no message: " + err.Error(), "RFC 7252, section 3"}
 	}
 	switch {
 	case m.Code.IsRequest():
 		return se.rawRequest(&m)
+	case m.Code.IsResponse() && m.Type == coap.Confirmable:
+		return se.say(coap.Acknowledgement, m.ID, func() { se.rawAnswer(&m) })
 	case m.Code.IsResponse():
 		se.rawAnswer(&m)
-		if m.Type == coap.Confirmable {
-			return se.say(coap.Acknowledgement, m.ID)
-		}
 	case m.Type == coap.Reset:
 		se.reset(m.ID)
 	case m.Type == coap.Confirmable: // a ping
-		return se.say(coap.Reset, m.ID)
+		return se.say(coap.Reset, m.ID, nil)
 	}
 	return nil
 }
 
-// say sends an empty message, but does not wait here until it is sent.
-func (se *session) say(t coap.Type, id uint16) error {
+// say sends an empty message and calls then, but does not wait for that.
+func (se *session) say(t coap.Type, id uint16, then func()) error {
 	m := coap.Message{Type: t, ID: id}
 	b, err := m.Append(coap.UDP, nil)
 	if err != nil {
 		return err
 	}
-	return se.schedule(job{se: se, call: &Call{Meta: Meta{Token: "empty"}}, raw: &m, say: b, size: 512})
+	return se.schedule(job{se: se, call: &Call{Meta: Meta{Token: "empty"}}, raw: &m, say: b, then: then, size: 512})
 }
 
 // reset ends the observation whose last notification the peer refuses.

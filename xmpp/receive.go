@@ -153,15 +153,16 @@ const (
 	maxInboxBytes = 1 << 20
 )
 
-// inbox calls handlers one after another. It has a goroutine while something
-// waits.
+// inbox calls handlers one after another. It has a goroutine from the first
+// letter to the end of the session.
 type inbox struct {
 	session *Session
+	more    chan struct{} // takes one: something has come
 
 	mu    sync.Mutex // guards what follows
 	queue []letter
 	bytes int
-	busy  bool          // a goroutine works
+	works bool          // there is the goroutine
 	room  chan struct{} // closed when there may be room; nil: nobody waits
 }
 
@@ -202,29 +203,44 @@ func (b *inbox) last(open func()) {
 func (b *inbox) put(size int, open func()) {
 	b.queue = append(b.queue, letter{size, open})
 	b.bytes += size
-	if !b.busy {
-		b.busy = true
+	if !b.works {
+		b.works = true
 		b.session.tasks.Go(b.work)
+		return
+	}
+	select {
+	case b.more <- struct{}{}:
+	default:
 	}
 }
 
-// work calls handlers until nothing waits.
+// work calls handlers until the session is over and nothing waits.
 func (b *inbox) work() {
-	for {
+	var letters []letter
+	for over := false; ; {
 		b.mu.Lock()
-		letters := b.queue
-		b.queue, b.bytes = nil, 0
-		b.busy = len(letters) > 0
+		letters, b.queue, b.bytes = b.queue, letters[:0], 0
+		b.works = len(letters) > 0 || !over
 		if b.room != nil {
 			close(b.room)
 			b.room = nil
 		}
+		works := b.works
 		b.mu.Unlock()
-		if len(letters) == 0 {
+		if !works {
 			return
 		}
 		for _, l := range letters {
 			b.open(l)
+		}
+		clear(letters)
+		if len(letters) > 0 {
+			continue
+		}
+		select {
+		case <-b.more:
+		case <-b.session.done:
+			over = true
 		}
 	}
 }

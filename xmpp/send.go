@@ -57,9 +57,8 @@ func (s *Session) trySend(b []byte) (wait <-chan struct{}, err error) {
 		s.mu.Unlock()
 		return s.done, nil
 	}
-	if c != nil {
-		changed := c.out.Changed()
-		if c.out.Full() {
+	if c != nil && c.out.Full() {
+		if changed := c.out.Changed(); c.out.Full() {
 			s.mu.Unlock()
 			return changed, nil
 		}

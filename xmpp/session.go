@@ -57,7 +57,7 @@ func Dial(ctx context.Context, cfg Config) (*Session, error) {
 
 func newSession(cfg *Config, j jid.JID, n *negotiation, m *manager) *Session {
 	s := &Session{cfg: cfg, log: cfg.Log, jid: j, terms: n.terms, conn: n.c, manage: m, closing: make(chan struct{}), done: make(chan struct{}), asks: map[string]*ask{}}
-	s.inbox.session = s
+	s.inbox.session, s.inbox.more = s, make(chan struct{}, 1)
 	s.log.Info("xmpp session", "mechanism", n.terms.Mechanism, "binding", n.terms.Binding, "resume", n.terms.Resume, "addr", n.terms.Addr)
 	return s
 }

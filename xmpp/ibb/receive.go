@@ -136,12 +136,13 @@ func (e *Endpoint) message(s Session, m *stanza.Message) {
 			break
 		}
 	}
-	err := refuse(stanza.ItemNotFound)
+	var err error
 	c := e.find(s, m.From, data.Attr("sid"))
-	if c != nil {
+	switch {
+	case c != nil:
 		_, err = c.take(data, nil)
-	} else if !e.allows(s, m.From) {
-		return
+	case e.allows(s, m.From):
+		err = refuse(stanza.ItemNotFound)
 	}
 	refusal, bad := errors.AsType[*stanza.Error](err)
 	if bad && e.mayTell(m.From) {

@@ -141,6 +141,9 @@ func (p *parser) attrs(tok *stream.Token) (attrs []Attr) {
 		if prefix != "" {
 			a.NS = p.lookup(prefix)
 		}
+		if attrs == nil {
+			attrs = make([]Attr, 0, min(8, bytes.Count(tok.Attrs, []byte("="))))
+		}
 		attrs = append(attrs, a)
 	}
 	return attrs
@@ -165,9 +168,20 @@ func (p *parser) lookup(prefix string) string {
 // cut splits a name at its colon.
 func cut(name []byte) (prefix, local string) {
 	if before, after, ok := bytes.Cut(name, []byte(":")); ok {
-		return string(before), string(after)
+		return shared(before), shared(after)
 	}
-	return "", string(name)
+	return "", shared(name)
+}
+
+// shared is b as a string, without a copy if it is a name that nearly every
+// stanza has.
+func shared(b []byte) string {
+	for _, s := range [...]string{"from", "to", "id", "type", "xmlns", "message", "data", "sid", "seq", "iq", "no-store", "presence", "query", "xml", "lang"} {
+		if string(b) == s {
+			return s
+		}
+	}
+	return string(b)
 }
 
 // Append appends e as XML. ns is the default namespace where it will stand.
