@@ -51,6 +51,7 @@ type conn struct {
 	shaking  bool       // a TLS handshake is under way: nothing may be written
 	opened   bool       // our header was sent
 	finished bool       // no task may begin any more
+	parked   bool       // nobody waits in link.Next: see wake
 	watch    watch
 }
 
@@ -78,7 +79,7 @@ func (c *conn) Close() error {
 }
 
 // begin runs the connection, on one goroutine after the other: that of the
-// log-in ends with it, that of each silence with the silence (see loop).
+// log-in ends with it, and a silence needs none (see loop).
 func (c *conn) begin() {
 	c.startWatch()
 	if c.direct && !c.handshake(c.srv.direct) {
@@ -89,11 +90,42 @@ func (c *conn) begin() {
 }
 
 func (c *conn) carryOn() {
-	if c.loop() {
-		go c.carryOn()
-	} else {
+	switch {
+	case !c.loop():
 		c.end()
+	case !c.park():
+		go c.carryOn()
 	}
+}
+
+// parked is a connection that nobody waits on: a poller has it carried on when
+// something arrives.
+type parked conn
+
+// park has the connection wait without a goroutine, and reports whether it does.
+func (c *conn) park() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.parked = c.err == nil && c.srv.idle.Park(c.link, (*parked)(c))
+	return c.parked
+}
+
+// Wake implements wire.Waker.
+func (p *parked) Wake() {
+	c := (*conn)(p)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.wake()
+}
+
+// wake gives the connection a goroutine again, if it is parked. c.mu is held.
+func (c *conn) wake() {
+	if !c.parked {
+		return
+	}
+	c.parked = false
+	c.srv.idle.Forget(c.link, (*parked)(c))
+	go c.carryOn()
 }
 
 // handshake puts TLS over the connection and reports whether that went well.
@@ -133,8 +165,9 @@ const quiet = time.Second
 //
 // Taking bytes needs more stack than waiting does, and a stack that has grown
 // stays so. So loop also returns, and then reports true, a few times when the
-// session is young, and after bytes that ended a silence: whoever called may go
-// on with a fresh goroutine. Busy connections do not come by here.
+// session is young, and after bytes that ended a silence: likely another
+// follows, and whoever called may park the connection, or go on with a fresh
+// goroutine. Busy connections do not come by here.
 func (c *conn) loop() (again bool) {
 	for {
 		b, err := c.link.Next()
@@ -292,6 +325,7 @@ func (c *conn) fail(err error) {
 	c.mu.Lock()
 	linger := c.linger
 	c.setErr(err)
+	c.wake()
 	c.mu.Unlock()
 	if !linger {
 		c.nc.Close()
@@ -315,6 +349,7 @@ func (c *conn) conclude(err error, bad *stream.Error) {
 	c.queue.Add(c.farewell(bad))
 	c.queue.Close()
 	c.nc.SetReadDeadline(time.Unix(1, 0)) // wakes whoever reads, who goes on in end
+	c.wake()
 }
 
 // farewell is the last that is said on a stream. An error may come before the
@@ -360,6 +395,7 @@ func (c *conn) writeFailed(err error) {
 	defer c.mu.Unlock()
 	if c.err == nil {
 		c.nc.SetReadDeadline(time.Now().Add(lingerTime))
+		c.wake()
 	}
 }
 

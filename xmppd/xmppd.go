@@ -13,7 +13,8 @@
 //
 // A conn is one stream over one socket; a session is a bound resource, which
 // may outlive its conn for a minute. One goroutine for each conn reads, routes
-// and answers; it holds no buffer while it waits. What is for the same receiver
+// and answers; a conn that is silent has none, but waits in a wire.Lot with all
+// others, and holds no buffer. What is for the same receiver
 // is written together, at the end of what one read brought.
 //
 // A stanza is not decoded: the scanner finds its end and its addresses, and its
@@ -127,6 +128,7 @@ type Server struct {
 	view      interface{ Close() } // of rosters; nil: they are not stored
 	registry  registry
 	strangers wire.Strangers[*conn]
+	idle      wire.Lot[*parked]
 	shaking   gate
 	Counters  Counters
 
@@ -181,6 +183,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 
 // Close ends what New started. Serve must have returned.
 func (s *Server) Close() {
+	s.idle.Close()
 	if s.view != nil {
 		s.view.Close()
 	}
