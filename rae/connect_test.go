@@ -193,6 +193,7 @@ func TestStrangers(t *testing.T) {
 				}
 			}
 			time.Sleep(time.Minute)
+			synctest.Wait()
 			heard = append(heard, strings.Join(got, ", "))
 			got = nil
 		}
