@@ -44,7 +44,7 @@ type exchangeConfig struct {
 //	 └── pending ◀── session.answer ◀── Decoder ◀── Take ◀── ibb ◀── peer
 //	                      serve ◀── session.request ◀┘
 //
-// It has no goroutine but for requests that are being served. Its methods may
+// Its only goroutines are those that serve requests. Its methods may
 // be called from several goroutines.
 type exchange struct {
 	cfg   exchangeConfig
@@ -60,9 +60,10 @@ type exchange struct {
 
 	mu      sync.Mutex // guards what follows, and what is said to be guarded by it
 	peers   map[peerKey]*peer
-	token   uint32 // the last one
-	message uint16 // the last Message ID, in raw CoAP
-	held    int    // bytes of requests that wait to be served
+	token   uint32      // the last one
+	message uint16      // the last Message ID, in raw CoAP
+	held    int         // bytes of requests that are, or wait to be, served
+	idle    []chan work // of goroutines that wait for something to do
 }
 
 // peerKey is a peer as a session on a server sees it.

@@ -13,7 +13,8 @@ import (
 const (
 	maxServing = 32      // requests of one peer that are served at once
 	maxCalls   = 128     // of one peer, or of one session in order, that wait for that
-	maxHeld    = 4 << 20 // bytes of all that wait
+	maxHeld    = 8 << 20 // bytes of all that wait or are being served
+	maxIdle    = 16      // goroutines that are kept for the next requests
 )
 
 // job is a request of a peer.
@@ -54,37 +55,82 @@ func (se *session) schedule(j job) error {
 	if j.call.MaxMessage > 0 {
 		p.fragment = j.call.MaxMessage
 	}
+	if x.held+j.size > maxHeld {
+		return errOverrun
+	}
 	if j.call.Token == "" {
 		return se.lineUpLocked(j)
 	}
 	if p.manner == unknown && j.raw == nil {
 		p.manner = tokens // who sends tokens returns them
 	}
-	if p.serving < maxServing {
+	switch {
+	case p.serving < maxServing:
 		p.serving++
-		x.tasks.Go(func() { p.serve(j) })
-		return nil
-	}
-	if len(p.calls) >= maxCalls || x.held+j.size > maxHeld {
+		x.beginLocked(work{p: p, job: j})
+	case len(p.calls) < maxCalls:
+		p.calls = append(p.calls, j)
+	default:
 		return errOverrun
 	}
-	p.calls = append(p.calls, j)
 	x.held += j.size
 	return nil
 }
 
 // lineUpLocked has j served behind those that came before it.
 func (se *session) lineUpLocked(j job) error {
-	if len(se.lane) >= maxCalls || se.x.held+j.size > maxHeld {
+	if len(se.lane) >= maxCalls {
 		return errOverrun
 	}
 	se.lane = append(se.lane, j)
 	se.x.held += j.size
 	if !se.busy {
 		se.busy = true
-		se.x.tasks.Go(se.serveLane)
+		se.x.beginLocked(work{lane: se})
 	}
 	return nil
+}
+
+// work is what one goroutine does: job, and others of the same peer, or what is
+// in a lane.
+type work struct {
+	p    *peer
+	job  job
+	lane *session // nil: job
+}
+
+// beginLocked has w done by a goroutine that has nothing to do, or a new one.
+func (x *exchange) beginLocked(w work) {
+	if n := len(x.idle); n > 0 {
+		x.idle[n-1] <- w // which has room for it
+		x.idle = x.idle[:n-1]
+		return
+	}
+	x.tasks.Go(func() { x.work(w) })
+}
+
+// work does w and what else there is, until there are enough who do.
+func (x *exchange) work(w work) {
+	next := make(chan work, 1)
+	for {
+		if w.lane != nil {
+			w.lane.serveLane()
+		} else {
+			w.p.serve(w.job)
+		}
+		x.mu.Lock()
+		if len(x.idle) >= maxIdle {
+			x.mu.Unlock()
+			return
+		}
+		x.idle = append(x.idle, next)
+		x.mu.Unlock()
+		select {
+		case w = <-next:
+		case <-x.ctx.Done():
+			return
+		}
+	}
 }
 
 // serve serves j, and others as long as there are any.
@@ -93,6 +139,7 @@ func (p *peer) serve(j job) {
 		j.serve()
 		x := p.x
 		x.mu.Lock()
+		x.held -= j.size
 		if len(p.calls) == 0 {
 			p.serving--
 			x.mu.Unlock()
@@ -101,7 +148,6 @@ func (p *peer) serve(j job) {
 		j = p.calls[0]
 		p.calls[0] = job{}
 		p.calls = p.calls[1:]
-		x.held -= j.size
 		x.mu.Unlock()
 	}
 }
@@ -110,17 +156,18 @@ func (p *peer) serve(j job) {
 // been answered.
 func (se *session) serveLane() {
 	x := se.x
+	var j job
 	for {
 		x.mu.Lock()
+		x.held -= j.size
 		if len(se.lane) == 0 {
 			se.busy = false
 			x.mu.Unlock()
 			return
 		}
-		j := se.lane[0]
+		j = se.lane[0]
 		se.lane[0] = job{}
 		se.lane = se.lane[1:]
-		x.held -= j.size
 		x.mu.Unlock()
 		r := j.serve()
 		select {
