@@ -23,8 +23,7 @@ func TestForeignServers(t *testing.T) {
 				mechanism = sasl.ScramSHA256
 			}
 			srv := xmpptest.Server{
-				Domain: s.Domain, Addr: s.Addr, TLS: s.TLS, Roots: s.Roots, Ann: "ann", Bob: "bob", Password: "venus and mars", Mechanism: mechanism,
-				WholeStanzas: k == xmppservers.Prosody,
+				Domain: s.Domain, Addr: s.Addr, TLS: s.TLS, Roots: s.Roots, Ann: "ann", Bob: "bob", Password: "venus and mars", Mechanism: mechanism, WholeStanzas: true,
 			}
 			t.Run("TCP", func(t *testing.T) { xmpptest.Run(t, srv) })
 			srv.Addr, srv.TLS, srv.NoResume = s.WebSocket(), "", k == xmppservers.Ejabberd

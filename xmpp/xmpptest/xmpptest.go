@@ -32,8 +32,9 @@ type Server struct {
 
 	Mechanism sasl.Mechanism // the best that the server and we have in common
 
-	// WholeStanzas has connections break between stanzas alone: Prosody 0.12
-	// goes on parsing a resumed session where the old connection ended.
+	// WholeStanzas has connections break when nothing is on its way: Prosody 0.12
+	// goes on parsing a resumed session where the old connection ended, and
+	// ejabberd 23.01, on a busy machine, sends what it sends again out of order.
 	WholeStanzas bool
 
 	// NoResume has sessions not be resumed: ejabberd 23.01 waits for ever for a
