@@ -166,14 +166,20 @@ func (o *observation) failed() error {
 func (o *observation) over(ctx context.Context, r route) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	watched := make(chan struct{})
-	knows := o.d.knowing()
-	bad := o.bad[knows]
-	go func() {
-		defer close(watched)
-		if knows != nil {
-			watch(ctx, r, knows, bad, cancel)
-		}
-	}()
+	if knows := o.d.knowing(); knows != nil {
+		was, _ := knows.presence()
+		bad := o.bad[knows]
+		go func() {
+			defer close(watched)
+			if knows == r && was != away {
+				watchHere(ctx, knows, cancel)
+			} else if knows != r {
+				watchAway(ctx, knows, bad, cancel)
+			}
+		}()
+	} else {
+		close(watched)
+	}
 	fresh := true
 	err := r.Observe(ctx, o.req, func(resp *oic.Response) {
 		if ctx.Err() == nil {
@@ -189,22 +195,33 @@ func (o *observation) over(ctx context.Context, r route) error {
 	return err
 }
 
-// watch ends an observation by r when the device has gone there, or has come by
-// the route that knows.
-func watch(ctx context.Context, r, knows route, bad failing, cancel context.CancelCauseFunc) {
-	was, _ := knows.presence()
-	for {
+// watchHere ends an observation by knows when the device has gone there.
+func watchHere(ctx context.Context, knows route, cancel context.CancelCauseFunc) {
+	for ctx.Err() == nil {
 		p, changed := knows.presence()
-		switch {
-		case knows == r && was == here && p != here:
+		if p == away {
 			cancel(errAway)
-		case knows != r && p == here && bad.changed != changed:
-			cancel(errBetter)
+			return
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
+		}
+	}
+}
+
+// watchAway ends an observation by another route when the device has come by
+// knows, unless that is what it was when it turned out to be bad.
+func watchAway(ctx context.Context, knows route, bad failing, cancel context.CancelCauseFunc) {
+	for ctx.Err() == nil {
+		p, changed := knows.presence()
+		if p == here && bad.changed != changed {
+			cancel(errBetter)
 			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
 		}
 	}
 }

@@ -26,13 +26,7 @@ func onXMPP(t *testing.T, test func(t *testing.T, srv *xmppdtest.Server)) {
 // called.
 func attend(t *testing.T, srv *xmppdtest.Server, h oic.Handler) (leave func()) {
 	t.Helper()
-	there := make(chan struct{})
-	arrived := sync.OnceFunc(func() { close(there) })
-	e, err := rae.New(rae.Config{XMPP: srv.Client("ann", ""), Device: h, Log: quiet, OnState: func(s rae.State) {
-		if s.Status == rae.Connected {
-			arrived()
-		}
-	}})
+	e, err := rae.New(rae.Config{XMPP: srv.Client("ann", ""), Device: h, Log: quiet})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +38,7 @@ func attend(t *testing.T, srv *xmppdtest.Server, h oic.Handler) (leave func()) {
 		running.Wait()
 	})
 	t.Cleanup(leave)
-	<-there
+	<-e.Complete() // its presence is known to the server then
 	return leave
 }
 
