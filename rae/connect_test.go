@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -118,6 +119,9 @@ func TestCapabilities(t *testing.T) {
 			}
 			if len(info.Identities) != 1 || info.Identities[0] != (disco.Identity{Category: "automation", Type: name}) {
 				t.Errorf("is %v", info.Identities)
+			}
+			if slices.ContainsFunc(info.Features, func(f string) bool { return strings.Contains(f, "jingle") }) { // RA-006
+				t.Errorf("%v", info.Features)
 			}
 			for _, f := range []string{disco.NSInfo, ibb.NS, ping.NS, "rest.oic.org", "urn:x-farreach:ra:token", "urn:x-farreach:ra:frag", "urn:x-farreach:ra:cbor"} {
 				if !info.Has(f) {
@@ -339,6 +343,17 @@ func TestNewOwner(t *testing.T) {
 			p.Errorf("its old name: %s", got)
 		}
 		s.Close()
+	})
+}
+
+// TestBareAddress: RA-017: nothing is asked of an account.
+func TestBareAddress(t *testing.T) {
+	inPair(t, nil, func(p *pair) {
+		routed := p.srv.Counters.Routed.Load()
+		a, err := p.phone.x.ask(p.Context(), p.phone.session(), p.lampJID().Bare(), newCall(oic.Retrieve, "/a/light"))
+		if err == nil || p.srv.Counters.Routed.Load() != routed {
+			p.Errorf("%v, %v", a, err)
+		}
 	})
 }
 
