@@ -77,6 +77,29 @@ func led(t *testing.T, cfg rae.ProvisioningConfig) (*device.Host, *rae.Provision
 	return h, p, a
 }
 
+// disk keeps settings, unless it is full.
+type disk struct {
+	mu   sync.Mutex // guards what follows
+	set  rae.Settings
+	full bool
+}
+
+func (d *disk) keep(s rae.Settings) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.full {
+		return errors.New("disk full")
+	}
+	d.set = s
+	return nil
+}
+
+func (d *disk) kept() rae.Settings {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.set
+}
+
 func server(name string) string { return `{"address":"` + name + `","port":5222}` }
 
 // must sets something.
@@ -182,8 +205,8 @@ func TestStatusObserved(t *testing.T) {
 // RA-001: a reset ends the stream at once, and leaves nothing.
 func TestReset(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		set := settings(t)
-		h, p, a := led(t, rae.ProvisioningConfig{Chosen: set, Keep: func(s rae.Settings) error { set = s; return nil }})
+		d := &disk{set: settings(t)}
+		h, p, a := led(t, rae.ProvisioningConfig{Chosen: d.set, Keep: d.keep})
 		time.Sleep(time.Second)
 		a.expect(t, "+0s xmpp.home.example")
 		if err := p.Reset(); err != nil {
@@ -191,8 +214,8 @@ func TestReset(t *testing.T) {
 		}
 		a.expect(t, "-1s xmpp.home.example")
 		expectState(t, p, rae.NotInitialized, "")
-		if got := (asker{h, owner}).text(t, oic.Retrieve, userHref, ""); set != (rae.Settings{}) || strings.Contains(got, "ann") {
-			t.Errorf("kept %+v, shown %s", set, got)
+		if got := (asker{h, owner}).text(t, oic.Retrieve, userHref, ""); d.kept() != (rae.Settings{}) || strings.Contains(got, "ann") {
+			t.Errorf("kept %+v, shown %s", d.kept(), got)
 		}
 		time.Sleep(time.Hour)
 		a.expect(t)
@@ -232,14 +255,14 @@ func TestRollback(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				set := settings(t)
-				set.Server.Address = "good.example"
-				h, p, a := led(t, rae.ProvisioningConfig{Chosen: set, Keep: func(s rae.Settings) error { set = s; return nil }})
+				d := &disk{set: settings(t)}
+				d.set.Server.Address = "good.example"
+				h, p, a := led(t, rae.ProvisioningConfig{Chosen: d.set, Keep: d.keep})
 				time.Sleep(time.Second)
 				a.expect(t, "+0s good.example")
 				a.from = time.Now()
 				asker{h.Remote(), account}.must(t, confHref, server("bad.example"))
-				if set.Before.Address != "good.example" {
+				if set := d.kept(); set.Before.Address != "good.example" {
 					t.Errorf("kept %v, from which there is no way back", set)
 				}
 				if c.after != nil {
@@ -247,7 +270,7 @@ func TestRollback(t *testing.T) {
 				}
 				time.Sleep(time.Hour)
 				a.expect(t, c.want...)
-				if set.Server.Address != c.ends || set.Before != (rae.Server{}) {
+				if set := d.kept(); set.Server.Address != c.ends || set.Before != (rae.Server{}) {
 					t.Errorf("kept %v, before %v; want %s and nothing", set.Server, set.Before, c.ends)
 				}
 				if connected := strings.HasPrefix(c.ends, "good"); (p.State().Status == rae.Connected) != connected {
@@ -264,20 +287,16 @@ func TestRollbackAfterRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		set := settings(t)
 		set.Server, set.Before = rae.Server{Address: "bad.example", Port: 1}, rae.Server{Address: "good.example", Port: 2}
-		full := true
-		_, p, a := led(t, rae.ProvisioningConfig{Chosen: set, Keep: func(s rae.Settings) error {
-			if full {
-				return errors.New("disk full")
-			}
-			set = s
-			return nil
-		}})
+		d := &disk{set: set, full: true}
+		_, p, a := led(t, rae.ProvisioningConfig{Chosen: set, Keep: d.keep})
 		time.Sleep(9 * time.Minute)
-		full = false
+		d.mu.Lock()
+		d.full = false
+		d.mu.Unlock()
 		time.Sleep(2 * time.Minute)
 		a.expect(t, "+0s bad.example", "-10m1s bad.example", "+10m1s good.example")
-		if want := (rae.Server{Address: "good.example", Port: 2}); set.Server != want || set.Before != (rae.Server{}) {
-			t.Errorf("kept %v, %v", set.Server, set.Before)
+		if got, want := d.kept(), (rae.Server{Address: "good.example", Port: 2}); got.Server != want || got.Before != (rae.Server{}) {
+			t.Errorf("kept %v, before %v", got.Server, got.Before)
 		}
 		expectState(t, p, rae.Connected, "")
 	})
