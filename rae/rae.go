@@ -12,6 +12,9 @@
 // what it is. Who may ask what of its device is said in one place, authorize. An
 // exchange brings a Call to a full address and an Answer back, without policy.
 //
+// A device learns its server and its account from its owner: Provisioning has the
+// resources oic.ra.xmpp and oic.ra.user, and runs an endpoint with what they say.
+//
 // A Document is one <rest xmlns="rest.oic.org"> as it travels; a Call and an
 // Answer are what it means to package oic. Status lines and headers are a
 // table: no CoAP code that the table has is lost on the way. What comes in is

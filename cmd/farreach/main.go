@@ -4,7 +4,8 @@
 //
 //	up, cloud ──▶ boot ──▶ serve        a server: store, cloud, cloudlink, api
 //	device    ──▶ cloudlink.Client      a device that dials out to one
-//	get … observe ──▶ reach             a person who asks a device
+//	          └─▶ rae.Provisioning      … to an XMPP server
+//	get … observe, ra ──▶ reach         a person who asks a device
 //	devices, events, pair, account, status, backup ──▶ internal/apiclient ──▶ the server's HTTP API
 //
 // Data goes to standard output, talk to standard error. An error is one line

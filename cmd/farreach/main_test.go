@@ -196,7 +196,7 @@ func TestForeignDiagnostic(t *testing.T) {
 
 // TestGoldenHelp keeps the help as it was looked at.
 func TestGoldenHelp(t *testing.T) {
-	for name, args := range map[string]string{"help": "--help", "help-up": "up --help", "help-get": "help get", "help-account": "account --help"} {
+	for name, args := range map[string]string{"help": "--help", "help-up": "up --help", "help-get": "help get", "help-account": "account --help", "help-provision": "ra provision --help"} {
 		r := farreach(t, args, "HOME=/home/ada")
 		if r.code != exitDone || r.err != "" {
 			t.Errorf("%s: exit %d, %s", args, r.code, r.err)
