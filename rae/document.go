@@ -86,6 +86,9 @@ func (d *Document) Token() string {
 }
 
 func (d *Document) add(name, value string) {
+	if d.Headers == nil {
+		d.Headers = make([]Header, 0, 8)
+	}
 	d.Headers = append(d.Headers, Header{[]byte(name), []byte(value)})
 }
 

@@ -3,6 +3,7 @@ package rae
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"runtime/debug"
 	"sync"
 
@@ -134,6 +135,9 @@ func (v *server) panicked(p any) error {
 // business.
 func (v *server) answer(ctx context.Context, peer Peer, c *Call, a *Answer, reply func(*Answer) error) {
 	err := reply(a)
+	if !v.e.log.Enabled(ctx, slog.LevelDebug) {
+		return
+	}
 	path, _ := oic.SplitHref(c.Href)
 	log := v.e.log.With("peer", peer.JID.String(), "op", c.Op, "path", path, "status", statusOf(a))
 	if err != nil {

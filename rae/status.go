@@ -1,7 +1,6 @@
 package rae
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 
@@ -67,7 +66,7 @@ func lineOf(status oic.Status, body bool) line {
 	return lineOf(oic.Internal, body)
 }
 
-func (l line) String() string { return fmt.Sprintf("%d %s", l.code, l.reason) }
+func (l line) String() string { return strconv.Itoa(l.code) + " " + l.reason }
 
 // parseStatus reads a status line in any of its forms: "200 OK",
 // "HTTP/1.1 200 OK", "200", "2.05 Content", "2.05". The rest of it is ignored.

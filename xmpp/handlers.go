@@ -18,6 +18,7 @@ type Handlers struct {
 	allow     func(s *Session, from jid.JID) bool // nil: everybody
 	iqs       map[name]IQHandler
 	messages  map[name]MessageHandler
+	prompt    map[name]bool // which of messages are not to wait
 	plain     MessageHandler
 	failures  []func(s *Session, m *stanza.Message) bool
 	presences []PresenceHandler
@@ -71,6 +72,30 @@ func (h *Handlers) Message(ns, local string, f MessageHandler) {
 	h.messages[name{ns, local}] = f
 }
 
+// PromptMessage is Message for an f that waits for nothing, and whose messages
+// are many: where no stanza before waits for its handler, f is called by the
+// goroutine that reads.
+func (h *Handlers) PromptMessage(ns, local string, f MessageHandler) {
+	h.Message(ns, local, f)
+	if h.prompt == nil {
+		h.prompt = map[name]bool{}
+	}
+	h.prompt[name{ns, local}] = true
+}
+
+// isPrompt reports whether m is for a handler that waits for nothing.
+func (h *Handlers) isPrompt(m *stanza.Message) bool {
+	if len(h.prompt) == 0 || m.Type == "error" {
+		return false
+	}
+	for i := range m.Children {
+		if n := (name{m.Children[i].NS, m.Children[i].Name}); h.messages[n] != nil {
+			return h.prompt[n]
+		}
+	}
+	return false
+}
+
 // MessageError has f see each message of type error before anybody else: they
 // often come without what they refuse. f reports whether it was for it.
 func (h *Handlers) MessageError(f func(s *Session, m *stanza.Message) bool) {
@@ -93,8 +118,8 @@ func (h *Handlers) message(s *Session, m *stanza.Message) {
 	} else if h.allow != nil && !h.allow(s, m.From) {
 		return
 	}
-	for _, c := range m.Children {
-		if f := h.messages[name{c.NS, c.Name}]; f != nil {
+	for i := range m.Children {
+		if f := h.messages[name{m.Children[i].NS, m.Children[i].Name}]; f != nil {
 			f(s, m)
 			return
 		}

@@ -37,6 +37,7 @@ type manager struct {
 const (
 	askStanzas = 50
 	askBytes   = 64 << 10
+	keepSent   = 32 << 10 // memory for what is sent until the next acknowledgement, once that was needed
 )
 
 // errManage says that the server acknowledges nonsense.
@@ -59,7 +60,7 @@ func (n *negotiation) enable() (*manager, error) {
 		return nil, err
 	}
 	n.terms.Manage = true
-	m := new(manager)
+	m := &manager{sent: sm.Queue{Keep: keepSent}}
 	if r := e.Attr("resume"); r == "true" || r == "1" {
 		m.id = e.Attr("id")
 	}

@@ -79,7 +79,12 @@ func (s *Session) stanza(it *stream.Item, counted bool) {
 	switch string(it.Name) {
 	case "message":
 		if m, err := stanza.ParseMessage(it.Raw); err == nil {
-			s.inbox.add(size, func() { s.cfg.Handlers.message(s, &m) })
+			open := func() { s.cfg.Handlers.message(s, &m) }
+			if s.cfg.Handlers.isPrompt(&m) && s.inbox.empty() {
+				s.inbox.open(letter{open: open})
+			} else {
+				s.inbox.add(size, open)
+			}
 		}
 	case "presence":
 		if p, err := stanza.ParsePresence(it.Raw); err == nil {
@@ -163,6 +168,7 @@ type inbox struct {
 	queue []letter
 	bytes int
 	works bool          // there is the goroutine
+	waits bool          // it has nothing to do
 	room  chan struct{} // closed when there may be room; nil: nobody waits
 }
 
@@ -190,6 +196,14 @@ func (b *inbox) add(size int, open func()) {
 	}
 	b.put(size, open)
 	b.mu.Unlock()
+}
+
+// empty reports whether every handler has returned. Only the goroutine that
+// reads may ask: nothing is added meanwhile.
+func (b *inbox) empty() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.queue) == 0 && (b.waits || !b.works)
 }
 
 // last has open called, room or not.
@@ -221,6 +235,7 @@ func (b *inbox) work() {
 		b.mu.Lock()
 		letters, b.queue, b.bytes = b.queue, letters[:0], 0
 		b.works = len(letters) > 0 || !over
+		b.waits = len(letters) == 0
 		if b.room != nil {
 			close(b.room)
 			b.room = nil

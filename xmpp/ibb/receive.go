@@ -145,12 +145,23 @@ func (e *Endpoint) message(s Session, m *stanza.Message) {
 		err = refuse(stanza.ItemNotFound)
 	}
 	refusal, bad := errors.AsType[*stanza.Error](err)
-	if bad && e.mayTell(m.From) {
-		e.tellError(s, m, data, refusal)
+	if !bad {
+		return
 	}
-	if bad && c != nil {
-		c.farewell(nil, true) // also for those that no error reaches
+	tell := e.mayTell(m.From)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return
 	}
+	e.tasks.Go(func() { // for there may be no room on the way to the server
+		if tell {
+			e.tellError(s, m, data, refusal)
+		}
+		if c != nil {
+			c.farewell(nil, true) // also for those that no error reaches
+		}
+	})
 }
 
 // mayTell reports whether a peer may hear of an error again: once in a second.

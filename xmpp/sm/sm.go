@@ -64,6 +64,7 @@ func (r *Received) H() uint32 { return r.h }
 type Queue struct {
 	MaxStanzas int // 0: 1,000
 	MaxBytes   int // of stanzas; 0: 1 MiB
+	Keep       int // bytes of memory that it keeps when it is empty, for what comes next; 0: 4 KiB
 
 	acked uint32 // stanzas that the peer has acknowledged, modulo 2^32
 	sizes []int  // of those it has not; sizes[first:] are in use
@@ -109,13 +110,10 @@ func (q *Queue) Ack(h uint32) error {
 	return nil
 }
 
-// keepBytes is how much memory an empty queue keeps for what comes next.
-const keepBytes = 4 << 10
-
 func (q *Queue) clear() {
 	q.start, q.first = 0, 0
 	q.bytes, q.sizes = q.bytes[:0], q.sizes[:0]
-	if cap(q.bytes) > keepBytes {
+	if cap(q.bytes) > or(q.Keep, 4<<10) {
 		q.bytes, q.sizes = nil, nil
 	}
 }
