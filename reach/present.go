@@ -32,6 +32,7 @@ func (w *Ways) OnXMPP(ctx context.Context) ([]Present, error) {
 	if err := w.xmpp.open(ctx); err != nil {
 		return nil, err
 	}
+	w.xmpp.settle(ctx)
 	return w.xmpp.present(ctx), nil
 }
 

@@ -142,7 +142,12 @@ func (w *Ways) listed(ctx context.Context, name string) (all []known, unasked er
 	if err := w.xmpp.open(ctx); err != nil {
 		return all, cmp.Or(unasked, err)
 	}
-	return together(all, w.xmpp.list(ctx)), unasked
+	both := together(all, w.xmpp.list(ctx))
+	if _, err := find(both, name); KindOf(err) == NotFound {
+		w.xmpp.settle(ctx)
+		both = together(all, w.xmpp.list(ctx))
+	}
+	return both, unasked
 }
 
 func (w *Ways) device(k known) *Device {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/farreach/farreach/internal/backoff"
 	"github.com/farreach/farreach/oic"
 	"github.com/farreach/farreach/rae"
 	"github.com/farreach/farreach/xmpp"
@@ -41,6 +42,7 @@ type xmppWay struct {
 	names names
 
 	mu      sync.Mutex               // guards what follows
+	opened  time.Time                // when open succeeded first
 	final   error                    // of Run: there will be no other state
 	changed map[string]chan struct{} // closed when there is news of a di, or with "" of us
 }
@@ -139,12 +141,29 @@ func (x *xmppWay) open(ctx context.Context) error {
 		}
 		select {
 		case <-x.e.Complete():
+			x.mu.Lock()
+			defer x.mu.Unlock()
+			if x.opened.IsZero() {
+				x.opened = time.Now()
+			}
 			return nil
 		case <-news:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
+}
+
+// lateTime is how long after the roll call somebody who is there may be heard
+// of still: at ejabberd each sends its presence from a process of its own.
+const lateTime = 500 * time.Millisecond
+
+// settle waits until nobody is late any more, once x is open.
+func (x *xmppWay) settle(ctx context.Context) {
+	x.mu.Lock()
+	until := x.opened.Add(lateTime)
+	x.mu.Unlock()
+	_ = backoff.Sleep(ctx, time.Until(until)) // what is known is good, if ctx has ended
 }
 
 // stateError is why we are not connected, and what may help.

@@ -134,7 +134,7 @@ func fetchBackup(ctx context.Context, api *apiclient.Client, w io.Writer) error 
 }
 
 // keyFiles are what of a data directory is neither in the store nor made anew.
-var keyFiles = []string{"tls/*.pem", "token", "password", "port-offset", "demo/*.json"}
+var keyFiles = []string{"tls/*.pem", "token", "password", commandsLogin, "port-offset", "demo/*.json", "demo/*.password"}
 
 // packKeys makes an archive of the keys in a data directory; nil if it is none.
 func packKeys(data string) ([]byte, error) {

@@ -53,7 +53,7 @@ type booted struct {
 
 // boot opens, in this order, what a server needs, so that what is most likely
 // to be wrong is found before anything is made: the data directory, the ports,
-// certificates, store, cloud, first account.
+// certificates, store, cloud, first account, XMPP.
 func (a *app) boot(ctx context.Context, cfg serverConfig) (b *booted, err error) {
 	b = &booted{cfg: cfg, log: a.log(slog.LevelWarn)}
 	defer func() {
@@ -80,6 +80,7 @@ func (a *app) boot(ctx context.Context, cfg serverConfig) (b *booted, err error)
 		func() error { return b.openStore(ctx) },
 		func() error { return b.openAccount(ctx) },
 		func() error { return b.openXMPP(ctx) },
+		func() error { return b.openLogin(ctx) },
 	} {
 		if err := step(); err != nil {
 			return b, err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -13,17 +14,24 @@ import (
 )
 
 type devicesDoc struct {
-	Schema  string             `json:"schema"`
-	Devices []apiclient.Device `json:"devices"`
+	Schema  string      `json:"schema"`
+	Devices []deviceDoc `json:"devices"`
+}
+
+// deviceDoc is a device as the cloud knows it, or XMPP alone.
+type deviceDoc struct {
+	apiclient.Device
+	By []string `json:"by"` // the ways that lead to it now: "cloud", "xmpp"
 }
 
 func (a *app) devicesCmd() *cobra.Command {
-	var x access
+	var d discovery
 	cmd := &cobra.Command{
 		Use:   "devices",
 		Short: "List your devices and whether they can be reached",
-		Long: `Lists the devices of the account: name, di, type, state, since when, and when
-the device last proved that it is there. The state is
+		Long: `Lists the devices of the account, those of the cloud and those on XMPP: name, di,
+type, state, since when, when the device last proved to the cloud that it is
+there, and the ways that lead to it now. The state is
 
   reachable   connected, and heard of within one keep-alive interval
   offline     it was connected, and is no more
@@ -32,9 +40,10 @@ the device last proved that it is there. The state is
   farreach devices --json | jq -r '.devices[].name'`,
 		GroupID: groupFleet,
 		Args:    takes(),
-		RunE:    func(cmd *cobra.Command, _ []string) error { return a.devices(cmd.Context(), x) },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.devices(cmd.Context(), d) },
 	}
-	x.flags(cmd)
+	d.access.flags(cmd)
+	d.xmpp.flags(cmd)
 	cmd.AddCommand(a.devicesRmCmd())
 	return cmd
 }
@@ -76,21 +85,20 @@ func find(devices []apiclient.Device, name string) (apiclient.Device, error) {
 	return d, nil
 }
 
-func (a *app) devices(ctx context.Context, x access) error {
-	api, err := a.api(x)
+func (a *app) devices(ctx context.Context, d discovery) error {
+	d.remote, d.cloudMust = true, true
+	searches, done, err := a.searches(d)
 	if err != nil {
 		return err
 	}
-	defer api.Close()
-	devices, err := api.Devices(ctx)
+	defer done()
+	found, err := a.look(ctx, "devices", searches)
 	if err != nil {
 		return err
 	}
-	slices.SortFunc(devices, func(d, e apiclient.Device) int {
-		return cmp.Or(cmp.Compare(d.Name, e.Name), cmp.Compare(d.ID, e.ID))
-	})
+	devices := found.devices()
 	if a.json {
-		return a.screen().Doc(devicesDoc{"farreach.devices/v1", slices.Concat([]apiclient.Device{}, devices)})
+		return a.screen().Doc(devicesDoc{"farreach.devices/v1", devices})
 	}
 	if len(devices) == 0 && a.terminal {
 		a.say("no devices yet; try: farreach pair")
@@ -98,7 +106,36 @@ func (a *app) devices(ctx context.Context, x access) error {
 	}
 	rows := make([][]any, len(devices))
 	for i, d := range devices {
-		rows[i] = []any{d.Name, d.ID, d.Type, d.State, d.Since, d.Proven}
+		rows[i] = []any{d.Name, d.ID, d.Type, d.State, d.Since, d.Proven, strings.Join(d.By, ", ")}
 	}
-	return a.screen().Table([]string{"name", "di", "type", "state", "since", "proven"}, rows)
+	return a.screen().Table([]string{"name", "di", "type", "state", "since", "proven", "by"}, rows)
+}
+
+// devices are those of the cloud and those on XMPP, in the order of names. One
+// that is on both is reachable if one of them leads to it.
+func (p *places) devices() []deviceDoc {
+	list := []deviceDoc{}
+	for _, dev := range p.known {
+		doc := deviceDoc{Device: dev, By: []string{}}
+		if dev.State == stateReachable {
+			doc.By = append(doc.By, "cloud")
+		}
+		list = append(list, doc)
+	}
+	for _, dev := range p.onXMPP {
+		i := slices.IndexFunc(list, func(d deviceDoc) bool { return strings.EqualFold(d.ID, dev.ID) })
+		if i < 0 {
+			i = len(list)
+			list = append(list, deviceDoc{By: []string{}, Device: apiclient.Device{
+				Schema: "farreach.device/v1", ID: dev.ID, Name: dev.Name, Type: dev.Type, Account: dev.Peer.Bare().String(),
+				State: stateOffline, Since: dev.Since, Links: []apiclient.Link{}}})
+		}
+		if doc := &list[i]; dev.Here {
+			if doc.By = append(doc.By, "xmpp"); doc.State != stateReachable {
+				doc.State, doc.Since = stateReachable, dev.Since
+			}
+		}
+	}
+	slices.SortFunc(list, func(d, e deviceDoc) int { return cmp.Or(cmp.Compare(d.Name, e.Name), cmp.Compare(d.ID, e.ID)) })
+	return list
 }

@@ -3,19 +3,14 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
-	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/farreach/farreach/cmd/farreach/internal/apiclient"
 	"github.com/farreach/farreach/cmd/farreach/internal/screen"
-	"github.com/farreach/farreach/cmd/farreach/internal/settings"
 	"github.com/farreach/farreach/oic"
 	"github.com/farreach/farreach/reach"
 )
@@ -23,7 +18,9 @@ import (
 // discovery is what discover is told.
 type discovery struct {
 	access
+	xmpp          xmppAccess
 	local, remote bool
+	cloudMust     bool // without the cloud there is no answer
 	watch         bool
 	kind          string
 	wait          time.Duration
@@ -35,9 +32,10 @@ func (a *app) discoverCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "discover",
 		Short: "Find devices, and how each can be reached",
-		Long: `Asks the local network, by multicast, and the cloud of the profile, and lists
-what is there in one table, with each way to it: a URI to use as it stands, or
-what the cloud knows of the device. Without a profile only the network is asked.
+		Long: `Asks the local network, by multicast, the cloud of the profile, and the XMPP
+account of the profile or of --xmpp, and lists what is there in one table, with
+each way to it: a URI to use as it stands, or what is known of the device in the
+cloud and on XMPP. Without a profile and --xmpp only the network is asked.
 
 Nobody vouches for what the local network says. The exit status is 7 if nothing
 was found. With --watch it goes on until Ctrl-C, with a line for each device that
@@ -46,15 +44,17 @@ three searches.`,
 		Example: `  farreach discover
   farreach discover --local --type oic.r.switch.binary --for 10s
   farreach discover --device 192.0.2.7
+  farreach discover --remote --xmpp ann@home.example --password-file pw
   farreach discover --watch --json`,
 		GroupID: groupReach,
 		Args:    takes(),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.discover(cmd.Context(), d) },
 	}
 	d.flags(cmd)
+	d.xmpp.flags(cmd)
 	flags := cmd.Flags()
 	flags.BoolVar(&d.local, "local", false, "only the local network")
-	flags.BoolVar(&d.remote, "remote", false, "only the cloud")
+	flags.BoolVar(&d.remote, "remote", false, "only the cloud and XMPP")
 	flags.BoolVarP(&d.watch, "watch", "w", false, "go on, and tell what changes")
 	flags.StringVar(&d.kind, "type", "", "devices of this `type`, or with a resource of it")
 	flags.DurationVar(&d.wait, "for", 3*time.Second, "`time` to wait for answers of the network")
@@ -73,113 +73,59 @@ type foundDoc struct {
 
 // foundWay is a way to a device.
 type foundWay struct {
-	By     string    `json:"by"` // "cloud" or "lan"
+	By     string    `json:"by"` // "cloud", "xmpp" or "lan"
 	URI    string    `json:"uri"`
-	State  string    `json:"state,omitempty"` // as the cloud has it
-	Proven time.Time `json:"proven,omitzero"`
+	State  string    `json:"state,omitempty"` // as the cloud has it; "reachable" or "offline" on XMPP
+	Since  time.Time `json:"since,omitzero"`  // on XMPP
+	Proven time.Time `json:"proven,omitzero"` // in the cloud
 }
 
 func (w foundWay) String() string {
+	text := w.By + " (" + w.State
 	switch {
-	case w.By != "cloud":
+	case w.By == "lan":
 		return w.URI
-	case w.Proven.IsZero():
-		return "cloud (" + w.State + ")"
+	case w.State == stateOffline && !w.Since.IsZero():
+		text += ", since " + screen.Age(time.Since(w.Since))
+	case !w.Proven.IsZero():
+		text += ", proven " + screen.Age(time.Since(w.Proven))
 	}
-	return fmt.Sprintf("cloud (%s, proven %s)", w.State, screen.Age(time.Since(w.Proven)))
+	return text + ")"
 }
+
+// What is known of a device on XMPP, in the words of the cloud.
+const (
+	stateReachable = "reachable"
+	stateOffline   = "offline"
+)
 
 func (a *app) discover(ctx context.Context, d discovery) error {
 	if d.local = d.local || len(d.addresses) > 0; d.local && d.remote {
-		return misuse("one of them, or neither for both", "--remote asks the cloud alone, --local and --device the network alone")
+		return misuse("one of them, or neither for both", "--remote asks the cloud and XMPP alone, --local and --device the network alone")
 	}
-	if d.watch {
-		return a.watchFound(ctx, d)
-	}
-	var lan []reach.LANDevice
-	var known []apiclient.Device
-	var cloud string
-	group, ctx := errgroup.WithContext(ctx)
-	if !d.remote {
-		group.Go(func() (err error) {
-			lan, err = reach.LAN(ctx, reach.LANConfig{Addresses: d.addresses, Type: d.kind, Wait: d.wait, Log: a.log(slog.LevelError)})
-			return a.unlessOther(d.local, "local network", err)
-		})
-	}
-	if !d.local {
-		group.Go(func() (err error) {
-			known, cloud, err = a.inCloud(ctx, d)
-			if !d.remote && errors.Is(err, settings.ErrNoProfile) {
-				return nil // then the network is all there is
-			}
-			return a.unlessOther(d.remote, "cloud", err)
-		})
-	}
-	if err := group.Wait(); err != nil {
+	searches, done, err := a.searches(d)
+	if err != nil {
 		return err
 	}
-	found := merge(lan, known, cloud)
-	if len(found) == 0 {
+	defer done()
+	if d.watch {
+		return a.watchFound(ctx, searches)
+	}
+	found, err := a.look(ctx, "discover", searches)
+	if err != nil {
+		return err
+	}
+	list := found.merge()
+	if len(list) == 0 {
 		return fail(exitTimeout, "a longer --for, or --device ADDRESS", "nothing found")
 	}
-	return a.showFound(found)
-}
-
-// unlessOther makes talk of an error if it is not the only place to look at.
-func (a *app) unlessOther(alone bool, where string, err error) error {
-	if err == nil || alone || errors.Is(err, context.Canceled) {
-		return err
-	}
-	a.say("farreach: discover: %s: %s", where, oneLine(err))
-	return nil
-}
-
-// inCloud lists the devices of the profile's account.
-func (a *app) inCloud(ctx context.Context, d discovery) ([]apiclient.Device, string, error) {
-	s, err := a.server()
-	if err != nil {
-		return nil, "", err
-	}
-	api, err := a.api(d.access)
-	if err != nil {
-		return nil, "", err
-	}
-	defer api.Close()
-	devices, err := api.Devices(ctx)
-	return slices.DeleteFunc(devices, func(dev apiclient.Device) bool { return !d.wants(dev) }), s.Cloud(), err
+	return a.showFound(list)
 }
 
 func (d discovery) wants(dev apiclient.Device) bool {
 	return d.kind == "" || dev.Type == d.kind || slices.ContainsFunc(dev.Links, func(l apiclient.Link) bool {
 		return slices.Contains(l.Types, d.kind)
 	})
-}
-
-// merge makes one list of both, in the order of names. A device that is in
-// both is one, by its di.
-func merge(lan []reach.LANDevice, known []apiclient.Device, cloud string) []foundDoc {
-	const schema = "farreach.found/v1"
-	var found []foundDoc
-	for _, dev := range known {
-		found = append(found, foundDoc{schema, dev.ID, dev.Name, dev.Type, []foundWay{{"cloud", cloud, dev.State, dev.Proven}}})
-	}
-	for _, dev := range lan {
-		ways := lanWays(dev)
-		i := slices.IndexFunc(found, func(f foundDoc) bool { return dev.ID != "" && strings.EqualFold(f.Device, dev.ID) })
-		if i < 0 {
-			doc := foundDoc{Schema: schema, Device: dev.ID, Name: dev.Name, Ways: ways}
-			if len(dev.Types) > 0 {
-				doc.Type = dev.Types[0]
-			}
-			found = append(found, doc)
-			continue
-		}
-		found[i].Ways = append(found[i].Ways, ways...)
-	}
-	slices.SortStableFunc(found, func(x, y foundDoc) int {
-		return cmp.Or(cmp.Compare(x.Name, y.Name), cmp.Compare(x.Device, y.Device))
-	})
-	return found
 }
 
 // lanWays are the ways that a device named, after that by which it answered.

@@ -1,14 +1,18 @@
 package main
 
 import (
+	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/farreach/farreach/cmd/farreach/internal/apiclient"
 	"github.com/farreach/farreach/oic"
+	"github.com/farreach/farreach/rae"
 	"github.com/farreach/farreach/reach"
+	"github.com/farreach/farreach/xmpp/jid"
 )
 
 // A device that the network and the cloud both know is one device with two
@@ -23,7 +27,19 @@ func TestMergeFound(t *testing.T) {
 		{ID: "bb", Name: "door", State: "offline"},
 		{ID: "aa", Name: "attic-lamp", Type: "oic.d.light", State: "reachable"},
 	}
-	found := merge(lan, known, "coaps+tcp://cloud")
+	own := address(t, "home@localhost")
+	at := func(id, kind string) jid.JID {
+		j, err := rae.Name{Major: 1, Type: kind, ID: id}.JID(own)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return j
+	}
+	onXMPP := []reach.Present{
+		{ID: "aa", Name: "lamp", Type: "oic.d.light", Peer: at("aa", "oic.d.light"), Here: true},
+		{ID: "cc", Type: "oic.d.fan", Peer: at("cc", "oic.d.fan"), Since: time.Now().Add(-4 * time.Second)},
+	}
+	found := (&places{lan: lan, known: known, cloud: "coaps+tcp://cloud", onXMPP: onXMPP}).merge()
 	var names []string
 	for _, f := range found {
 		line := f.Name
@@ -34,13 +50,32 @@ func TestMergeFound(t *testing.T) {
 	}
 	want := []string{
 		" coap://[2001:db8::1]:5683",
-		"attic-lamp cloud (reachable) coap://192.0.2.7:5683 coaps://192.0.2.7:5684",
+		" xmpp (offline, since 4 s ago)",
+		"attic-lamp cloud (reachable) xmpp (reachable) coap://192.0.2.7:5683 coaps://192.0.2.7:5684",
 		"door cloud (offline)",
 	}
 	for i := range want {
 		if i >= len(names) || names[i] != want[i] {
 			t.Fatalf("%q, want %q", names, want)
 		}
+	}
+}
+
+// farreach devices has a line for each device, and says which ways lead to it.
+func TestDevicesOfBoth(t *testing.T) {
+	since := time.Now().Add(-time.Minute)
+	p := &places{
+		known: []apiclient.Device{{ID: "aa", Name: "lamp", State: "offline"}, {ID: "bb", Name: "door", State: "reachable"}, {ID: "dd", Name: "fan", State: "offline"}},
+		onXMPP: []reach.Present{
+			{ID: "AA", Name: "lamp", Here: true, Since: since}, {ID: "bb", Here: true}, {ID: "dd"}, {ID: "cc", Name: "meter", Since: since},
+		},
+	}
+	var got []string
+	for _, d := range p.devices() {
+		got = append(got, fmt.Sprintf("%s %s %t %s", d.Name, d.State, d.Since.IsZero(), d.By))
+	}
+	if want := []string{"door reachable true [cloud xmpp]", "fan offline true []", "lamp reachable false [xmpp]", "meter offline false []"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 
@@ -57,21 +92,25 @@ func TestWantsType(t *testing.T) {
 // proven anew; one on the network may miss some rounds, at each of its addresses.
 func TestWatching(t *testing.T) {
 	var told []string
-	w := &watching{told: map[string]foundDoc{}, tell: func(c foundChange) error {
+	w := newWatching(func(c foundChange) error {
 		told = append(told, c.Change+" "+c.Name+" "+waysText(c.Ways))
 		return nil
-	}}
+	})
 	four, six := netip.MustParseAddrPort("192.0.2.7:5683"), netip.MustParseAddrPort("[2001:db8::7]:5683")
 	lamp := func(at netip.AddrPort) []reach.LANDevice {
 		return []reach.LANDevice{{ID: "AA", Name: "lamp", Address: at}}
 	}
 	cloud := func(state string, proven time.Time) func() error {
 		return func() error {
-			return w.remote([]apiclient.Device{{ID: "aa", Name: "lamp", State: state, Proven: proven}}, "coaps+tcp://cloud")
+			return w.see(func(p *places) {
+				p.known, p.cloud = []apiclient.Device{{ID: "aa", Name: "lamp", State: state, Proven: proven}}, "coaps+tcp://cloud"
+			})
 		}
 	}
-	lan := func(found []reach.LANDevice) func() error { return func() error { return w.nearby(found) } }
-	none := func() error { return w.remote(nil, "") }
+	lan := func(found []reach.LANDevice) func() error {
+		return func() error { return w.see(func(p *places) { p.near(found) }) }
+	}
+	none := func() error { return w.see(func(p *places) { p.known = nil }) }
 	for i, step := range []struct {
 		do   func() error
 		want string

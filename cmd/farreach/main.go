@@ -64,6 +64,7 @@ type app struct {
 	profile       string
 	profileDir    string
 	config        configFile // of a server
+	warned        bool       // that nobody checks whom we talk to
 }
 
 func (a *app) main(ctx context.Context, args []string) int {

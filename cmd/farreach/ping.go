@@ -14,6 +14,7 @@ import (
 	"github.com/farreach/farreach/cmd/farreach/internal/apiclient"
 	"github.com/farreach/farreach/cmd/farreach/internal/screen"
 	"github.com/farreach/farreach/oic"
+	"github.com/farreach/farreach/rae"
 	"github.com/farreach/farreach/reach"
 )
 
@@ -51,6 +52,7 @@ The exit status is 7 if nothing answered in time, and 8 if the device is offline
 		RunE:              func(cmd *cobra.Command, args []string) error { return a.ping(cmd.Context(), p, args[0]) },
 	}
 	p.access.flags(cmd)
+	p.xmpp.flags(cmd)
 	p.shared.flags(cmd)
 	cmd.Flags().IntVarP(&p.count, "count", "c", 4, "ask `N` times")
 	cmd.Flags().DurationVar(&p.interval, "interval", 200*time.Millisecond, "`time` between two questions")
@@ -67,21 +69,23 @@ func (a *app) ping(ctx context.Context, p pinging, target string) error {
 		return err
 	}
 	defer way.close()
-	probe := probe{name: nameIn(target), ask: way.asker(target), cloud: way.ping}
+	probe := probe{name: nameIn(target), ask: way.asker(target), server: way.ping}
 	if way.di == "" {
-		probe.cloud = nil
+		probe.server = nil
 	}
 	if err := probe.run(ctx, p); err != nil {
 		return way.failed(ctx, target, err)
 	}
-	if way.di == "" && probe.answered() == 0 {
-		return fail(exitTimeout, "a longer --timeout", "%s: none of %d answered within %v", target, probe.sent, p.timeout)
-	}
-	if way.di != "" {
+	inCloud := way.di != "" && !way.onXMPP()
+	if inCloud {
 		probe.presence = a.presence(ctx, p.access, way.di)
 	}
 	if probe.answered() == 0 {
-		return fail(exitTimeout, "a longer --timeout", "%s: none of %d answered within %v; the cloud has it %s", target, probe.sent, p.timeout, cmp.Or(probe.proven(), "not at all"))
+		known := ""
+		if inCloud {
+			known = "; the cloud has it " + cmp.Or(probe.proven(), "not at all")
+		}
+		return fail(exitTimeout, "a longer --timeout", "%s: none of %d answered within %v%s", target, probe.sent, p.timeout, known)
 	}
 	return a.showPing(probe, way, p.path)
 }
@@ -89,7 +93,13 @@ func (a *app) ping(ctx context.Context, p pinging, target string) error {
 // nameIn is the device or server in a target.
 func nameIn(target string) string {
 	t, err := reach.ParseTarget(target)
-	if err != nil || t.URI == "" {
+	if err != nil {
+		return target
+	}
+	if n, ok := rae.ParseName(t.Peer.Resource()); ok {
+		return n.ID
+	}
+	if t.URI == "" {
 		return t.Device
 	}
 	_, host, _ := strings.Cut(t.URI, "://")
@@ -120,12 +130,12 @@ func (p *path) asker(target string) func(context.Context) error {
 
 // probe measures.
 type probe struct {
-	name  string
-	ask   func(context.Context) error
-	cloud func(context.Context) (time.Duration, error) // nil: there is none on the way
+	name   string
+	ask    func(context.Context) error
+	server func(context.Context) (time.Duration, error) // in between; nil: there is none
 
 	sent         int
-	whole, first []time.Duration // of the answers: all the way, and to the cloud
+	whole, first []time.Duration // of the answers: all the way, and to the server
 	presence     apiclient.Device
 }
 
@@ -155,8 +165,8 @@ func (p *probe) once(ctx context.Context, timeout time.Duration) error {
 	within, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	p.sent++
-	if p.cloud != nil {
-		first, err := p.cloud(within)
+	if p.server != nil {
+		first, err := p.server(within)
 		if err != nil {
 			return tooLate(ctx, err)
 		}
@@ -255,7 +265,7 @@ func (a *app) showPing(p probe, way *path, hops bool) error {
 			return err
 		}
 	}
-	via, _, _ := strings.Cut(doc.Via, "://")
+	via, _, _ := strings.Cut(doc.Via, ":")
 	cells := []any{fmt.Sprintf("%d of %d answered", doc.Answered, doc.Sent),
 		"min " + ms(doc.Min), "median " + ms(doc.Median), "max " + ms(doc.Max), "via " + via}
 	if state := p.proven(); state != "" {
@@ -275,7 +285,11 @@ func (p *probe) doc(way *path) pingDoc {
 	}
 	if len(p.first) > 0 {
 		first := median(slices.Sorted(slices.Values(p.first)))
-		doc.Hops = append(doc.Hops, pingHop{"cloud", milli(first)})
+		server := "cloud"
+		if way.onXMPP() {
+			server = "XMPP server"
+		}
+		doc.Hops = append(doc.Hops, pingHop{server, milli(first)})
 		mid = max(mid-first, 0)
 	}
 	doc.Hops = append(doc.Hops, pingHop{p.name, milli(mid)})

@@ -57,7 +57,10 @@ func (a *app) token(x access, s *settings.Server) (secret.String, error) {
 // tls is whom a client believes.
 func (a *app) tls(x access, s *settings.Server) (*tls.Config, error) {
 	if x.insecure {
-		a.say("farreach: warning: --insecure: nobody checks whom this connection is with")
+		if !a.warned {
+			a.say("farreach: warning: --insecure: nobody checks whom this connection is with")
+		}
+		a.warned = true
 		return &tls.Config{InsecureSkipVerify: true}, nil
 	}
 	file := x.caFile

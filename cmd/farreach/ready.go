@@ -28,7 +28,11 @@ type readyDoc struct {
 // writes the address file, for which scripts wait.
 func (a *app) announce(ctx context.Context, b *booted, home *demo, start time.Time) error {
 	s := b.where()
-	if err := s.SaveProfile(a.profileDir, a.profile); err != nil {
+	profile := *s
+	if profile.PasswordFile = ""; b.xmpp != nil {
+		profile.PasswordFile = b.file(commandsLogin)
+	}
+	if err := profile.SaveProfile(a.profileDir, a.profile); err != nil {
 		return fail(exitConfig, "another --profile-dir", "profile: %w", err)
 	}
 	var code secret.String

@@ -5,14 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/farreach/farreach/cmd/farreach/internal/payload"
-	"github.com/farreach/farreach/cmd/farreach/internal/settings"
 	"github.com/farreach/farreach/oic"
 	"github.com/farreach/farreach/reach"
 )
@@ -24,12 +22,14 @@ boolean, dimming=40 a number, name=attic text, and code='"40"' text too.`
 // request is one request to a device, from the command line to the screen.
 type request struct {
 	access
+	xmpp   xmppAccess
 	shared shared
 	iface  string
 }
 
 func (r *request) flags(cmd *cobra.Command) {
 	r.access.flags(cmd)
+	r.xmpp.flags(cmd)
 	r.shared.flags(cmd)
 	cmd.Flags().StringVar(&r.iface, "if", "", "`interface` to use, as oic.if.baseline")
 }
@@ -66,6 +66,7 @@ func (a *app) request(ctx context.Context, r request, op oic.Op, args []string) 
 	if err != nil {
 		return p.failed(ctx, args[0], err)
 	}
+	a.sayVia(p)
 	return a.show(p, resp)
 }
 
@@ -119,11 +120,12 @@ func (a *app) path(ctx context.Context, r request, target string) (*path, error)
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := a.reachConfig(r.access, t.URI != "")
+	cfg, done, err := a.reachConfig(r, t)
 	if err != nil {
 		return nil, err
 	}
 	if cfg.Shared, err = a.sharedKey(r.shared, t); err != nil {
+		done()
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
@@ -135,30 +137,12 @@ func (a *app) path(ctx context.Context, r request, target string) (*path, error)
 		err = p.toDevice(ctx, t, cfg)
 	}
 	if err != nil {
+		done()
 		return nil, fmt.Errorf("%s: %w", target, err)
 	}
+	end := p.close
+	p.close = func() { end(); done() }
 	return p, nil
-}
-
-// reachConfig is the profile as reach wants it. A server that is reached
-// straight needs no profile, but is signed in to if it is the profile's.
-func (a *app) reachConfig(x access, straight bool) (cfg reach.Config, err error) {
-	s, err := a.server()
-	if straight && errors.Is(err, settings.ErrNoProfile) {
-		s, err = new(settings.Server), nil
-	}
-	if err != nil {
-		return cfg, err
-	}
-	cfg = reach.Config{Cloud: s.Cloud(), Also: s.Clouds(), Account: s.Account, Log: a.log(slog.LevelWarn)}
-	if cfg.Cloud == "" && !straight {
-		return cfg, fail(exitConfig, "another --profile", "profile %s has no cloud address", a.profile)
-	}
-	if cfg.Token, err = a.token(x, s); err != nil {
-		return cfg, err
-	}
-	cfg.TLS, err = a.tls(x, s)
-	return cfg, err
 }
 
 func (p *path) toDevice(ctx context.Context, t reach.Target, cfg reach.Config) error {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -13,8 +12,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/farreach/farreach/cmd/farreach/internal/apiclient"
-	"github.com/farreach/farreach/cmd/farreach/internal/settings"
 	"github.com/farreach/farreach/internal/backoff"
 	"github.com/farreach/farreach/oic"
 	"github.com/farreach/farreach/reach"
@@ -23,9 +20,9 @@ import (
 // How often discover --watch looks again. An answer to a search by multicast is
 // lost now and then, so that only who keeps silent for some rounds has gone.
 const (
-	cloudEvery = time.Second
-	lanPause   = time.Second // after each search
-	lanRounds  = 3
+	remoteEvery = time.Second
+	lanPause    = time.Second // after each search
+	lanRounds   = 3
 )
 
 // foundChange is a device that came, changed or went; with --json it is a line.
@@ -41,41 +38,27 @@ type watching struct {
 	tell func(foundChange) error
 
 	mu    sync.Mutex // guards what follows
-	lan   sightings
-	near  []reach.LANDevice
-	known []apiclient.Device
-	cloud string
+	found places
 	told  map[string]foundDoc
 }
 
+func newWatching(tell func(foundChange) error) *watching {
+	return &watching{tell: tell, told: map[string]foundDoc{}, found: places{seen: new(sightings)}}
+}
+
 // watchFound searches again and again until ctx ends, and tells what changes.
-func (a *app) watchFound(ctx context.Context, d discovery) error {
-	w := &watching{tell: a.foundLine, told: map[string]foundDoc{}}
+func (a *app) watchFound(ctx context.Context, searches []search) error {
+	w := newWatching(a.foundLine)
 	group, ctx := errgroup.WithContext(ctx)
-	if !d.remote {
+	for _, s := range searches {
 		group.Go(func() error {
-			return a.rounds(ctx, "local network", d.local, lanPause, func() error {
-				found, err := reach.LAN(ctx, reach.LANConfig{Addresses: d.addresses, Type: d.kind, Wait: d.wait, Log: a.log(slog.LevelError)})
+			return a.rounds(ctx, s.where, len(searches) == 1, s.pause, func() error {
+				put, err := s.look(ctx)
 				if err != nil || ctx.Err() != nil {
 					return err
 				}
-				return w.nearby(found)
+				return w.see(put)
 			})
-		})
-	}
-	if !d.local {
-		group.Go(func() error {
-			err := a.rounds(ctx, "cloud", d.remote, cloudEvery, func() error {
-				known, cloud, err := a.inCloud(ctx, d)
-				if err != nil {
-					return err
-				}
-				return w.remote(known, cloud)
-			})
-			if !d.remote && errors.Is(err, settings.ErrNoProfile) {
-				return nil // then the network is all there is
-			}
-			return err
 		})
 	}
 	return group.Wait()
@@ -93,7 +76,7 @@ func (a *app) rounds(ctx context.Context, where string, alone bool, pause time.D
 			return ctx.Err()
 		case err == nil:
 			said = ""
-		case alone && first || errors.Is(err, settings.ErrNoProfile) || errors.Is(err, errOutput):
+		case alone && first || errors.Is(err, errOutput):
 			return err
 		case oneLine(err) != said:
 			said = oneLine(err)
@@ -108,24 +91,18 @@ func (a *app) rounds(ctx context.Context, where string, alone bool, pause time.D
 // errOutput says that nobody reads what is told.
 var errOutput = errors.New("output")
 
-func (w *watching) nearby(found []reach.LANDevice) error {
+// see takes what a search has found, and tells what is new about that.
+func (w *watching) see(put func(*places)) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.near = w.lan.see(found)
-	return w.compare()
-}
-
-func (w *watching) remote(known []apiclient.Device, cloud string) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.known, w.cloud = known, cloud
+	put(&w.found)
 	return w.compare()
 }
 
 // compare tells what is not as it was told before. w.mu is held.
 func (w *watching) compare() error {
 	now := map[string]foundDoc{}
-	for _, doc := range merge(w.near, w.known, w.cloud) {
+	for _, doc := range w.found.merge() {
 		key := cmp.Or(strings.ToLower(doc.Device), doc.Ways[0].URI)
 		now[key] = doc
 		change := "new"
