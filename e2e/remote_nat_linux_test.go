@@ -170,8 +170,8 @@ func TestBehindNATs(t *testing.T) {
 	net.cut("hut")
 	silent := time.Now()
 	// The silence before the server asks, its patience, and how long it keeps the
-	// session for a device that comes back.
-	within(t, ping+20*time.Second+time.Second, func() bool { return strings.Contains(watch.out.String(), "\txmpp (offline") })
+	// session for a device that comes back; then discover looks each second.
+	within(t, ping+20*time.Second+5*time.Second, func() bool { return strings.Contains(watch.out.String(), "\txmpp (offline") })
 	t.Logf("offline %v after its line was cut", time.Since(silent).Round(100*time.Millisecond))
 	says(observe, "is not reached by XMPP, home@home.example any more")
 }

@@ -30,7 +30,6 @@ type path struct {
 	target   string   // what stands before an href
 	discover []string // arguments by which discover sees no more than this way
 	by, via  string   // how discover calls the way, and how the URI begins that --json tells
-	puts     int      // long lines in one request
 	offline  int      // the exit status when the device is not there
 	leave    func()   // takes the device away
 }
@@ -189,7 +188,7 @@ func (p *path) refuses() {
 // carriesMuch has texts go both ways that are longer than one stanza may be.
 func (p *path) carriesMuch() {
 	p.carries(longLines(8)) // which the gadget has already
-	lines := longLines(p.puts)
+	lines := longLines(3)
 	body, err := json.Marshal(map[string]any{"lines": lines})
 	if err != nil {
 		p.t.Fatal(err)
@@ -251,14 +250,14 @@ func directPath(t *testing.T) *path {
 	g := newGadget("gadget")
 	at, leave := onLAN(t, g)
 	return &path{home: t.TempDir(), gadget: g, target: "coap://" + at.String(), discover: []string{"--for", "300ms", "--device", at.String()},
-		by: "lan", via: "coap://" + at.String(), puts: 3, offline: 7, leave: leave}
+		by: "lan", via: "coap://" + at.String(), offline: 7, leave: leave}
 }
 
 func cloudPath(t *testing.T) *path {
 	c := newChild(t)
 	c.start()
 	g := newGadget("gadget")
-	return &path{home: c.home, gadget: g, target: "gadget", discover: []string{"--remote"}, by: "cloud", via: "coaps+tcp://127.0.0.1:", puts: 3, offline: 8,
+	return &path{home: c.home, gadget: g, target: "gadget", discover: []string{"--remote"}, by: "cloud", via: "coaps+tcp://127.0.0.1:", offline: 8,
 		leave: inCloud(t, g, c)}
 }
 
@@ -272,7 +271,7 @@ func xmppdPath(t *testing.T) *path {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &path{home: c.home, gadget: g, target: "gadget", discover: []string{"--remote"}, by: "xmpp", via: "xmpp:home@localhost/OIC%2F1.0%2Foic.d.light%2F" + g.ID(), puts: 3, offline: 4,
+	return &path{home: c.home, gadget: g, target: "gadget", discover: []string{"--remote"}, by: "xmpp", via: "xmpp:home@localhost/OIC%2F1.0%2Foic.d.light%2F" + g.ID(), offline: 4,
 		leave: onXMPP(t, g.Remote(), c.config("home", "", strings.TrimSpace(string(password))))}
 }
 
