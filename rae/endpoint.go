@@ -47,6 +47,7 @@ type Config struct {
 	// LegacyPeers are asked in raw CoAP, as IoTivity speaks; everybody else is only
 	// answered in it (D20). They are full addresses.
 	LegacyPeers []jid.JID
+	LegacyChat  bool // also what comes from the own account as chat, as another build of IoTivity has it
 
 	Chat    bool          // the same stream is used for chat, too: other priorities (D16)
 	Timeout time.Duration // of a request, either way; 0: 30 s
@@ -135,6 +136,9 @@ func (e *Endpoint) handle() {
 	disco.Handle(h, node, &e.info)
 	ping.Handle(h)
 	e.x.handle(h)
+	if e.cfg.LegacyChat {
+		h.OtherMessage(func(s *xmpp.Session, m *stanza.Message) { e.x.chat(s, m) })
+	}
 	e.dir.handle(h)
 	h.Presence(func(_ *xmpp.Session, p *stanza.Presence) {
 		if p.Type == "unavailable" || p.Type == "error" { // RA-066

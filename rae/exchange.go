@@ -62,6 +62,7 @@ type exchange struct {
 	peers   map[peerKey]*peer
 	token   uint32      // the last one
 	message uint16      // the last Message ID, in raw CoAP
+	chats   []*session  // the one used last at the end
 	held    int         // bytes of requests that are, or wait to be, served
 	idle    []chan work // of goroutines that wait for something to do
 }
@@ -167,12 +168,13 @@ func (p *peer) silence() error {
 // once.
 func (x *exchange) gone(j jid.JID, why error) {
 	x.mu.Lock()
-	defer x.mu.Unlock()
 	for k, p := range x.peers {
 		if k.jid == j {
 			p.forgetLocked(why)
 		}
 	}
+	x.mu.Unlock()
+	x.endChat(j, why)
 }
 
 // awaits reports whether something is wanted of a peer: it may answer over a

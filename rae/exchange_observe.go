@@ -235,7 +235,7 @@ type watchKey struct {
 type watch struct {
 	p      *peer
 	key    watchKey
-	conn   *ibb.Conn
+	conn   carrier
 	ctx    context.Context
 	cancel context.CancelFunc
 

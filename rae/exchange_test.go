@@ -181,6 +181,33 @@ func TestAskBothWays(t *testing.T) {
 	})
 }
 
+// 4.7 rule 1: who opens at the same time keeps both sessions, and asks over his own.
+func TestBothOpen(t *testing.T) {
+	inBubble(t, func(t *testing.T, srv *xmppdtest.Server) {
+		ends := []*end{join(t, srv, lampName, exchangeConfig{serve: echo}), join(t, srv, phoneName, exchangeConfig{serve: echo})}
+		var asking sync.WaitGroup
+		for i, e := range ends {
+			asking.Go(func() {
+				for range 3 {
+					if got := outcome(e.ask(t.Context(), e.s, ends[1-i].s.JID(), get("/"))); got != `2.05 Content{"href":"/"}` {
+						t.Error(got)
+					}
+				}
+			})
+		}
+		asking.Wait()
+		for _, e := range ends {
+			e.mu.Lock()
+			for _, p := range e.peers {
+				if n := len(p.sessions); n == 2 && (!p.sessions[0].ours || p.sessions[1].ours) || n < 1 || n > 2 {
+					t.Errorf("%d sessions", n)
+				}
+			}
+			e.mu.Unlock()
+		}
+	})
+}
+
 // Many requests at once, each gets its own answer; never more than 32 are under
 // way (4.8).
 func TestAskMany(t *testing.T) {

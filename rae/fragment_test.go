@@ -49,7 +49,7 @@ func sizeOf(a *Answer, err error) string {
 func (e *end) sessions() int { return len(e.conns()) }
 
 // conns are the bytestreams of e.
-func (e *end) conns() (all []*ibb.Conn) {
+func (e *end) conns() (all []carrier) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, p := range e.peers {

@@ -12,8 +12,10 @@ import (
 
 	"github.com/farreach/farreach/coap"
 	"github.com/farreach/farreach/oic"
+	"github.com/farreach/farreach/xmpp"
 	"github.com/farreach/farreach/xmpp/ibb"
 	"github.com/farreach/farreach/xmpp/jid"
+	"github.com/farreach/farreach/xmpp/stanza"
 	"github.com/farreach/farreach/xmppd/xmppdtest"
 )
 
@@ -230,6 +232,72 @@ func TestObserveRaw(t *testing.T) {
 		}
 		if !isOver(c) {
 			t.Error("the session outlives the observation")
+		}
+	})
+}
+
+// With LegacyChat, CoAP in the body of a chat message of the own account is
+// answered by one; other chat is not.
+func TestRawChat(t *testing.T) {
+	inBubble(t, func(t *testing.T, srv *xmppdtest.Server) {
+		var l lampServer
+		lamp := newExchange(exchangeConfig{serve: l.serve})
+		t.Cleanup(lamp.close)
+		var h xmpp.Handlers
+		h.OtherMessage(func(s *xmpp.Session, m *stanza.Message) { lamp.chat(s, m) })
+		appear(t, srv, lampName, &h)
+		answers := make(chan stanza.Message, 10)
+		var oldHandlers xmpp.Handlers
+		oldHandlers.OtherMessage(func(_ *xmpp.Session, m *stanza.Message) { answers <- *m })
+		old := appear(t, srv, "IoTivity", &oldHandlers)
+		say := func(body string) {
+			m := stanza.Message{To: mustJID(t, annLamp), Type: "chat", Body: body}
+			if err := old.Send(t.Context(), &m); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		hear := func() string {
+			t.Helper()
+			select {
+			case a := <-answers:
+				b, _ := base64.StdEncoding.DecodeString(a.Body)
+				var m coap.Message
+				if _, err := m.Parse(coap.UDP, b, len(b)); err != nil || a.Type != "chat" || len(a.Children) != 1 || a.Children[0].Name != "no-store" {
+					t.Errorf("answered by %+v: %v", a, err)
+				}
+				return about(&m)
+			default:
+				return ""
+			}
+		}
+		ask := request(coap.Confirmable, 7, "ab", "/a/light")
+		ask.AddUint(coap.Observe, 0)
+		wire, _ := ask.Append(coap.UDP, nil)
+		for _, body := range []string{"hello", "", "aGVsbG8=", base64.StdEncoding.EncodeToString(wire)[1:]} {
+			if say(body); len(answers) > 0 {
+				t.Errorf("%q is answered by %s", body, hear())
+			}
+		}
+		say(base64.StdEncoding.EncodeToString(wire))
+		if got := hear(); got != "ACK 7 2.05 Content 6162 observe 1" {
+			t.Error(got)
+		}
+		l.set(1)
+		synctest.Wait()
+		if got := hear(); got != "NON 1 2.05 Content 6162 observe 2" {
+			t.Error(got)
+		}
+		lamp.gone(old.JID(), ibb.ErrGone)
+		synctest.Wait()
+		if n, _ := l.count(); n != 0 || len(lamp.chats) != 0 || len(lamp.peers) != 0 {
+			t.Errorf("%d observations, %d chats, %d peers are left", n, len(lamp.chats), len(lamp.peers))
+		}
+		for i := range maxChats + 1 {
+			lamp.chatWith(old, mustJID(t, fmt.Sprint("ann@home.example/", i)))
+		}
+		if n := len(lamp.chats); n != maxChats {
+			t.Errorf("%d chats", n)
 		}
 	})
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/farreach/farreach/oic"
 	"github.com/farreach/farreach/xmpp/ibb"
+	"github.com/farreach/farreach/xmpp/jid"
 )
 
 // unfinishedTime is how long a document may take from its first byte to its last.
@@ -19,10 +20,22 @@ var (
 	errOverrun    = errors.New("rae: the peer asks faster than it is answered")
 )
 
+// carrier carries blocks to one peer. It is an *ibb.Conn, or a chat.
+type carrier interface {
+	Send(ctx context.Context, b []byte) error
+	Block() int
+	Peer() jid.JID
+	Session() ibb.Session
+	Keep()
+	Leave()
+	Fail(err error)
+	Close() error
+}
+
 // session is one bytestream with a peer.
 type session struct {
 	x      *exchange
-	conn   *ibb.Conn
+	conn   carrier
 	ctx    context.Context // ends with the session
 	cancel context.CancelFunc
 
@@ -44,7 +57,9 @@ type session struct {
 }
 
 // receive makes a session of a bytestream.
-func (x *exchange) receive(c *ibb.Conn) ibb.Receiver {
+func (x *exchange) receive(c *ibb.Conn) ibb.Receiver { return x.newSession(c) }
+
+func (x *exchange) newSession(c carrier) *session {
 	se := &session{x: x, conn: c}
 	se.ctx, se.cancel = context.WithCancel(x.ctx)
 	return se
