@@ -121,6 +121,8 @@ func (w *Ways) Device(ctx context.Context, t Target) (*Device, error) {
 		return w.device(found), nil
 	case unasked != nil && len(all) == 0:
 		return nil, unasked
+	case len(all) == 0 && w.cloud == nil:
+		return nil, notFound(t.Device, "nobody is on "+w.xmpp.account().String()+" now")
 	case unasked != nil:
 		return nil, &Error{Kind: KindOf(err), Err: fmt.Errorf("%w, and not all could be asked: %w", err, unasked), Hint: HintOf(err)}
 	}
@@ -143,7 +145,7 @@ func (w *Ways) listed(ctx context.Context, name string) (all []known, unasked er
 		return all, cmp.Or(unasked, err)
 	}
 	both := together(all, w.xmpp.list(ctx))
-	if _, err := find(both, name); KindOf(err) == NotFound {
+	if _, err := find(both, name); err != nil && KindOf(err) == NotFound {
 		w.xmpp.settle(ctx)
 		both = together(all, w.xmpp.list(ctx))
 	}

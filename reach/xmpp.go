@@ -42,7 +42,8 @@ type xmppWay struct {
 	names names
 
 	mu      sync.Mutex               // guards what follows
-	opened  time.Time                // when open succeeded first
+	known   time.Time                // since when it is known who is there
+	heard   time.Time                // when somebody came or went last
 	final   error                    // of Run: there will be no other state
 	changed map[string]chan struct{} // closed when there is news of a di, or with "" of us
 }
@@ -53,13 +54,21 @@ func newXMPPWay(cfg XMPP, log *slog.Logger) (*xmppWay, error) {
 	x.e, err = rae.New(rae.Config{
 		XMPP: cfg.Config, ID: cmp.Or(cfg.ID, uuid.NewString()), Log: log,
 		OnState:  func(rae.State) { x.bump("") },
-		OnDevice: func(d rae.Device) { x.bump(d.Name.Device()) },
+		OnDevice: x.met,
 	})
 	if err != nil {
 		return nil, &Error{Kind: Usage, Err: err, Hint: "the account of --xmpp is written like ann@example.org"}
 	}
 	x.ctx, x.end = context.WithCancel(context.Background())
 	return x, nil
+}
+
+// met takes notice of a device that has come or gone.
+func (x *xmppWay) met(d rae.Device) {
+	x.mu.Lock()
+	x.heard = time.Now()
+	x.mu.Unlock()
+	x.bump(d.Name.Device())
 }
 
 func (x *xmppWay) close() {
@@ -90,6 +99,9 @@ func (x *xmppWay) follow() {
 		case <-x.ctx.Done():
 			return
 		}
+		x.mu.Lock()
+		x.known = time.Now()
+		x.mu.Unlock()
 		x.bump("")
 		for x.e.Complete() == complete {
 			select {
@@ -141,11 +153,6 @@ func (x *xmppWay) open(ctx context.Context) error {
 		}
 		select {
 		case <-x.e.Complete():
-			x.mu.Lock()
-			defer x.mu.Unlock()
-			if x.opened.IsZero() {
-				x.opened = time.Now()
-			}
 			return nil
 		case <-news:
 		case <-ctx.Done():
@@ -154,16 +161,27 @@ func (x *xmppWay) open(ctx context.Context) error {
 	}
 }
 
-// lateTime is how long after the roll call somebody who is there may be heard
-// of still: at ejabberd each sends its presence from a process of its own.
-const lateTime = 500 * time.Millisecond
+// How long presence may come behind the answer that says it is complete: some
+// servers, ejabberd among them, have each resource tell of itself.
+const (
+	lateFor = time.Second            // at most
+	quiet   = 300 * time.Millisecond // without any: that was all
+)
 
-// settle waits until nobody is late any more, once x is open.
+// settle waits, where somebody is missed, until nobody comes late any more.
 func (x *xmppWay) settle(ctx context.Context) {
-	x.mu.Lock()
-	until := x.opened.Add(lateTime)
-	x.mu.Unlock()
-	_ = backoff.Sleep(ctx, time.Until(until)) // what is known is good, if ctx has ended
+	for {
+		x.mu.Lock()
+		known, heard := x.known, x.heard
+		x.mu.Unlock()
+		if heard.Before(known) {
+			heard = known
+		}
+		left := min(time.Until(known.Add(lateFor)), time.Until(heard.Add(quiet)))
+		if left <= 0 || backoff.Sleep(ctx, left) != nil {
+			return
+		}
+	}
 }
 
 // stateError is why we are not connected, and what may help.
@@ -232,6 +250,10 @@ func (r xmppRoute) remote(ctx context.Context) (*rae.Remote, error) {
 		return r.e.Open(r.peer), nil
 	}
 	d, ok := r.device(r.di)
+	if !ok {
+		r.settle(ctx)
+		d, ok = r.device(r.di)
+	}
 	if !ok {
 		return nil, notSent(&Error{Kind: Offline, Err: fmt.Errorf("%s is not at %s: %w", r.di, r.account(), errNotListed)})
 	}

@@ -112,6 +112,37 @@ func TestXMPPDevice(t *testing.T) {
 	})
 }
 
+// Some servers have presence come behind the answer to what was sent after ours:
+// who is missed is waited for a little.
+func TestXMPPLatePresence(t *testing.T) {
+	onXMPP(t, func(t *testing.T, srv *xmppdtest.Server) {
+		w := phone(t, srv)
+		go func() {
+			time.Sleep(200 * time.Millisecond)
+			attend(t, srv, simulated(t, "lamp", di, "lamp").Remote())
+		}()
+		if _, err := w.Device(t.Context(), reach.Target{Device: "lamp"}); err != nil {
+			t.Error(err)
+		}
+		start := time.Now()
+		_, err := w.Device(t.Context(), reach.Target{Device: "door"})
+		if took := time.Since(start); reach.KindOf(err) != reach.NotFound || took > time.Second {
+			t.Errorf("who is not there: %v after %v", err, took)
+		}
+		time.Sleep(time.Second)
+		start = time.Now()
+		if _, err = w.Device(t.Context(), reach.Target{Device: "door"}); reach.KindOf(err) != reach.NotFound || time.Since(start) > 0 {
+			t.Errorf("later on: %v after %v", err, time.Since(start))
+		}
+	})
+	onXMPP(t, func(t *testing.T, srv *xmppdtest.Server) {
+		_, err := phone(t, srv).Device(t.Context(), reach.Target{Device: "lamp"})
+		if reach.KindOf(err) != reach.NotFound || reach.HintOf(err) != "nobody is on ann@home.example now" {
+			t.Errorf("nobody there: %v, %q", err, reach.HintOf(err))
+		}
+	})
+}
+
 // RA-020, A-15: who is there, and who was, with names that are asked for once.
 func TestOnXMPP(t *testing.T) {
 	onXMPP(t, func(t *testing.T, srv *xmppdtest.Server) {
