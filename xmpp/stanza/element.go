@@ -92,14 +92,13 @@ func (p *parser) next(parent *Element, ns string, depth int) bool {
 // element takes what follows the start tag tok up to its end.
 func (p *parser) element(parent *Element, tok *stream.Token, ns string, depth int) bool {
 	scope := len(p.bound)
-	ns = p.declare(tok, ns)
-	e := Element{NS: ns}
+	attrs, ns := p.attrs(tok, ns)
+	e := Element{NS: ns, Attrs: attrs}
 	prefix, local := cut(tok.Name)
 	e.Name = local
 	if prefix != "" {
 		e.NS = p.lookup(prefix)
 	}
-	e.Attrs = p.attrs(tok)
 	for !tok.Empty && !bytes.HasPrefix(p.rest, []byte("</")) {
 		if len(p.rest) == 0 || !p.next(&e, ns, depth) {
 			return false
@@ -113,40 +112,41 @@ func (p *parser) element(parent *Element, tok *stream.Token, ns string, depth in
 		p.rest = p.rest[n:]
 	}
 	p.bound = p.bound[:scope]
+	if parent.Children == nil && depth > 1 {
+		parent.Children = make([]Element, 0, 2)
+	}
 	parent.Children = append(parent.Children, e)
 	return e.Name != ""
 }
 
-// declare brings the prefixes of a start tag into scope and returns the default
-// namespace in it, which outside is ns.
-func (p *parser) declare(tok *stream.Token, ns string) string {
-	for name, value, rest := stream.NextAttr(tok.Attrs); name != nil; name, value, rest = stream.NextAttr(rest) {
-		if string(name) == "xmlns" {
-			ns = string(stream.Decode(value))
-		} else if prefix, local := cut(name); prefix == "xmlns" {
-			p.bound = append(p.bound, binding{local, string(stream.Decode(value))})
-		}
-	}
-	return ns
-}
-
-// attrs returns the attributes of a start tag that declare nothing.
-func (p *parser) attrs(tok *stream.Token) (attrs []Attr) {
+// attrs brings the prefixes of a start tag into scope, and returns the
+// attributes that declare nothing and the default namespace in it, which outside
+// is ns.
+func (p *parser) attrs(tok *stream.Token, ns string) (attrs []Attr, _ string) {
+	prefixed := false
 	for name, value, rest := stream.NextAttr(tok.Attrs); name != nil; name, value, rest = stream.NextAttr(rest) {
 		prefix, local := cut(name)
-		if prefix == "xmlns" || prefix == "" && local == "xmlns" {
-			continue
+		switch {
+		case prefix == "" && local == "xmlns":
+			ns = sharedNS(stream.Decode(value))
+		case prefix == "xmlns":
+			p.bound = append(p.bound, binding{local, string(stream.Decode(value))})
+		default:
+			if attrs == nil {
+				attrs = make([]Attr, 0, min(8, bytes.Count(tok.Attrs, []byte("="))))
+			}
+			attrs = append(attrs, Attr{prefix, local, string(stream.Decode(value))}) // for now
+			prefixed = prefixed || prefix != ""
 		}
-		a := Attr{Name: local, Value: string(stream.Decode(value))}
-		if prefix != "" {
-			a.NS = p.lookup(prefix)
-		}
-		if attrs == nil {
-			attrs = make([]Attr, 0, min(8, bytes.Count(tok.Attrs, []byte("="))))
-		}
-		attrs = append(attrs, a)
 	}
-	return attrs
+	if prefixed { // which may be declared behind
+		for i := range attrs {
+			if a := &attrs[i]; a.NS != "" {
+				a.NS = p.lookup(a.NS)
+			}
+		}
+	}
+	return attrs, ns
 }
 
 // lookup returns the namespace of a prefix.
@@ -177,6 +177,16 @@ func cut(name []byte) (prefix, local string) {
 // stanza has.
 func shared(b []byte) string {
 	for _, s := range [...]string{"from", "to", "id", "type", "xmlns", "message", "data", "sid", "seq", "iq", "no-store", "presence", "query", "xml", "lang"} {
+		if string(b) == s {
+			return s
+		}
+	}
+	return string(b)
+}
+
+// sharedNS is that for the namespaces of most stanzas.
+func sharedNS(b []byte) string {
+	for _, s := range [...]string{stream.NSClient, "http://jabber.org/protocol/ibb", "urn:xmpp:hints"} {
 		if string(b) == s {
 			return s
 		}

@@ -26,7 +26,10 @@ type Token struct {
 // Decode returns the text of Chars. It is part of the bytes that the token was
 // made of unless something in it was escaped.
 func (t *Token) Decode() []byte {
-	if t.cdata {
+	switch {
+	case PlainText(t.text, 0) == len(t.text):
+		return t.text
+	case t.cdata:
 		return decode(t.text, false, false)
 	}
 	return decode(t.text, true, false)
@@ -79,14 +82,15 @@ func startToken(b []byte) (t Token, n int) {
 	}
 	t = Token{Kind: StartTag, Name: b[1:n]}
 	start := n
-	var quote byte
 	for ; n < len(b); n++ {
-		switch c := b[n]; {
-		case quote == 0 && (c == '\'' || c == '"'):
-			quote = c
-		case c == quote:
-			quote = 0
-		case c == '>' && quote == 0:
+		switch c := b[n]; c {
+		case '\'', '"':
+			end := bytes.IndexByte(b[n+1:], c)
+			if end < 0 {
+				return Token{}, len(b)
+			}
+			n += 1 + end
+		case '>':
 			t.Attrs = b[start:n]
 			t.Empty = b[n-1] == '/'
 			if t.Empty && len(t.Attrs) > 0 {
@@ -102,15 +106,22 @@ func startToken(b []byte) (t Token, n int) {
 // rest that the last call returned): its name with its prefix, its value as it
 // stands there, and what follows. A nil name says that there is none.
 func NextAttr(attrs []byte) (name, value, rest []byte) {
-	attrs = bytes.TrimLeft(attrs, spaceSet)
-	name, rest, ok := bytes.Cut(attrs, []byte("="))
-	rest = bytes.TrimLeft(rest, spaceSet)
-	if !ok || len(rest) == 0 || rest[0] != '\'' && rest[0] != '"' {
+	attrs = attrs[spaces(attrs, 0):]
+	equals := bytes.IndexByte(attrs, '=')
+	if equals < 0 {
+		return nil, nil, nil
+	}
+	rest = attrs[equals+1:]
+	rest = rest[spaces(rest, 0):]
+	if len(rest) == 0 || rest[0] != '\'' && rest[0] != '"' {
 		return nil, nil, nil
 	}
 	end := bytes.IndexByte(rest[1:], rest[0])
 	if end < 0 {
 		return nil, nil, nil
 	}
-	return bytes.TrimRight(name, spaceSet), rest[1 : 1+end], rest[2+end:]
+	for equals > 0 && class[attrs[equals-1]]&space != 0 {
+		equals--
+	}
+	return attrs[:equals], rest[1 : 1+end], rest[2+end:]
 }
