@@ -106,6 +106,13 @@ func (p *path) set(f func(*path)) {
 	synctest.Wait()
 }
 
+// tries is how often p was observed.
+func (p *path) tries() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.watched
+}
+
 // reached is a device with paths, and what was told about it.
 type reached struct {
 	*Device
@@ -301,7 +308,7 @@ func TestObserveChangesOver(t *testing.T) {
 		xmpp.set(func(p *path) { p.is = away })
 		d.expect(t, "a b c d", "xmpp: → cloud:, cloud: → xmpp:, xmpp: → ")
 		time.Sleep(time.Hour)
-		if tries := cloud.watched; tries < 60 || tries > 3600 {
+		if tries := cloud.tries(); tries < 60 || tries > 3600 {
 			t.Errorf("the cloud was asked %d times in an hour", tries)
 		}
 		xmpp.set(func(p *path) { p.is = here })
@@ -361,7 +368,7 @@ func TestObserveBegins(t *testing.T) {
 					c.later(cloud, xmpp)
 				}
 				d.expect(t, c.states, c.changes)
-				if watched := fmt.Sprint(cloud.watched, " ", xmpp.watched); watched != c.watched {
+				if watched := fmt.Sprint(cloud.tries(), " ", xmpp.tries()); watched != c.watched {
 					t.Errorf("observed %s times, want %s", watched, c.watched)
 				}
 				cancel()
