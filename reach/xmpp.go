@@ -42,6 +42,7 @@ type xmppWay struct {
 	names names
 
 	mu      sync.Mutex               // guards what follows
+	call    <-chan struct{}          // the latest Complete that was closed
 	known   time.Time                // since when it is known who is there
 	heard   time.Time                // when somebody came or went last
 	final   error                    // of Run: there will be no other state
@@ -99,9 +100,7 @@ func (x *xmppWay) follow() {
 		case <-x.ctx.Done():
 			return
 		}
-		x.mu.Lock()
-		x.known = time.Now()
-		x.mu.Unlock()
+		x.complete(complete)
 		x.bump("")
 		for x.e.Complete() == complete {
 			select {
@@ -151,8 +150,10 @@ func (x *xmppWay) open(ctx context.Context) error {
 		case state.Status == rae.Error || final != nil:
 			return notSent(x.stateError(state, final))
 		}
+		complete := x.e.Complete()
 		select {
-		case <-x.e.Complete():
+		case <-complete:
+			x.complete(complete)
 			return nil
 		case <-news:
 		case <-ctx.Done():
@@ -167,6 +168,15 @@ const (
 	lateFor = time.Second            // at most
 	quiet   = 300 * time.Millisecond // without any: that was all
 )
+
+// complete notes since when it is known who is there.
+func (x *xmppWay) complete(call <-chan struct{}) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.call != call {
+		x.call, x.known = call, time.Now()
+	}
+}
 
 // settle waits, where somebody is missed, until nobody comes late any more.
 func (x *xmppWay) settle(ctx context.Context) {
