@@ -3,28 +3,42 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"path/filepath"
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/farreach/farreach/cloudlink"
 	"github.com/farreach/farreach/internal/localca"
 	"github.com/farreach/farreach/internal/secret"
 	"github.com/farreach/farreach/oic"
+	"github.com/farreach/farreach/rae"
+	"github.com/farreach/farreach/xmpp/jid"
 )
 
 // household are the devices of the simulated home. They join by the same door
 // as any other, over sockets of this machine.
 var household = []struct {
-	name   string
-	secure bool // by coaps+tcp; else by coap+tcp, if that is on
+	name string
+	by   door
 }{
-	{"door", false},
-	{"lamp", true},
-	{"meter", false},
-	{"thermostat", true},
+	{"door", byTCP},
+	{"lamp", byTLS},
+	{"meter", byTCP},
+	{"thermostat", byXMPP},
 }
+
+// door is how a device of the home joins.
+type door int
+
+const (
+	byTLS  door = iota // the cloud, coaps+tcp
+	byTCP              // the cloud, coap+tcp if that is on
+	byXMPP             // the XMPP account alone
+)
 
 // settleTime is the longest that a start waits for the simulated home.
 const settleTime = 2 * time.Second
@@ -62,12 +76,16 @@ func (b *booted) startDemo(ctx context.Context) *demo {
 			changed: func(s cloudlink.Status) { d.changed(h.name, s.Registered) },
 			log:     b.log,
 		}
-		if !h.secure && where.CoAPTCP != "" {
+		if h.by == byTCP && where.CoAPTCP != "" {
 			m.servers = []string{"coap+tcp://" + where.CoAPTCP}
 		}
 		d.changed(h.name, false)
 		d.tasks.Go(func() {
 			err := b.rejoin(ctx, m.state)
+			if err == nil && h.by == byXMPP {
+				m.servers = nil
+				m.remote, err = b.demoRemote(ctx, m, pool, func(there bool) { d.changed(h.name, there) })
+			}
 			if err == nil {
 				err = m.run(ctx)
 			}
@@ -77,6 +95,37 @@ func (b *booted) startDemo(ctx context.Context) *demo {
 		})
 	}
 	return d
+}
+
+// demoRemote is how a simulated device joins by XMPP: with a log-in of its own,
+// that opens nothing but its own address.
+func (b *booted) demoRemote(ctx context.Context, m member, pool *x509.CertPool, changed func(there bool)) (*remote, error) {
+	state, err := m.state.Load()
+	if err != nil {
+		return nil, err
+	}
+	if state.Device == "" {
+		state.Device = uuid.NewString()
+		if err := m.state.Save(state); err != nil {
+			return nil, err
+		}
+	}
+	password, err := b.login(ctx, filepath.Join("demo", m.name+".password"), m.name+" "+state.Device, "OIC/1.0/*/"+state.Device)
+	if err != nil {
+		return nil, err
+	}
+	where := b.where()
+	account, err := jid.Parse(where.JID())
+	if err != nil {
+		return nil, err
+	}
+	addr, direct := where.XMPPAddr()
+	server, err := parseServer(addr)
+	return &remote{
+		chosen: rae.Settings{Account: account, Password: password, Server: server}, direct: direct,
+		trust:   func(jid.JID) (*tls.Config, error) { return trusting(pool), nil },
+		changed: func(_ jid.JID, s rae.State) { changed(s.Status == rae.Connected) },
+	}, err
 }
 
 // rejoin makes a simulated device forget what a cloud once gave it that does
