@@ -32,6 +32,7 @@ type exchangeConfig struct {
 	legacy  func(peer jid.JID) bool                // who is asked in raw CoAP; nil: nobody
 	timeout time.Duration                          // of a request; 0: 30 s
 	block   int                                    // largest block that is offered and taken, bytes; 0: 65,535
+	total   int                                    // sessions in all; 0: 256
 	log     *slog.Logger                           // nil: slog.Default()
 }
 
@@ -60,6 +61,7 @@ type exchange struct {
 
 	mu      sync.Mutex // guards what follows, and what is said to be guarded by it
 	peers   map[peerKey]*peer
+	uses    int64       // of peers, in all
 	token   uint32      // the last one
 	message uint16      // the last Message ID, in raw CoAP
 	chats   []*session  // the one used last at the end
@@ -88,7 +90,7 @@ func newExchange(cfg exchangeConfig) *exchange {
 	cfg.log = cmp.Or(cfg.log, slog.Default())
 	x := &exchange{cfg: cfg, peers: map[peerKey]*peer{}}
 	x.ctx, x.stop = context.WithCancel(context.Background())
-	x.ibb = ibb.New(ibb.Config{Receive: x.receive, Allow: cfg.allow, Block: cfg.block, Log: cfg.log})
+	x.ibb = ibb.New(ibb.Config{Receive: x.receive, Allow: cfg.allow, Block: cfg.block, Total: cfg.total, Log: cfg.log})
 	x.token = randomToken()
 	return x
 }

@@ -333,6 +333,35 @@ func TestSessionLimits(t *testing.T) {
 	})
 }
 
+// When there are as many sessions as there may be, the one that was not needed
+// for longest gives way, but none over which something goes on.
+func TestMakeRoom(t *testing.T) {
+	inBubble(t, func(t *testing.T, srv *xmppdtest.Server) {
+		var l lampServer
+		phone := join(t, srv, phoneName, exchangeConfig{serve: echo, total: 3})
+		var lamps []*end
+		for i := range 4 {
+			lamps = append(lamps, join(t, srv, fmt.Sprint(lampName, i), exchangeConfig{serve: l.serve}))
+		}
+		w := phone.watch(t, lamps[0].s.JID(), get("/a/light"))
+		w.expect(t, `2.05 Content{"power":0} true /a/light`)
+		for range 3 {
+			for i, lamp := range lamps {
+				if got := outcome(phone.ask(t.Context(), phone.s, lamp.s.JID(), get("/a/light"))); got != `2.05 Content{"power":0}` {
+					t.Errorf("lamp %d: %s", i, got)
+				}
+			}
+		}
+		if n := phone.sessions(); n != 3 {
+			t.Errorf("%d sessions", n)
+		}
+		l.set(1)
+		w.expect(t, `2.05 Content{"power":1} true /a/light`)
+		w.cancel()
+		w.end(t)
+	})
+}
+
 // What waits for a peer fails when it goes away, also what was never sent.
 func TestGone(t *testing.T) {
 	inBubble(t, func(t *testing.T, srv *xmppdtest.Server) {

@@ -35,7 +35,8 @@ type peer struct {
 	x *exchange
 	peerKey
 
-	users    int // who ask
+	users    int   // who ask
+	used     int64 // exchange.uses when something was last asked, or came
 	manner   manner
 	asked    int                 // requests under way
 	queue    []*pending          // wait for their turn
@@ -91,6 +92,8 @@ func (x *exchange) peerLocked(k peerKey) *peer {
 		p = &peer{x: x, peerKey: k, waiting: map[string]*pending{}, watches: map[watchKey]*watch{}}
 		x.peers[k] = p
 	}
+	x.uses++
+	p.used = x.uses
 	return p
 }
 
@@ -384,9 +387,13 @@ func (p *peer) openLocked() *opening {
 	return o
 }
 
-// open opens a session.
+// open opens a session. If there are too many, those with the peer that was not
+// needed for longest end.
 func (p *peer) open(ctx context.Context) (*session, error) {
 	c, err := p.x.ibb.Open(ctx, p.s, p.jid, ibb.Message)
+	if err == ibb.ErrTooMany && p.x.makeRoom(p) {
+		c, err = p.x.ibb.Open(ctx, p.s, p.jid, ibb.Message)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("rae: no session with %s: %w", p.jid, err)
 	}
@@ -400,4 +407,26 @@ func (p *peer) open(ctx context.Context) (*session, error) {
 	se.joinLocked()
 	p.largest = c.Block()
 	return se, nil
+}
+
+// makeRoom ends the sessions with a peer other than p that nobody needs now. It
+// reports false if there is none.
+func (x *exchange) makeRoom(p *peer) bool {
+	x.mu.Lock()
+	var idlest *peer
+	for _, other := range x.peers {
+		idle := other != p && other.users == 0 && len(other.waiting) == 0 && other.serving == 0 && len(other.watches) == 0
+		if idle && len(other.sessions) > 0 && (idlest == nil || other.used < idlest.used) {
+			idlest = other
+		}
+	}
+	var ended []*session
+	if idlest != nil {
+		ended = slices.Clone(idlest.sessions)
+	}
+	x.mu.Unlock()
+	for _, se := range ended {
+		se.conn.Close()
+	}
+	return len(ended) > 0
 }

@@ -71,6 +71,8 @@ func (se *session) joinLocked() *peer {
 		se.p = se.x.peerLocked(peerKey{se.conn.Session(), se.conn.Peer()})
 	}
 	p := se.p
+	se.x.uses++
+	p.used = se.x.uses
 	if !se.over && !slices.Contains(p.sessions, se) {
 		at := len(p.sessions)
 		if se.ours {
