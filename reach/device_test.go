@@ -106,6 +106,15 @@ func (p *path) set(f func(*path)) {
 	synctest.Wait()
 }
 
+// bump tells that presence may have changed.
+func (p *path) bump(is presence) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.is = is
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
 // tries is how often p was observed.
 func (p *path) tries() int {
 	p.mu.Lock()
@@ -337,6 +346,10 @@ func TestObserveBegins(t *testing.T) {
 	}{
 		{name: "away by XMPP: the cloud", is: away, states: "a", watched: "1 0"},
 		{name: "XMPP does not know yet: the cloud, after a look", is: unknown, states: "a", watched: "1 0"},
+		{name: "XMPP connects and then knows: waited for", is: unknown, prepare: func(_, x *path) {
+			time.AfterFunc(200*time.Millisecond, func() { x.bump(unknown) })
+			time.AfterFunc(500*time.Millisecond, func() { x.bump(here) })
+		}, states: "a", watched: "0 1"},
 		{name: "it comes later by XMPP", is: unknown, later: func(_, x *path) { x.set(func(p *path) { p.is = here }) },
 			states: "a", changes: "cloud: → xmpp:", watched: "1 1"},
 		{name: "offline everywhere", is: away, prepare: func(c, x *path) { offline(c); offline(x) },

@@ -107,9 +107,9 @@ func (o *observation) next(ctx context.Context) (route, error) {
 // first is next before anything was told: then each route is tried once.
 func (o *observation) first(ctx context.Context) (route, error) {
 	if knows := o.d.knowing(); knows != nil && len(o.bad) == 0 {
-		if p, changed := knows.presence(); p == unknown {
-			within, cancel := context.WithTimeout(ctx, firstLook)
-			defer cancel()
+		within, cancel := context.WithTimeout(ctx, firstLook)
+		defer cancel()
+		for p, changed := knows.presence(); p == unknown && within.Err() == nil; p, changed = knows.presence() {
 			select {
 			case <-changed:
 			case <-within.Done():
