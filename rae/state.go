@@ -121,6 +121,9 @@ func authReason(err error) (word, detail string) {
 	if _, ok := errors.AsType[*sasl.Failure](err); ok {
 		return "auth-failed", "the server does not know the password itself"
 	}
+	if e, ok := errors.AsType[*stanza.Error](err); ok && e.Condition == "not-allowed" {
+		return "auth-failed", "the password is for another device" // of the bind
+	}
 	if errors.Is(err, sasl.ErrTooWeak) {
 		return "auth-failed", "the server offers no login that is strong enough"
 	}

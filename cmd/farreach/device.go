@@ -47,7 +47,8 @@ it keeps in a file, so that later starts need no code.
 
 With --xmpp it is reached over that XMPP account, by any XMPP server; alone, or
 beside a cloud that --cloud or --code names. Whoever has the account's password
-commands it.
+commands it. For the account of the profile it needs no password: the server makes
+one for it alone.
 
 With --lan alone it waits to be led to a cloud by an onboarding tool, at its
 CoAPCloudConf: farreach post coap://HOST:PORT/CoapCloudConfResURI cis=URL sid=UUID

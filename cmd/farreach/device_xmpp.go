@@ -14,6 +14,7 @@ import (
 	"github.com/farreach/farreach/cmd/farreach/internal/settings"
 	"github.com/farreach/farreach/device"
 	"github.com/farreach/farreach/internal/backoff"
+	"github.com/farreach/farreach/internal/secret"
 	"github.com/farreach/farreach/rae"
 	"github.com/farreach/farreach/xmpp"
 	"github.com/farreach/farreach/xmpp/jid"
@@ -21,9 +22,10 @@ import (
 
 // remote is how a simulated device is reached over XMPP.
 type remote struct {
-	chosen  rae.Settings // at the start; none: what was set near the device
-	addr    string       // of chosen.Server, if it is a WebSocket
-	direct  bool         // chosen.Server begins with TLS
+	chosen  rae.Settings                                                                 // at the start; none: what was set near the device
+	addr    string                                                                       // of chosen.Server, if it is a WebSocket
+	direct  bool                                                                         // chosen.Server begins with TLS
+	login   func(ctx context.Context, account jid.JID, di string) (secret.String, error) // the password of chosen, if that has none
 	trust   func(account jid.JID) (*tls.Config, error)
 	changed func(account jid.JID, s rae.State) // nil: nobody is told
 }
@@ -32,6 +34,9 @@ type remote struct {
 // nor an owner who could give it one.
 func (a *app) remote(name string, d *deviceFlags, owned bool) (*remote, error) {
 	r := &remote{
+		login: func(ctx context.Context, account jid.JID, di string) (secret.String, error) {
+			return a.deviceLogin(ctx, d.access, account, di)
+		},
 		trust:   func(account jid.JID) (*tls.Config, error) { return a.xmppTrust(d.access, account) },
 		changed: func(account jid.JID, s rae.State) { a.attendance(name, account, s) },
 	}
@@ -59,7 +64,7 @@ func (a *app) remote(name string, d *deviceFlags, owned bool) (*remote, error) {
 }
 
 // deviceAccount is the account that the flags name. If it is that of the profile,
-// the profile knows where its server is, and its password.
+// the profile knows where its server is, which needs no password of ours.
 func (a *app) deviceAccount(d *deviceFlags) (cfg xmpp.Config, err error) {
 	if cfg, err = d.xmpp.config(); err != nil {
 		return cfg, err
@@ -71,8 +76,8 @@ func (a *app) deviceAccount(d *deviceFlags) (cfg xmpp.Config, err error) {
 	if cfg.Addr == "" {
 		cfg.Addr, cfg.Direct = s.XMPPAddr()
 	}
-	if _, set := a.lookup("FARREACH_PASSWORD"); !set && d.password == (passwordSource{}) {
-		d.password.file = s.PasswordFile
+	if s.API() != "" && !a.named(d.password) {
+		return cfg, nil // the server makes one
 	}
 	cfg.Password, err = a.password(d.password)
 	return cfg, err
@@ -131,13 +136,10 @@ const directPort = 5223
 
 // provisioning leads the device to the XMPP server that was named at the start,
 // or that its owner has named near it.
-func (m member) provisioning(host *device.Host, memory *memory) (*rae.Provisioning, error) {
-	chosen := m.remote.chosen
-	if chosen.Account.IsZero() {
-		var err error
-		if chosen, err = memory.xmpp(); err != nil {
-			return nil, err
-		}
+func (m member) provisioning(ctx context.Context, host *device.Host, memory *memory) (*rae.Provisioning, error) {
+	chosen, err := m.remote.settings(ctx, host.ID(), memory)
+	if err != nil {
+		return nil, err
 	}
 	return rae.NewProvisioning(rae.ProvisioningConfig{
 		Host: host, Chosen: chosen, Keep: memory.keepXMPP, Log: m.log,
@@ -145,6 +147,26 @@ func (m member) provisioning(host *device.Host, memory *memory) (*rae.Provisioni
 			return m.attend(ctx, host, s, tell)
 		},
 	}), nil
+}
+
+// settings are those that the device di starts with. A password that was made for
+// it is remembered.
+func (r *remote) settings(ctx context.Context, di string, memory *memory) (rae.Settings, error) {
+	last, err := memory.xmpp()
+	if err != nil || r.chosen.Account.IsZero() {
+		return last, err
+	}
+	s := r.chosen
+	if s.Password != "" {
+		return s, nil
+	}
+	if s.Password = last.Password; s.Password != "" && last.Account == s.Account {
+		return s, nil
+	}
+	if s.Password, err = r.login(ctx, s.Account, di); err != nil {
+		return s, err
+	}
+	return s, memory.keepXMPP(s)
 }
 
 // attend is an endpoint with these settings until ctx ends.

@@ -86,7 +86,7 @@ func (m member) be(ctx context.Context, id string, memory *memory, code secret.S
 		tasks = append(tasks, func(ctx context.Context) error { return m.stay(ctx, host, code) })
 	}
 	if m.remote != nil {
-		if remote, err = m.provisioning(host, memory); err != nil {
+		if remote, err = m.provisioning(ctx, host, memory); err != nil {
 			return err
 		}
 		tasks = append(tasks, remote.Run)

@@ -39,8 +39,9 @@ func (a *app) raProvisionCmd() *cobra.Command {
 		Use:   "provision TARGET",
 		Short: "Give it the account, and wait until it is there",
 		Long: `Tells the device at TARGET, coaps://HOST:PORT, on which XMPP server it is to be and
-as whom, and waits until it is, or says why not. Account, password and server are
-those of the profile unless others are named. The key is that of the device's owner.`,
+as whom, and waits until it is, or says why not. Account and server are those of the
+profile unless others are named; without a password the server of the profile makes
+one that is good for this device alone. The key is that of the device's owner.`,
 		Example: `  farreach ra provision coaps://192.0.2.7:40123 --psk-file owner.key
   farreach ra provision coaps://192.0.2.7:40123 --psk-file owner.key --jid ann@home.example --password-file pw --address xmpp.home.example --port 5222`,
 		Args: takes("a target such as coaps://192.0.2.7:40123"),
@@ -119,7 +120,7 @@ func (a *app) raShow(ctx context.Context, r request, target string) error {
 }
 
 func (a *app) provision(ctx context.Context, r provision, target string) error {
-	login, server, err := a.provisions(&r)
+	account, server, err := a.provisions(&r)
 	if err != nil {
 		return err
 	}
@@ -129,6 +130,7 @@ func (a *app) provision(ctx context.Context, r provision, target string) error {
 	}
 	defer p.close()
 	doc := raDoc{Target: target}
+	login := func(ctx context.Context) (raUser, error) { return a.provisionLogin(ctx, &r, account, p) }
 	href, err := p.provision(ctx, r.timeout, login, server, &doc)
 	if err != nil {
 		return p.failed(ctx, target, err)

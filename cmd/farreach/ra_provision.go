@@ -10,41 +10,65 @@ import (
 	"strings"
 	"time"
 
+	"github.com/farreach/farreach/internal/secret"
 	"github.com/farreach/farreach/oic"
 	"github.com/farreach/farreach/xmpp/jid"
 )
 
-// provisions are the bodies that the flags and the profile make.
-func (a *app) provisions(r *provision) (login raUser, server raServer, err error) {
+// provisions are the account and the server that the flags and the profile name.
+func (a *app) provisions(r *provision) (account jid.JID, server raServer, err error) {
 	if r.jid == "" {
 		s, err := a.server()
 		if err != nil {
-			return login, server, err
+			return account, server, err
 		}
 		r.jid = s.JID()
 	}
-	account, err := jid.Parse(r.jid)
+	account, err = jid.Parse(r.jid)
 	if err != nil || account.Local() == "" || !account.IsBare() {
-		return login, server, misuse("--jid ann@home.example", "--jid %q is no account", r.jid)
+		return account, server, misuse("--jid ann@home.example", "--jid %q is no account", r.jid)
 	}
 	s, err := a.profileOf(account)
 	if err != nil {
-		return login, server, err
+		return account, server, err
 	}
-	if _, set := a.lookup("FARREACH_PASSWORD"); !set && r.password == (passwordSource{}) {
-		r.password.file = s.PasswordFile
-	}
-	password, err := a.password(r.password)
-	if err != nil {
-		return login, server, err
-	}
-	login = raUser{account.String(), base64.StdEncoding.EncodeToString([]byte(password.Reveal()))}
 	server = raServer{cmp.Or(r.address, account.Domain()), cmp.Or(r.port, 5222)}
 	if host, port, err := net.SplitHostPort(s.XMPP); err == nil && r.address == "" && r.port == 0 {
 		n, _ := strconv.ParseUint(port, 10, 16) // a profile that makes no sense is refused by the device
 		server = raServer{host, uint16(n)}
 	}
-	return login, server, nil
+	return account, server, nil
+}
+
+// provisionLogin is what the device at the end of p logs in with: the password that
+// was named, else one that the server of the profile makes for it alone.
+func (a *app) provisionLogin(ctx context.Context, r *provision, account jid.JID, p *path) (login raUser, err error) {
+	var password secret.String
+	if s, failed := a.profileOf(account); failed == nil && s.API() != "" && !a.named(r.password) {
+		var di string
+		if di, err = p.id(ctx); err == nil {
+			password, err = a.deviceLogin(ctx, r.access, account, di)
+		}
+	} else {
+		password, err = a.password(r.password)
+	}
+	return raUser{account.String(), base64.StdEncoding.EncodeToString([]byte(password.Reveal()))}, err
+}
+
+// id is the di of the device.
+func (p *path) id(ctx context.Context) (string, error) {
+	if p.di != "" {
+		return p.di, nil
+	}
+	resp, err := p.device.Handle(ctx, &oic.Request{Href: "/oic/d"})
+	if err != nil {
+		return "", err
+	}
+	var rep struct {
+		ID string `json:"di"`
+	}
+	err = oic.Decode(resp.Format, resp.Body, &rep)
+	return rep.ID, err
 }
 
 // raLinks are where a device has the two resources.
@@ -124,16 +148,24 @@ func (p *path) call(ctx context.Context, op oic.Op, href string, body any, doc *
 	return doc.read(resp)
 }
 
-// provision sets account and server (E-01), and returns where the state is.
-func (p *path) provision(ctx context.Context, timeout time.Duration, login raUser, server raServer, doc *raDoc) (href string, err error) {
+// provision sets account and server (E-01), and returns where the state is. Only
+// to whom the device listens a password is made.
+func (p *path) provision(ctx context.Context, timeout time.Duration, login func(ctx context.Context) (raUser, error), server raServer, doc *raDoc) (href string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	both, err := findRA(ctx, p)
 	if err != nil {
 		return "", err
 	}
-	doc.Account, doc.Address, doc.Port = login.JID, server.Address, server.Port
-	if err := p.call(ctx, oic.Update, both.user, login, doc); err != nil {
+	if err := p.call(ctx, oic.Retrieve, both.user, nil, doc); err != nil {
+		return "", err
+	}
+	user, err := login(ctx)
+	if err != nil {
+		return "", err
+	}
+	doc.Account, doc.Address, doc.Port = user.JID, server.Address, server.Port
+	if err := p.call(ctx, oic.Update, both.user, user, doc); err != nil {
 		return "", err
 	}
 	return both.server, p.call(ctx, oic.Update, both.server, server, doc)
