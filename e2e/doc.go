@@ -6,6 +6,7 @@
 //	2,000 devices, a lamp ── TCP, TLS ──▶ farreach up, farreach cloud ── kill -9, SIGSTOP, no cable
 //	libcoap's coap-client ── UDP, TCP, TLS ──▶ our server, our cloud
 //	our client, our binary ── UDP, TCP, TLS ──▶ libcoap's coap-server
+//	our binary ── UDP, TLS, XMPP on three servers, from behind a NAT ──▶ one device
 //	slixmpp, profanity on a terminal ── STARTTLS ──▶ our XMPP server
 //
 // A foreign program that is not installed skips its test, with the reason; with

@@ -90,6 +90,29 @@ func TestLogInRefused(t *testing.T) {
 	}
 }
 
+// TestServerRenames: a server that gives the second of two with one name
+// another one gets rid of it, and is told why (RA-063, A-09).
+func TestServerRenames(t *testing.T) {
+	t.Parallel()
+	s := xmppservers.Run(t, xmppservers.Prosody, xmppservers.Config{Text: strings.Replace(refusing, "$more", `conflict_resolve = "random"`, 1)})
+	way := countTo(t, s.Addr)
+	p := refusedPath(t, s, way, "venus and mars", s.CAFile)
+	first := p.lamp(p.home)
+	eventually(t, func() bool { return strings.Contains(first.String(), "on XMPP, account ann@") })
+	clone := t.TempDir()
+	if out, err := exec.Command("cp", "-a", p.home+"/.", clone).CombinedOutput(); err != nil {
+		t.Fatalf("cp: %v: %s", err, out)
+	}
+	second := p.lamp(clone)
+	eventually(t, func() bool {
+		return strings.Contains(second.String(), "not on XMPP, account ann@"+s.Domain+": jid-changed: ")
+	})
+	p.noStorm(way, 3)
+	if strings.Contains(first.String(), "not on XMPP") {
+		t.Errorf("the first was thrown out: %s", first)
+	}
+}
+
 // refusedPath is the account of a Prosody, by way of a turnstile.
 func refusedPath(t *testing.T, s *xmppservers.Server, way *turnstile, password, ca string) *path {
 	t.Helper()
