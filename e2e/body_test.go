@@ -12,6 +12,7 @@ import (
 // What is nearly 1 MiB long goes from a command through the cloud to a device
 // and back, whichever way the command comes in.
 func TestLongBodyCommands(t *testing.T) {
+	computes(t)
 	h := startHome(t)
 	di := joinAttic(t, h)
 	var texts []string

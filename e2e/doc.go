@@ -3,7 +3,7 @@
 // and conversations with other people's programs.
 //
 //	testdata/script ──▶ the binary, as a user has it
-//	2,000 devices, a lamp ── TCP, TLS ──▶ farreach up, farreach cloud ── kill -9, SIGSTOP, no cable
+//	many devices, a lamp ── TCP, TLS ──▶ farreach up, farreach cloud ── kill -9, SIGSTOP, no cable
 //	libcoap's coap-client ── UDP, TCP, TLS ──▶ our server, our cloud
 //	our client, our binary ── UDP, TCP, TLS ──▶ libcoap's coap-server
 //	our binary ── UDP, TLS, XMPP on three servers, from behind a NAT ──▶ one device

@@ -66,6 +66,7 @@ func (h demoHome) base(t *testing.T, w wire) string {
 // finds the lamp in our cloud, reads it, switches it and watches it; and so it
 // does with a device whose representation is long.
 func TestLibcoapClientAtCloud(t *testing.T) {
+	computes(t)
 	foreign(t, "coap-client-notls", "coap-client-openssl", "coap-client-gnutls")
 	h := startHome(t)
 	attic := joinAttic(t, h)
@@ -236,13 +237,14 @@ func useAttic(t *testing.T, href string, client func(stdin string, args ...strin
 			}
 		}
 	}
-	if got, want := client("", "-s", "2", href), string(pattern(20_000))+string(pattern(30_000)); got != want {
+	if got, want := client("", "-s", "4", href), string(pattern(20_000))+string(pattern(30_000)); got != want {
 		t.Errorf("observed %d bytes, want %d", len(got), len(want))
 	}
 }
 
 // A program that knows nothing of us, and a device of ours on its network.
 func TestLibcoapClientAtDevice(t *testing.T) {
+	computes(t)
 	overWires(t, func(t *testing.T, w wire) {
 		tool, _ := w.theirClient(t, identity{})
 		port := start(t, regexp.MustCompile(`coap://HOST:(\d+)`), "farreach", "device", "--type", "lamp", "--name", "lamp", "--lan",

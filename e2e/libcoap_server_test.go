@@ -36,6 +36,7 @@ func (a asker) do(t *testing.T, code coap.Code, path string, payload []byte, wan
 
 // Our client and libcoap's server.
 func TestLibcoapServer(t *testing.T) {
+	computes(t)
 	overWires(t, func(t *testing.T, w wire) {
 		id := newIdentity(t)
 		addr := w.theirServer(t, id)
@@ -135,6 +136,7 @@ func (a asker) observes(t *testing.T) {
 
 // Our commands and a device that has never heard of OCF or of us.
 func TestLibcoapServerCommands(t *testing.T) {
+	computes(t)
 	keyFile := filepath.Join(t.TempDir(), "key")
 	if err := os.WriteFile(keyFile, []byte(sharedKey+"\n"), 0o600); err != nil {
 		t.Fatal(err)

@@ -248,13 +248,13 @@ func pattern(n int) []byte {
 	return b.Bytes()[:n]
 }
 
-// bodySizes are the bodies that go over the wire: at the edges of the length
-// forms of RFC 8323, section 3.2, however many bytes the options take; around
-// one block; and as long as any may be.
+// bodySizes are the bodies that go over the wire: around one block, and as long
+// as any may be; on streams also at the edges of the length forms of RFC 8323,
+// section 3.2, however many bytes the options take.
 func (w wire) bodySizes() []int {
-	sizes := []int{1, 10, 11, 12, 13, 14, 250, 260, 267, 268, 269, 1023, 1024, 1025, 5000}
+	sizes := []int{1, 1023, 1024, 1025, 5000, 200_000, coap.MaxBlockBody}
 	if !w.datagrams() {
-		sizes = append(sizes, 65790, 65803, 65804, 65805)
+		sizes = append(sizes, 10, 11, 12, 13, 14, 250, 260, 267, 268, 269, 65790, 65803, 65804, 65805)
 	}
-	return append(sizes, 200_000, coap.MaxBlockBody)
+	return sizes
 }

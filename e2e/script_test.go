@@ -2,12 +2,15 @@ package e2e_test
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -21,7 +24,29 @@ import (
 // and tests find it as a user would.
 func TestMain(m *testing.M) { os.Exit(runMain(m)) }
 
+// atOnce is how many tests run at once, unless -parallel says so: many wait for
+// most of their time, as for a keep-alive interval to be over.
+const atOnce = "8"
+
+// computing has a place for each test that does not wait for most of its time:
+// with more of them than processors datagrams come late, and are sent again.
+var computing = make(chan struct{}, runtime.GOMAXPROCS(0))
+
+// computes makes t run beside others when there is a processor for it.
+func computes(t *testing.T) {
+	t.Parallel()
+	computing <- struct{}{}
+	t.Cleanup(func() { <-computing })
+}
+
 func runMain(m *testing.M) int {
+	flag.Parse()
+	if !slices.ContainsFunc(os.Args, func(arg string) bool { return strings.HasPrefix(arg, "-test.parallel") }) {
+		if err := flag.Set("test.parallel", atOnce); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
 	dir, err := os.MkdirTemp("", "farreach-e2e-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -25,7 +25,7 @@ import (
 	"github.com/farreach/farreach/xmpp/sasl"
 )
 
-// 5,000 take a minute; under the race detector many.
+// 5,000 take 20 s; under the race detector many times that.
 var xmppSessions = flag.Int("xmpp-sessions", 1000, "how many XMPP sessions lose their server at once")
 
 // perHome is how many sessions an account of the test has: fewer than it may.

@@ -24,6 +24,7 @@ import (
 // sibling come and go, pings, and exchanges bytes in-band. It knows channel
 // binding by tls-unique only, which TLS 1.3 has not.
 func TestSlixmpp(t *testing.T) {
+	t.Parallel()
 	const python = "/usr/bin/python3"
 	if err := exec.Command(python, "-c", "import slixmpp").Run(); err != nil {
 		if os.Getenv("CI") == "true" {
@@ -49,6 +50,7 @@ func TestSlixmpp(t *testing.T) {
 // The configurations of deploy/ make of Prosody and ejabberd a server that fits:
 // farreach doctor finds nothing broken. Ours fits too.
 func TestDeployedServers(t *testing.T) {
+	t.Parallel()
 	for _, kind := range xmppservers.Kinds {
 		t.Run(string(kind), func(t *testing.T) {
 			s := xmppservers.Run(t, kind, xmppservers.Config{Text: deployed(t, kind), SHA256: true})
