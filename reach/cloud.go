@@ -134,7 +134,7 @@ func (w *cloudWay) lost(ctx context.Context, link *cloudlink.Link, err error) er
 	if err == nil || refused || ctx.Err() != nil || link.Err() == nil {
 		return err
 	}
-	return &Error{Kind: NoConnect, Err: lost{w.cfg.Cloud, err}, Hint: "again, when the server is back"}
+	return &Error{Kind: NoConnect, Err: lost{w.cfg.Cloud, err}, Hint: "try: again, when the server is back"}
 }
 
 // lost is err, told as what it comes from.

@@ -94,7 +94,7 @@ func (d *Device) knowing() route {
 
 func (d *Device) tell(from, to string, err error) {
 	if f := d.ways.cfg.OnChange; f != nil {
-		f(Change{d.known.ID, from, to, err})
+		f(Change{d.ID(), d.Name(), from, to, err})
 	}
 }
 

@@ -53,6 +53,7 @@ type SharedKey struct {
 // Change says that a device is reached by another way than before.
 type Change struct {
 	Device   string // di
+	Name     string // "" if it has none
 	From, To string // as Device.Via; To "": by none for the time being
 	Err      error  // what was wrong with From; nil: To is better
 }
@@ -108,8 +109,8 @@ func (w *Ways) open(ctx context.Context) error {
 // name, its di or the beginning of that. Names are looked up in the cloud first,
 // and if it has none such among those on XMPP.
 //
-// The error is a *Error of kind NotFound or Ambiguous, or that of asking who is
-// there.
+// The error is a *Error of kind Ambiguous, or that of asking who is there; it is
+// NotFound only if all could be asked.
 func (w *Ways) Device(ctx context.Context, t Target) (*Device, error) {
 	if !t.Peer.IsZero() {
 		return w.endpoint(t.Peer)
@@ -123,8 +124,8 @@ func (w *Ways) Device(ctx context.Context, t Target) (*Device, error) {
 		return nil, unasked
 	case len(all) == 0 && w.cloud == nil:
 		return nil, notFound(t.Device, "nobody is on "+w.xmpp.account().String()+" now")
-	case unasked != nil:
-		return nil, &Error{Kind: KindOf(err), Err: fmt.Errorf("%w, and not all could be asked: %w", err, unasked), Hint: HintOf(err)}
+	case unasked != nil && KindOf(err) == NotFound: // it may be among those that nobody has told of
+		return nil, &Error{Kind: KindOf(unasked), Err: fmt.Errorf("%w, and no other way knows %q", unasked, t.Device), Hint: HintOf(unasked)}
 	}
 	return nil, err
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
 	"strings"
@@ -66,6 +67,7 @@ func (a *app) xmppWay(x access, f xmppAccess) (way *reach.XMPP, done func(), err
 // changedWay tells the user that a device is reached by another way than
 // before.
 func (a *app) changedWay(c reach.Change) {
+	device := cmp.Or(c.Name, c.Device)
 	text := "by no way now; waiting until there is one"
 	if c.To != "" {
 		text = "now by " + wayText(c.To)
@@ -74,10 +76,10 @@ func (a *app) changedWay(c reach.Change) {
 		text += ": " + oneLine(c.Err)
 	}
 	if c.From == "" {
-		a.say("farreach: %s is back, %s", c.Device, text)
+		a.say("farreach: %s is back, %s", device, text)
 		return
 	}
-	a.say("farreach: %s is not reached by %s any more, %s", c.Device, wayText(c.From), text)
+	a.say("farreach: %s is not reached by %s any more, %s", device, wayText(c.From), text)
 }
 
 // sayVia says to a person by which way a device of the account was reached.
