@@ -56,6 +56,14 @@ type Selective interface {
 	For(who oic.Identity, far bool) Resource
 }
 
+// Prompt is a Resource none of whose methods waits for anything but a lock that
+// is held shortly: what it stands for is in memory. Those who ask may then be
+// answered without a goroutine of their own.
+type Prompt interface {
+	Resource
+	Prompt()
+}
+
 // Replacer is a Resource whose representation can be replaced as a whole (PUT).
 type Replacer interface {
 	Resource

@@ -32,6 +32,7 @@ type entry struct {
 	resource Resource
 	link     oic.Link
 	near     bool          // not for those who come through a cloud or by Remote Access
+	prompt   bool          // resource is Prompt
 	turn     chan struct{} // has one while nobody calls the resource
 	gone     chan struct{} // closed when the resource was removed
 
@@ -92,7 +93,8 @@ func (h *Host) add(r Resource) (*entry, error) {
 	if len(link.Href) < 2 || link.Href[0] != '/' || len(link.Types) == 0 || len(link.Interfaces) == 0 {
 		return nil, fmt.Errorf("device: link of %q is incomplete", link.Href)
 	}
-	e := &entry{resource: r, link: link, near: isNear(&link), turn: make(chan struct{}, 1), gone: make(chan struct{}),
+	_, prompt := r.(Prompt)
+	e := &entry{resource: r, link: link, near: isNear(&link), prompt: prompt, turn: make(chan struct{}, 1), gone: make(chan struct{}),
 		watchers: make(map[*watcher]struct{})}
 	e.turn <- struct{}{}
 	h.mu.Lock()

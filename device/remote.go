@@ -20,6 +20,13 @@ func (r remote) Handle(ctx context.Context, req *oic.Request) (*oic.Response, er
 	return r.h.handle(ctx, req, true)
 }
 
+// Prompt implements oic.Prompt: what a resource that is Prompt answers.
+func (r remote) Prompt(req *oic.Request) bool {
+	path, _ := oic.SplitHref(req.Href)
+	e, err := r.h.find(path)
+	return err == nil && e.prompt
+}
+
 // Observe is Host.Observe.
 func (r remote) Observe(ctx context.Context, req *oic.Request, each func(*oic.Response)) error {
 	return r.h.observe(ctx, req, true, each)

@@ -85,3 +85,21 @@ func TestRemoteAccessInterfaces(t *testing.T) {
 		"update /xmpp {}", denied,
 		"retrieve /user", "4.03 Forbidden: /user is for somebody near only")
 }
+
+// prompt is a resource that is in memory.
+type prompt struct{ door }
+
+func (prompt) Prompt() {}
+
+// Only what says so is prompt.
+func TestPrompt(t *testing.T) {
+	h := device.NewHost(device.Config{ID: di})
+	h.Add(door{href: "/door", rt: "oic.r.door"})
+	h.Add(prompt{door{href: "/memory", rt: "oic.r.door"}})
+	far := h.Remote().(oic.Prompt)
+	for href, want := range map[string]bool{"/door": false, "/memory": true, "/memory?if=oic.if.s": true, "/oic/res": false, "/none": false} {
+		if got := far.Prompt(&oic.Request{Href: href}); got != want {
+			t.Errorf("%s: %v", href, got)
+		}
+	}
+}

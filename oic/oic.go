@@ -26,6 +26,17 @@ type Handler interface {
 	Handle(ctx context.Context, req *Request) (*Response, error)
 }
 
+// Prompt is a Handler that knows of some requests that it answers them at once:
+// whoever reads them from a wire may then do so in person, without a goroutine
+// more.
+type Prompt interface {
+	Handler
+
+	// Prompt reports whether Handle waits for nothing when it answers req: no
+	// wire, no file, no hardware, and nobody who does.
+	Prompt(req *Request) bool
+}
+
 // Observer is a Handler whose resources can be watched.
 type Observer interface {
 	Handler

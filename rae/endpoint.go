@@ -114,7 +114,7 @@ func New(cfg Config) (*Endpoint, error) {
 	e := &Endpoint{cfg: cfg, own: own, log: cmp.Or(cfg.Log, slog.Default()).With("account", own.String())}
 	e.contacts = contacts{own: own, shares: cfg.Shares}
 	e.server = newServer(e)
-	e.x = newExchange(exchangeConfig{serve: e.server.serve, allow: e.admits, legacy: e.isLegacy, timeout: cfg.Timeout, log: e.log})
+	e.x = newExchange(exchangeConfig{serve: e.server.serve, prompt: e.server.prompt, allow: e.admits, legacy: e.isLegacy, timeout: cfg.Timeout, log: e.log})
 	e.dir = newDirectory(own, e.met, e.log)
 	e.handle()
 	return e, nil

@@ -28,6 +28,10 @@ type exchangeConfig struct {
 	// ContentLocation are set here. reply may be called from any goroutine.
 	serve func(ctx context.Context, from jid.JID, c *Call, reply func(*Answer) error)
 
+	// prompt reports whether serve answers c without waiting for anything but
+	// reply; then the goroutine that reads serves it. nil: it does not.
+	prompt func(c *Call) bool
+
 	allow   func(s ibb.Session, peer jid.JID) bool // who may open sessions with us; nil: the own account
 	legacy  func(peer jid.JID) bool                // who is asked in raw CoAP; nil: nobody
 	timeout time.Duration                          // of a request; 0: 30 s

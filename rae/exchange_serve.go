@@ -25,6 +25,7 @@ type job struct {
 	raw     *coap.Message // the request, if it came as raw CoAP; nil: it was a document
 	say     []byte        // in the place of all that: something to send; nil: nothing
 	then    func()        // called when that is sent
+	answer  *Answer       // in the place of all that: what serving has come to; nil: nothing yet
 	size    int           // bytes
 }
 
@@ -38,8 +39,38 @@ func (se *session) request(d *Document, refusal *oic.StatusError) error {
 		j.call, j.refusal = &Call{Meta: d.meta()}, err
 	} else {
 		j.call = c
+		if c.Token != "" && c.Observe == NoObserve && se.x.cfg.prompt != nil && se.x.cfg.prompt(c) {
+			return se.servePromptly(j)
+		}
 	}
 	return se.schedule(j)
+}
+
+// servePromptly serves j at once. Only if the answer cannot be sent at once it
+// waits like a request.
+func (se *session) servePromptly(j job) error {
+	x := se.x
+	x.mu.Lock()
+	se.hearLocked(j)
+	over := se.over
+	x.mu.Unlock()
+	if !over {
+		r := &replier{job: j, ctx: se.ctx, answered: make(chan struct{}), prompt: true}
+		x.cfg.serve(r.ctx, se.conn.Peer(), j.call, r.reply)
+	}
+	return nil
+}
+
+// hearLocked notes what a request tells of its peer.
+func (se *session) hearLocked(j job) *peer {
+	p := se.joinLocked()
+	if j.call.MaxMessage > 0 {
+		p.fragment = j.call.MaxMessage
+	}
+	if j.call.Token != "" && p.manner == unknown && j.raw == nil {
+		p.manner = tokens // who sends tokens returns them
+	}
+	return p
 }
 
 // schedule has j served: in order, unless it has a token. An error ends the
@@ -48,21 +79,15 @@ func (se *session) schedule(j job) error {
 	x := se.x
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	p := se.joinLocked()
+	p := se.hearLocked(j)
 	if se.over {
 		return nil
-	}
-	if j.call.MaxMessage > 0 {
-		p.fragment = j.call.MaxMessage
 	}
 	if x.held+j.size > maxHeld {
 		return errOverrun
 	}
 	if j.call.Token == "" {
 		return se.lineUpLocked(j)
-	}
-	if p.manner == unknown && j.raw == nil {
-		p.manner = tokens // who sends tokens returns them
 	}
 	switch {
 	case p.serving < maxServing:
@@ -194,6 +219,9 @@ func (j job) serve() *replier {
 	switch {
 	case j.se.ctx.Err() != nil:
 		close(r.answered)
+	case j.answer != nil:
+		j.se.sendAnswer(j.answer, j.call) // fails when the session is over; then nobody waits for it
+		close(r.answered)
 	case j.say != nil:
 		if j.se.conn.Send(j.se.ctx, j.say); j.then != nil {
 			j.then()
@@ -214,6 +242,7 @@ type replier struct {
 	ctx      context.Context
 	watch    *watch        // what the request registers; nil: nothing
 	answered chan struct{} // closed with the first answer
+	prompt   bool          // reply must not wait
 
 	mu    sync.Mutex // held while an answer is written and sent; guards what follows
 	times int        // answers that were sent
@@ -249,7 +278,9 @@ func (r *replier) reply(a *Answer) error {
 		b.ContentLocation, _ = oic.SplitHref(r.call.Href)
 	}
 	var err error
-	if r.raw != nil {
+	if r.prompt {
+		err = r.se.sendPromptly(&b, r.job)
+	} else if r.raw != nil {
 		err = r.se.sendRawAnswer(&b, &r.job, r.times == 0, r.watch)
 	} else {
 		err = r.se.sendAnswer(&b, r.call)

@@ -53,6 +53,29 @@ func (se *session) sendAnswer(a *Answer, c *Call) error {
 	return fmt.Errorf("rae: %s was told that the answer is too large", se.conn.Peer())
 }
 
+// sendPromptly sends a, the answer to j, without waiting: if it cannot go at
+// once, in one block, it waits its turn like a request.
+func (se *session) sendPromptly(a *Answer, j job) error {
+	x := se.x
+	buf := x.buffer()
+	defer x.recycleBuffer(buf)
+	if se.tells() {
+		a.MaxMessage = maxDocument
+	}
+	if err := se.writeAnswer(buf, a, j.call); err != nil {
+		return err
+	}
+	if se.conn.TrySend(*buf) {
+		return nil
+	}
+	j.answer, j.size = a, j.size+len(*buf)
+	err := se.schedule(j)
+	if err != nil {
+		se.conn.Fail(err)
+	}
+	return err
+}
+
 // tells reports, once, that the peer is to hear how much we can put together: it
 // has said how much it can.
 func (se *session) tells() bool {

@@ -87,6 +87,9 @@ func (c *chat) Send(ctx context.Context, b []byte) error {
 	return c.s.SendRaw(ctx, m.Append(nil))
 }
 
+// TrySend sends nothing: nobody has need of it.
+func (c *chat) TrySend([]byte) bool { return false }
+
 // Block is how much IoTivity takes at once, bytes.
 func (c *chat) Block() int { return rawBlock }
 

@@ -71,6 +71,13 @@ func (v *server) serve(ctx context.Context, from jid.JID, c *Call, reply func(*A
 	v.answer(ctx, peer, c, &Answer{Response: resp}, reply)
 }
 
+// prompt reports whether c is answered without waiting: by ourselves, asking
+// nobody whether that is allowed.
+func (v *server) prompt(c *Call) bool {
+	h, ok := v.e.cfg.Device.(oic.Prompt)
+	return ok && v.e.cfg.Allow == nil && (c.Device == "" || c.Device == v.e.Name().Device()) && h.Prompt(&c.Request)
+}
+
 // admit returns who is to answer c, if peer may ask that.
 func (v *server) admit(peer Peer, c *Call) (oic.Handler, error) {
 	if !v.limits.take(peer.JID) {
@@ -110,8 +117,12 @@ var (
 // handle has h answer, within the time that a request has. A handler that panics
 // costs one answer (threats rule 23).
 func (v *server) handle(ctx context.Context, h oic.Handler, c *Call) (resp *oic.Response, err error) {
-	within, cancel := context.WithTimeout(ctx, v.e.cfg.Timeout)
-	defer cancel()
+	within := ctx
+	if !v.prompt(c) {
+		var cancel context.CancelFunc
+		within, cancel = context.WithTimeout(ctx, v.e.cfg.Timeout)
+		defer cancel()
+	}
 	defer func() {
 		if p := recover(); p != nil {
 			resp, err = nil, v.panicked(p)

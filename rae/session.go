@@ -23,6 +23,7 @@ var (
 // carrier carries blocks to one peer. It is an *ibb.Conn, or a chat.
 type carrier interface {
 	Send(ctx context.Context, b []byte) error
+	TrySend(b []byte) bool
 	Block() int
 	Peer() jid.JID
 	Session() ibb.Session

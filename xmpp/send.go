@@ -26,7 +26,8 @@ func (s *Session) Send(ctx context.Context, x Stanza) error {
 
 // SendRaw is Send for a stanza that is XML already: exactly one message,
 // presence or iq, for a stream whose default namespace is jabber:client. b may
-// be used again afterwards.
+// be used again afterwards. It is sent even if ctx has ended, if that can be
+// done without waiting.
 func (s *Session) SendRaw(ctx context.Context, b []byte) error {
 	for {
 		wait, err := s.trySend(b)

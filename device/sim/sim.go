@@ -58,6 +58,9 @@ type base struct {
 	rand *rand.Rand
 }
 
+// Prompt says that things are in memory: see device.Prompt.
+func (base) Prompt() {}
+
 // Types are the device types that New knows.
 func Types() []string {
 	var types []string

@@ -278,6 +278,26 @@ func (c *Conn) Send(ctx context.Context, b []byte) error {
 	return nil
 }
 
+// TrySend sends b if that can be done without waiting: in one block, in the
+// message form, with nobody else writing and with room on the way to the server.
+// It reports false if nothing was sent.
+func (c *Conn) TrySend(b []byte) bool {
+	if c.form != Message || len(b) > c.limit {
+		return false
+	}
+	select {
+	case c.writing <- struct{}{}:
+		defer func() { <-c.writing }()
+	default:
+		return false
+	}
+	if c.touch() || c.carry(c.e.atOnce, b) != nil {
+		return false
+	}
+	c.next++
+	return true
+}
+
 // untilOver is ctx, but that it ends with the session.
 func (c *Conn) untilOver(ctx context.Context) (_ context.Context, stop func()) {
 	ctx, cancel := context.WithCancel(ctx)

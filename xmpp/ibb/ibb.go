@@ -59,7 +59,7 @@ const (
 type Session interface {
 	JID() jid.JID
 	Terms() xmpp.Terms
-	SendRaw(ctx context.Context, stanza []byte) error
+	SendRaw(ctx context.Context, stanza []byte) error // tries once even if ctx has ended
 	Ask(ctx context.Context, iq stanza.IQ) (*stanza.Element, error)
 	Done() <-chan struct{}
 }
@@ -118,9 +118,10 @@ type Receiver interface {
 // Endpoint is this end of all bytestreams. Its methods may be called from
 // several goroutines.
 type Endpoint struct {
-	cfg   Config
-	quit  chan struct{} // closed by Close
-	tasks sync.WaitGroup
+	cfg    Config
+	atOnce context.Context // has ended: who gets it does not wait
+	quit   chan struct{}   // closed by Close
+	tasks  sync.WaitGroup
 
 	mu      sync.Mutex // guards what follows, and what Conns have in it
 	conns   map[key]*Conn
@@ -146,8 +147,10 @@ func New(cfg Config) *Endpoint {
 	cfg.Memory = cmp.Or(cfg.Memory, 4<<20)
 	cfg.Idle = cmp.Or(cfg.Idle, 300*time.Second)
 	cfg.Log = cmp.Or(cfg.Log, slog.Default())
+	atOnce, cancel := context.WithCancel(context.Background())
+	cancel()
 	return &Endpoint{
-		cfg: cfg, quit: make(chan struct{}),
+		cfg: cfg, atOnce: atOnce, quit: make(chan struct{}),
 		conns: map[key]*Conn{}, watched: map[Session]bool{}, told: map[jid.JID]time.Time{},
 	}
 }

@@ -696,3 +696,41 @@ func TestNetConn(t *testing.T) {
 		New(Config{}).Handle(new(xmpp.Handlers))
 	})
 }
+
+// TrySend sends a block that needs no waiting, and nothing else.
+func TestTrySend(t *testing.T) {
+	var w world
+	got := make(chan string, 10)
+	serve := func(c *Conn) {
+		b := make([]byte, 10_000)
+		for {
+			n, err := c.Read(b)
+			if err != nil {
+				return
+			}
+			got <- string(b[:n])
+		}
+	}
+	a, b := w.join(t, "ann@home.example/a", Config{}), w.join(t, "ann@home.example/b", Config{Serve: serve, Block: 4096})
+	for form, want := range map[Form]bool{Message: true, IQ: false} {
+		c, err := a.Open(t.Context(), a, b.j, form)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.TrySend([]byte("one")) != want || want && <-got != "one" {
+			t.Errorf("%s: a block is not sent", form)
+		}
+		if c.TrySend(make([]byte, c.Block()+1)) {
+			t.Errorf("%s: more than a block is sent", form)
+		}
+		c.writing <- struct{}{}
+		if c.TrySend([]byte("two")) {
+			t.Errorf("%s: sent while somebody else writes", form)
+		}
+		<-c.writing
+		c.Close()
+		if c.TrySend([]byte("three")) {
+			t.Errorf("%s: sent over a session that is over", form)
+		}
+	}
+}
