@@ -41,12 +41,7 @@ func (x *exchange) observe(ctx context.Context, s ibb.Session, to jid.JID, c *Ca
 	q := x.newPending(c)
 	defer q.timer.Stop()
 	q.call.Op, q.call.Observe, q.watch = oic.Retrieve, Register, true
-	if err := p.turn(ctx, q); err != nil {
-		return err
-	}
-	err = p.send(ctx, q)
-	if c.Token = q.call.Token; err != nil {
-		p.done(q)
+	if err := p.begin(ctx, q, c); err != nil {
 		return err
 	}
 	waits := true // for the first answer
@@ -61,24 +56,46 @@ func (x *exchange) observe(ctx context.Context, s ibb.Session, to jid.JID, c *Ca
 		case <-q.timer.C:
 			err = p.silence()
 		}
-		a, over, failed := p.news(q)
-		if waits && (err != nil || a != nil || failed != nil) {
-			waits = false
-			p.done(q)
-		}
-		switch {
-		case err != nil && over:
-			return failed
-		case err != nil:
-			p.unobserve(q)
+		over := false
+		if waits, over, err = p.hear(q, err, waits, each); over {
 			return err
-		case a != nil:
-			each(a)
-		}
-		if over {
-			return failed
 		}
 	}
+}
+
+// hear passes on what has come, if anything, or ends the observation because of
+// err. waits says that the first answer is still awaited. It is over with what is
+// returned then.
+func (p *peer) hear(q *pending, err error, waits bool, each func(*Answer)) (stillWaits, over bool, _ error) {
+	a, over, failed := p.news(q)
+	if waits && (err != nil || a != nil || failed != nil) {
+		waits = false
+		p.done(q)
+	}
+	switch {
+	case err != nil && over:
+		return waits, true, failed
+	case err != nil:
+		p.unobserve(q)
+		return waits, true, err
+	case a != nil:
+		each(a)
+	}
+	return waits, over, failed
+}
+
+// begin registers q for the first time, when its turn has come. Then done must be
+// called when there is an answer. What it takes of the stack it gives back: an
+// observation may last for days.
+func (p *peer) begin(ctx context.Context, q *pending, c *Call) error {
+	if err := p.turn(ctx, q); err != nil {
+		return err
+	}
+	err := p.send(ctx, q)
+	if c.Token = q.call.Token; err != nil {
+		p.done(q)
+	}
+	return err
 }
 
 // news takes the newest answer; over says that it was the last thing.
