@@ -31,9 +31,13 @@ type EndpointConfig struct {
 	Handler Handler               // answers requests; nil: 4.04 to all
 	Accept  func(p *Peer) Handler // the Handler for one peer, asked for at its first request; nil: Handler for all
 	Groups  []*GroupConn          // where requests to multicast groups arrive, of ListenGroups
-	Leisure time.Duration         // answers to multicast wait a random part of it; 0: 2 s; negative: none
-	Closed  bool                  // a closed network: source addresses count as proved, and large answers go to any
-	Log     *slog.Logger          // nil: slog.Default()
+
+	// Interfaces names those on which Ask asks groups; nil: all.
+	Interfaces []string
+
+	Leisure time.Duration // answers to multicast wait a random part of it; 0: 2 s; negative: none
+	Closed  bool          // a closed network: source addresses count as proved, and large answers go to any
+	Log     *slog.Logger  // nil: slog.Default()
 }
 
 // DefaultLeisure is what Leisure 0 stands for. RFC 7252, section 8.2 has 5 s if

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,7 +27,7 @@ func AllCoAPNodes() []netip.AddrPort {
 
 // askAgain are the times at which a request to groups is sent, since Ask began:
 // what is lost once is not lost three times.
-var askAgain = [...]time.Duration{0, time.Second, 3 * time.Second}
+var askAgain = []time.Duration{0, time.Second, 3 * time.Second}
 
 // ask is an Ask.
 type ask struct {
@@ -57,6 +58,15 @@ func (a *ask) end() {
 // or an error if req could be sent to none. An address may be that of one peer
 // too. each is not called any more when Ask returns.
 func (e *Endpoint) Ask(ctx context.Context, groups []netip.AddrPort, req *Message, each func(from netip.AddrPort, resp *Message)) error {
+	return e.ask(ctx, askAgain, groups, req, each)
+}
+
+// AskOnce is Ask that sends req once, for those who ask again themselves.
+func (e *Endpoint) AskOnce(ctx context.Context, groups []netip.AddrPort, req *Message, each func(from netip.AddrPort, resp *Message)) error {
+	return e.ask(ctx, askAgain[:1], groups, req, each)
+}
+
+func (e *Endpoint) ask(ctx context.Context, again []time.Duration, groups []netip.AddrPort, req *Message, each func(netip.AddrPort, *Message)) error {
 	m := *req
 	m.Type, m.Token = NonConfirmable, randomToken()
 	e.mu.Lock()
@@ -85,7 +95,7 @@ func (e *Endpoint) Ask(ctx context.Context, groups []netip.AddrPort, req *Messag
 	}()
 
 	start := e.now()
-	for _, at := range askAgain {
+	for _, at := range again {
 		t := time.NewTimer(start + at - e.now())
 		select {
 		case <-t.C:
@@ -112,7 +122,7 @@ func (e *Endpoint) Ask(ctx context.Context, groups []netip.AddrPort, req *Messag
 func (e *Endpoint) spread(wire []byte, groups []netip.AddrPort) error {
 	var errs []error
 	for _, to := range groups {
-		if err := multicast(e.socks[0], wire, to); err != nil {
+		if err := multicast(e.socks[0], wire, to, e.cfg.Interfaces); err != nil {
 			errs = append(errs, err)
 		}
 	}
@@ -123,14 +133,14 @@ func (e *Endpoint) spread(wire []byte, groups []netip.AddrPort) error {
 }
 
 // multicast sends a datagram to a group: on every interface that can, if pc is
-// a socket of the kernel.
-func multicast(pc PacketConn, wire []byte, to netip.AddrPort) error {
+// a socket of the kernel, and is one of only, if that is not nil.
+func multicast(pc PacketConn, wire []byte, to netip.AddrPort, only []string) error {
 	c, ok := pc.(*net.UDPConn)
 	if !ok || !to.Addr().IsMulticast() {
 		_, err := pc.WriteToUDPAddrPort(wire, to)
 		return err
 	}
-	interfaces, err := groupInterfaces()
+	interfaces, err := groupInterfaces(only)
 	if err != nil {
 		return err
 	}
@@ -159,8 +169,9 @@ func multicast(pc PacketConn, wire []byte, to netip.AddrPort) error {
 var errNoInterface = errors.New("coap: no network interface is up")
 
 // groupInterfaces are the interfaces for multicast: the loopback one only if
-// there is no other, since what is sent on another comes back too.
-func groupInterfaces() ([]net.Interface, error) {
+// there is no other, since what is sent on another comes back too. If only is
+// not nil, it names those that count.
+func groupInterfaces(only []string) ([]net.Interface, error) {
 	all, err := net.Interfaces()
 	if err != nil {
 		return nil, err
@@ -168,7 +179,7 @@ func groupInterfaces() ([]net.Interface, error) {
 	var good, loopback []net.Interface
 	for _, i := range all {
 		switch {
-		case i.Flags&net.FlagUp == 0:
+		case i.Flags&net.FlagUp == 0 || only != nil && !slices.Contains(only, i.Name):
 		case i.Flags&net.FlagLoopback != 0:
 			loopback = append(loopback, i)
 		case i.Flags&net.FlagMulticast != 0:

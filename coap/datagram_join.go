@@ -70,7 +70,7 @@ func ListenGroups(groups ...netip.AddrPort) ([]*GroupConn, error) {
 
 // listenGroup opens the socket for a group.
 func listenGroup(group netip.AddrPort) (*GroupConn, error) {
-	interfaces, err := groupInterfaces()
+	interfaces, err := groupInterfaces(nil)
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +105,7 @@ func listenGroup(group netip.AddrPort) (*GroupConn, error) {
 // join joins the groups on all interfaces. The error is nil if that did
 // something for each group, now or before.
 func (g *GroupConn) join() error {
-	interfaces, err := groupInterfaces()
+	interfaces, err := groupInterfaces(nil)
 	if err != nil || g.udp == nil {
 		return err
 	}

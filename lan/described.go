@@ -1,0 +1,115 @@
+package lan
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/farreach/farreach/oic"
+	"github.com/farreach/farreach/oic/oiccoap"
+)
+
+// Described is a CoAP server that knows nothing of OIC, and what somebody has
+// written down of it. It is there if it answers a ping of CoAP; /oic/res and
+// /oic/d are answered for it.
+type Described struct {
+	Address string     `json:"address"` // "192.0.2.7", "host:5683", "coap://host"
+	ID      string     `json:"di"`      // a UUID
+	Name    string     `json:"n"`
+	Types   []string   `json:"rt"` // "oic.d.light"
+	Links   []oic.Link `json:"links"`
+}
+
+func (d *Described) check() error {
+	switch {
+	case !isUUID(d.ID):
+		return fmt.Errorf("description of %.80q: the di %.40q is not a UUID in small letters", d.Address, d.ID)
+	case d.Address == "":
+		return fmt.Errorf("description of %s: no address", d.ID)
+	case len(d.Links) > maxLinks:
+		return fmt.Errorf("description of %s: more than %d links", d.ID, maxLinks)
+	}
+	for _, l := range d.Links {
+		if !strings.HasPrefix(l.Href, "/") {
+			return fmt.Errorf("description of %s: the href %.80q does not begin with /", d.ID, l.Href)
+		}
+	}
+	return nil
+}
+
+// describe puts what is described into the table: not there, until it answers.
+func (w *watcher) describe() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, d := range w.cfg.Described {
+		links := slices.Clone(d.Links)
+		for i := range links {
+			links[i].Anchor = "ocf://" + d.ID
+		}
+		w.table.devices[d.ID] = &entry{described: &d, device: Device{ID: d.ID, Name: d.Name, Types: d.Types, Links: links}}
+	}
+}
+
+// ping asks a described device whether it is there.
+func (w *watcher) ping(ctx context.Context, e *entry, d *Described) error {
+	at, err := resolve(ctx, d.Address)
+	if err != nil {
+		return err
+	}
+	p := w.socks.peer(at)
+	if p == nil {
+		return fmt.Errorf("no way to %v", at)
+	}
+	if _, err := p.Ping(ctx); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	defer w.told()
+	now := time.Now()
+	if !e.here || e.device.Address != at {
+		dev := e.device
+		dev.Address = at
+		dev.Endpoints = []oic.Endpoint{{URI: oic.EndpointURI("coap", at)}}
+		for i := range dev.Links {
+			dev.Links[i].Endpoints = dev.Endpoints
+		}
+		w.table.put(dev, now)
+		e.line = &line{device: oiccoap.NewClient(p), peer: p}
+	}
+	w.proved(e, now)
+	return nil
+}
+
+// answer answers what the device cannot; ok is false if it is for the device.
+func (d *Described) answer(req *oic.Request) (resp *oic.Response, err error, ok bool) {
+	path, query := oic.SplitHref(req.Href)
+	var rep any
+	switch path {
+	case "/oic/res":
+		rep = d.found(oic.QueryValues(query, "rt"))
+	case "/oic/d":
+		rep = map[string]any{"di": d.ID, "n": d.Name, "icv": "ocf.2.2.5", "dmv": "ocf.res.1.3.0",
+			"rt": append(slices.Clone(d.Types), "oic.wk.d"), "if": []string{oic.IfRead, oic.IfBaseline}}
+	default:
+		return nil, nil, false
+	}
+	if req.Op != oic.Retrieve {
+		return nil, oic.Errorf(oic.MethodNotAllowed, "%s can only be read", path), true
+	}
+	body, err := oic.Encode(oic.OCF, rep)
+	return &oic.Response{Status: oic.Content, Format: oic.OCF, Body: body}, err, true
+}
+
+func (d *Described) found(rt []string) []oic.Link {
+	links := []oic.Link{}
+	for _, l := range d.Links {
+		if l.Matches(rt) {
+			l.Anchor = "ocf://" + d.ID
+			links = append(links, l)
+		}
+	}
+	return links
+}

@@ -1,0 +1,226 @@
+package lan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/farreach/farreach/oic"
+)
+
+// rumour is that somebody is at an address, with what was heard of it.
+type rumour struct {
+	at     netip.AddrPort
+	format uint16
+	hash   uint64        // of the answer; 0: there was none
+	ttl    time.Duration // of a publication; 0: it was none
+}
+
+// suspect takes a rumour: who is there is asked, if that is not known.
+func (w *watcher) suspect(at netip.AddrPort, format uint16, hash uint64) {
+	w.rumoured(rumour{at: at, format: format, hash: hash})
+}
+
+func (w *watcher) rumoured(r rumour) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := time.Now()
+	if w.asking[r.at] || now.Before(w.struck[r.at]) || !w.worth(r, now) {
+		return
+	}
+	host := r.at.Addr()
+	if len(w.asking) >= maxAsking || w.host[host] >= maxHostAsks && !host.IsLoopback() {
+		return // there will be another round
+	}
+	if w.begin(func() { w.find(r) }) {
+		w.asking[r.at] = true
+		w.host[host]++
+	}
+}
+
+// worth reports whether a rumour tells anything new. w.mu is held.
+func (w *watcher) worth(r rumour, now time.Time) bool {
+	e := w.table.devices[w.table.at[r.at]]
+	if e == nil {
+		return true
+	}
+	if r.ttl > 0 {
+		e.expires = now.Add(r.ttl)
+		return now.Sub(e.read) >= rereadAfter
+	}
+	if r.hash == 0 || e.device.Address != r.at || e.described != nil {
+		return false
+	}
+	old, known := e.heard[r.format]
+	if known && (old == r.hash || now.Sub(e.read) < rereadAfter) {
+		return false
+	}
+	e.hears(r)
+	return known
+}
+
+func (e *entry) hears(r rumour) {
+	if e.heard == nil {
+		e.heard = map[uint16]uint64{}
+	}
+	if r.hash != 0 && len(e.heard) < 4 || e.heard[r.format] != 0 {
+		e.heard[r.format] = r.hash
+	}
+}
+
+// find asks who is at the place of a rumour.
+func (w *watcher) find(r rumour) {
+	defer func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		delete(w.asking, r.at)
+		if w.host[r.at.Addr()]--; w.host[r.at.Addr()] <= 0 {
+			delete(w.host, r.at.Addr())
+		}
+	}()
+	if !w.slot(w.ctx) {
+		return
+	}
+	defer w.release()
+	found, err := w.ask(r)
+	if err == nil {
+		err = w.accept(r, found)
+	}
+	if w.ctx.Err() != nil {
+		return
+	}
+	if err != nil {
+		w.strike(r.at, err)
+		return
+	}
+	if found.foreign > 0 {
+		w.say("foreign "+found.device.ID, slog.LevelWarn, "links to other hosts left out", "device", found.device.ID, "remote", r.at, "links", found.foreign)
+	}
+	for _, at := range found.others {
+		w.suspect(at, 0, 0)
+	}
+}
+
+// ask asks who is there.
+func (w *watcher) ask(r rumour) (report, error) {
+	ctx, cancel := context.WithTimeout(w.ctx, askWithin)
+	defer cancel()
+	c := w.client(r.at)
+	if c == nil {
+		return report{}, fmt.Errorf("no way to %v", r.at)
+	}
+	if r.format == uint16(oic.CBOR) {
+		c.Simplify() // of OIC 1.x, perhaps
+	}
+	return about(ctx, c, "coap", r.at, "")
+}
+
+// strike has somebody left alone for a while.
+func (w *watcher) strike(at netip.AddrPort, err error) {
+	leave := leaveSilent
+	if errors.Is(err, errOdd) {
+		leave = leaveBad
+		w.say("odd "+at.String(), slog.LevelWarn, "not a device to be trusted", "remote", at, "err", err)
+	} else {
+		w.log.Debug("no device found", "remote", at, "err", err)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := time.Now()
+	if len(w.struck) >= maxStruck {
+		for at, until := range w.struck {
+			if now.After(until) {
+				delete(w.struck, at)
+			}
+		}
+	}
+	if len(w.struck) < maxStruck {
+		w.struck[at] = now.Add(leave)
+	}
+}
+
+// accept takes what was found into the table. The first place at which a device
+// was found is where it is, until it does not answer there.
+func (w *watcher) accept(r rumour, found report) error {
+	ctx, cancel := context.WithTimeout(w.ctx, askWithin)
+	defer cancel()
+	d := found.device
+	if d.ID == w.cfg.Directory {
+		return fmt.Errorf("%w: it has our own di", errOdd)
+	}
+	w.mu.Lock()
+	e := w.table.devices[d.ID]
+	elsewhere := e != nil && e.here && e.device.Address != d.Address
+	var line *line
+	if elsewhere {
+		line = e.line
+	}
+	w.mu.Unlock()
+	if elsewhere && w.there(ctx, d.ID, line) == nil {
+		return w.second(d)
+	}
+	line, err := w.connect(d)
+	if err != nil {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	defer w.told()
+	now := time.Now()
+	e = w.table.devices[d.ID]
+	if e == nil && w.table.full(d.Address.Addr()) || e != nil && e.described != nil {
+		w.later(line.close)
+		return errors.New("no room for one more device")
+	}
+	if other := w.table.devices[w.table.at[d.Address]]; other != nil && other.device.ID != d.ID && other.device.Address == d.Address {
+		w.lose(other) // somebody else is there now
+	}
+	e = w.table.put(d, now)
+	if old := e.line; old != nil {
+		w.later(old.close)
+	}
+	e.line, e.read = line, now
+	e.hears(r)
+	if r.ttl > 0 {
+		e.expires = now.Add(r.ttl)
+	}
+	w.proved(e, now)
+	return nil
+}
+
+// later runs f, which waits, without w.mu. w.mu is held.
+func (w *watcher) later(f func()) {
+	if !w.begin(f) {
+		go f() // Watch has ended; f too, soon
+	}
+}
+
+// second notes one more place of a device that has answered at the first. A host
+// has an address of each family; two of one family may be two hosts, of
+// which one lies.
+func (w *watcher) second(d Device) error {
+	w.mu.Lock()
+	e := w.table.devices[d.ID]
+	if e == nil || !e.here {
+		w.mu.Unlock()
+		return nil // another rumour will come
+	}
+	first, room := e.device.Address, w.table.also(e, d.Address)
+	w.mu.Unlock()
+	if first.Addr().Is4() == d.Address.Addr().Is4() {
+		w.say("twice "+d.ID, slog.LevelWarn, "two places claim to be one device; the first is kept", "device", d.ID, "remote", first, "other", d.Address)
+	}
+	if !room {
+		return fmt.Errorf("%w: more than %d places claim to be %s", errOdd, maxPlaces, d.ID)
+	}
+	return nil
+}
+
+// proved notes a sign of life that cannot be forged. w.mu is held.
+func (w *watcher) proved(e *entry, now time.Time) {
+	e.proof, e.missed = now, 0
+	e.next = now.Add(time.Duration(float64(w.cfg.Check) * (1 - jitterOf(e)/10)))
+}

@@ -1,0 +1,169 @@
+package lan
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/farreach/farreach/coap"
+	"github.com/farreach/farreach/coap/dtls"
+	"github.com/farreach/farreach/oic"
+	"github.com/farreach/farreach/oic/oiccoap"
+)
+
+// errGone is the error of a request to a device that is not there. It was not
+// sent.
+var errGone = fmt.Errorf("%w: not on the local network now: %w", oic.ErrOffline, oic.ErrNotSent)
+
+// line is the way to a device.
+type line struct {
+	device oic.Observer
+	peer   *coap.Peer
+	socket *Socket // of its own, with DTLS; nil: that of all
+}
+
+// close ends the line; nil is none.
+func (l *line) close() {
+	if l != nil && l.socket != nil {
+		l.socket.Close()
+	}
+}
+
+// connect makes a line to a device that was found. A device with credentials has
+// to prove by them who it is.
+func (w *watcher) connect(d Device) (*line, error) {
+	secrets, owned := w.cfg.Credentials[d.ID]
+	if !owned {
+		p := w.socks.peer(d.Address)
+		return &line{device: oiccoap.NewClient(p), peer: p}, nil
+	}
+	if !d.Secure.IsValid() {
+		err := errors.New("it has no coaps endpoint")
+		w.claimed(d, err)
+		return nil, err
+	}
+	l, err := w.secure(d, secrets)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(w.ctx, checkWithin)
+	defer cancel()
+	who, err := askInfo(ctx, l.device, false)
+	if err == nil && who.id != d.ID {
+		err = fmt.Errorf("it says that it is %s", who.id)
+	}
+	if err != nil {
+		l.close()
+		w.claimed(d, err)
+		return nil, err
+	}
+	return l, nil
+}
+
+// secure is a line by DTLS. Each has a socket of its own, because a server names
+// itself before it is known which key it is to be asked for, if at all.
+func (w *watcher) secure(d Device, secrets Credentials) (*line, error) {
+	listen := w.cfg.Listen
+	if listen == nil {
+		listen = Listen
+	}
+	pc, err := listen(d.Secure.Addr())
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := secrets.config(d.ID)
+	if err != nil {
+		pc.Close()
+		return nil, err
+	}
+	cfg.Log = w.log
+	s := Run(dtls.New(pc, cfg), coap.EndpointConfig{Log: w.log})
+	p := s.Peer(d.Secure)
+	return &line{device: oiccoap.NewClient(p), peer: p, socket: s}, nil
+}
+
+// renew gives a secured device that does not answer another socket: it may have
+// restarted, and know nothing of the session. w.mu is held.
+func (w *watcher) renew(e *entry) {
+	secrets, owned := w.cfg.Credentials[e.device.ID]
+	if !owned || e.line == nil || e.line.socket == nil {
+		return
+	}
+	l, err := w.secure(e.device, secrets)
+	if err != nil {
+		return
+	}
+	w.later(e.line.close)
+	e.line = l
+}
+
+// remote is a device, wherever it is.
+type remote struct {
+	w  *watcher
+	di string
+}
+
+// Open returns the device for as long as Watch runs, wherever it answers then.
+// While it is gone, requests are refused with oic.ErrOffline and oic.ErrNotSent.
+// If it does not answer, coap.ErrSilent or the end of the context is in the
+// chain of the error; if there is no DTLS session with it, a
+// *dtls.HandshakeError. There is nothing to close.
+//
+// It is nil for what Find has found.
+func (d Device) Open() oic.Observer {
+	if d.w == nil {
+		return nil
+	}
+	return remote{d.w, d.ID}
+}
+
+// line returns the way to the device, and what it is described as, if it is.
+func (r remote) line() (*line, *Described) {
+	r.w.mu.Lock()
+	defer r.w.mu.Unlock()
+	e := r.w.table.devices[r.di]
+	if e == nil || !e.here || e.line == nil || r.w.closed {
+		return nil, nil
+	}
+	return e.line, e.described
+}
+
+// Handle asks the device.
+func (r remote) Handle(ctx context.Context, req *oic.Request) (*oic.Response, error) {
+	l, described := r.line()
+	if l == nil {
+		return nil, errGone
+	}
+	if described != nil {
+		if resp, err, ok := described.answer(req); ok {
+			return resp, err
+		}
+	}
+	resp, err := l.device.Handle(ctx, req)
+	if err == nil {
+		r.w.alive(r.di, l)
+	}
+	return resp, err
+}
+
+// Observe watches a resource of the device. Each notification is a sign of life.
+func (r remote) Observe(ctx context.Context, req *oic.Request, each func(*oic.Response)) error {
+	l, described := r.line()
+	if l == nil {
+		return errGone
+	}
+	if described != nil {
+		if resp, err, ok := described.answer(req); ok {
+			if err == nil {
+				resp.Last = true
+				each(resp)
+			}
+			return cmp.Or(err, oic.ErrNotObservable)
+		}
+	}
+	return l.device.Observe(ctx, req, func(resp *oic.Response) {
+		r.w.alive(r.di, l)
+		each(resp)
+	})
+}
