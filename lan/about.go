@@ -192,7 +192,9 @@ func (d *Device) join(l oic.Link) {
 			return
 		}
 	}
-	d.Links = append(d.Links, l)
+	if len(d.Links) < maxLinks {
+		d.Links = append(d.Links, l)
+	}
 }
 
 func union(list, more []oic.Endpoint) []oic.Endpoint {

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/farreach/farreach/oic"
-	"github.com/farreach/farreach/oic/oiccoap"
 )
 
 // Described is a CoAP server that knows nothing of OIC, and what somebody has
@@ -73,11 +72,15 @@ func (w *watcher) ping(ctx context.Context, e *entry, d *Described) error {
 		dev := e.device
 		dev.Address = at
 		dev.Endpoints = []oic.Endpoint{{URI: oic.EndpointURI("coap", at)}}
+		dev.Links = slices.Clone(dev.Links)
 		for i := range dev.Links {
 			dev.Links[i].Endpoints = dev.Endpoints
 		}
 		w.table.put(dev, now)
-		e.line = &line{device: oiccoap.NewClient(p), peer: p}
+		if e.line != nil {
+			w.later(e.line.close)
+		}
+		e.line = newLine(p, nil)
 	}
 	w.proved(e, now)
 	return nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -50,11 +51,13 @@ func TestLiars(t *testing.T) {
 		bomb := binary.BigEndian.AppendUint64([]byte{0x9b}, 1<<32) // an array of 4 Gi elements
 		n := newNetwork(t, simnet.Config{})
 		liars := map[string]oic.Handler{
-			"bomb":    raw(idOf(1), bomb),
-			"deep":    raw(idOf(2), []byte(strings.Repeat("\x81", 100_000))),
-			"links":   raw(idOf(3), links(idOf(3), 2048)),
-			"many":    raw(idOf(4), links(idOf(4), 513)),
-			"format":  oic.HandlerFunc(func(context.Context, *oic.Request) (*oic.Response, error) { return &oic.Response{Status: oic.Content, Format: oic.Text, Body: []byte("<html>")}, nil }),
+			"bomb":  raw(idOf(1), bomb),
+			"deep":  raw(idOf(2), []byte(strings.Repeat("\x81", 100_000))),
+			"links": raw(idOf(3), links(idOf(3), 2048)),
+			"many":  raw(idOf(4), links(idOf(4), 513)),
+			"format": oic.HandlerFunc(func(context.Context, *oic.Request) (*oic.Response, error) {
+				return &oic.Response{Status: oic.Content, Format: oic.Text, Body: []byte("<html>")}, nil
+			}),
 			"no uuid": answers(oic.OCF, map[string]string{"/oic/d": `{"di":"../../etc"}`, "/oic/res": `[]`}),
 		}
 		host := 10
@@ -104,8 +107,11 @@ func TestSameID(t *testing.T) {
 // same host have us ask there, and nowhere else.
 func TestForeignLinks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex // guards asked
 		asked := map[netip.AddrPort]bool{}
 		n := newNetwork(t, simnet.Config{Filter: func(_, to netip.AddrPort, _ []byte) bool {
+			mu.Lock()
+			defer mu.Unlock()
 			asked[to] = true
 			return true
 		}})

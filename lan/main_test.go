@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -48,6 +49,7 @@ func newNetwork(t *testing.T, cfg simnet.Config) *network {
 
 // unit is a device that can be unplugged.
 type unit struct {
+	*coap.Endpoint
 	at     netip.AddrPort
 	cancel context.CancelFunc
 	ended  chan struct{}
@@ -69,16 +71,20 @@ func (n *network) plug(at string, h oic.Handler) *unit {
 
 // serve serves a device on a socket.
 func (n *network) serve(pc coap.PacketConn, h oic.Handler, groups ...*coap.GroupConn) *unit {
-	e := coap.NewEndpoint(pc, coap.EndpointConfig{Closed: true, Groups: groups, Log: slog.New(slog.DiscardHandler),
-		Accept: func(*coap.Peer) coap.Handler {
-			asks := new(oiccoap.Server)
-			return coap.HandlerFunc(func(x *coap.Exchange) { asks.Serve(x, h, oic.Identity{}) })
-		}})
+	return n.run(pc, coap.EndpointConfig{Groups: groups, Accept: func(*coap.Peer) coap.Handler {
+		asks := new(oiccoap.Server)
+		return coap.HandlerFunc(func(x *coap.Exchange) { asks.Serve(x, h, oic.Identity{}) })
+	}})
+}
+
+// run runs an endpoint on a socket.
+func (n *network) run(pc coap.PacketConn, cfg coap.EndpointConfig) *unit {
+	cfg.Closed, cfg.Log = true, slog.New(slog.DiscardHandler)
 	ctx, cancel := context.WithCancel(context.Background())
-	u := &unit{at: pc.LocalAddr().(interface{ AddrPort() netip.AddrPort }).AddrPort(), cancel: cancel, ended: make(chan struct{})}
+	u := &unit{Endpoint: coap.NewEndpoint(pc, cfg), at: pc.LocalAddr().(*net.UDPAddr).AddrPort(), cancel: cancel, ended: make(chan struct{})}
 	go func() {
 		defer close(u.ended)
-		_ = e.Run(ctx)
+		_ = u.Run(ctx)
 	}()
 	n.t.Cleanup(func() {
 		cancel()

@@ -35,9 +35,14 @@ func (w *watcher) rumoured(r rumour) {
 	if len(w.asking) >= maxAsking || w.host[host] >= maxHostAsks && !host.IsLoopback() {
 		return // there will be another round
 	}
+	w.start(r)
+}
+
+// start has who is at an address asked. w.mu is held.
+func (w *watcher) start(r rumour) {
 	if w.begin(func() { w.find(r) }) {
 		w.asking[r.at] = true
-		w.host[host]++
+		w.host[r.at.Addr()]++
 	}
 }
 
@@ -155,23 +160,33 @@ func (w *watcher) accept(r rumour, found report) error {
 	e := w.table.devices[d.ID]
 	elsewhere := e != nil && e.here && e.device.Address != d.Address
 	var line *line
-	if elsewhere {
+	if e != nil {
 		line = e.line
 	}
+	described := e != nil && e.described != nil
 	w.mu.Unlock()
+	if described {
+		return fmt.Errorf("%w: %s is described, and elsewhere", errOdd, d.ID)
+	}
 	if elsewhere && w.there(ctx, d.ID, line) == nil {
 		return w.second(d)
 	}
-	line, err := w.connect(d)
-	if err != nil {
-		return err
+	kept := line.leads(d) // and what is observed by it
+	if !kept {
+		var err error
+		if line, err = w.connect(d); err != nil {
+			return err
+		}
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	defer w.told()
 	now := time.Now()
 	e = w.table.devices[d.ID]
-	if e == nil && w.table.full(d.Address.Addr()) || e != nil && e.described != nil {
+	switch {
+	case kept && (e == nil || e.line != line):
+		return errGone // meanwhile
+	case e == nil && w.table.full(d.Address.Addr()):
 		w.later(line.close)
 		return errors.New("no room for one more device")
 	}
@@ -179,8 +194,8 @@ func (w *watcher) accept(r rumour, found report) error {
 		w.lose(other) // somebody else is there now
 	}
 	e = w.table.put(d, now)
-	if old := e.line; old != nil {
-		w.later(old.close)
+	if e.line != line {
+		w.later(e.line.close)
 	}
 	e.line, e.read = line, now
 	e.hears(r)

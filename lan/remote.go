@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/farreach/farreach/coap"
 	"github.com/farreach/farreach/coap/dtls"
@@ -16,18 +17,38 @@ import (
 // sent.
 var errGone = fmt.Errorf("%w: not on the local network now: %w", oic.ErrOffline, oic.ErrNotSent)
 
+// errMoved ends the observation of a device that is gone, or elsewhere now.
+var errMoved = fmt.Errorf("%w: not where it was on the local network", oic.ErrOffline)
+
 // line is the way to a device.
 type line struct {
 	device oic.Observer
 	peer   *coap.Peer
-	socket *Socket // of its own, with DTLS; nil: that of all
+	socket *Socket         // of its own, with DTLS; nil: that of all
+	ctx    context.Context // ends with the line, and observations with it
+	cancel context.CancelFunc
+}
+
+func newLine(p *coap.Peer, socket *Socket) *line {
+	l := &line{device: oiccoap.NewClient(p), peer: p, socket: socket}
+	l.ctx, l.cancel = context.WithCancel(context.Background())
+	return l
 }
 
 // close ends the line; nil is none.
 func (l *line) close() {
-	if l != nil && l.socket != nil {
+	if l == nil {
+		return
+	}
+	l.cancel()
+	if l.socket != nil {
 		l.socket.Close()
 	}
+}
+
+// leads reports whether the line leads to a device as it was found.
+func (l *line) leads(d Device) bool {
+	return l != nil && (l.socket == nil && l.peer.Addr() == d.Address || l.socket != nil && l.peer.Addr() == d.Secure)
 }
 
 // connect makes a line to a device that was found. A device with credentials has
@@ -35,8 +56,7 @@ func (l *line) close() {
 func (w *watcher) connect(d Device) (*line, error) {
 	secrets, owned := w.cfg.Credentials[d.ID]
 	if !owned {
-		p := w.socks.peer(d.Address)
-		return &line{device: oiccoap.NewClient(p), peer: p}, nil
+		return newLine(w.socks.peer(d.Address), nil), nil
 	}
 	if !d.Secure.IsValid() {
 		err := errors.New("it has no coaps endpoint")
@@ -79,8 +99,7 @@ func (w *watcher) secure(d Device, secrets Credentials) (*line, error) {
 	}
 	cfg.Log = w.log
 	s := Run(dtls.New(pc, cfg), coap.EndpointConfig{Log: w.log})
-	p := s.Peer(d.Secure)
-	return &line{device: oiccoap.NewClient(p), peer: p, socket: s}, nil
+	return newLine(s.Peer(d.Secure), s), nil
 }
 
 // renew gives a secured device that does not answer another socket: it may have
@@ -116,6 +135,23 @@ func (d Device) Open() oic.Observer {
 		return nil
 	}
 	return remote{d.w, d.ID}
+}
+
+// Again has the device asked soon what it has: something seems to have changed.
+// It does not wait.
+func (d Device) Again() {
+	if d.w != nil {
+		d.w.again(d.ID)
+	}
+}
+
+func (w *watcher) again(di string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e := w.table.devices[di]
+	if e != nil && e.here && e.described == nil && time.Since(e.read) >= rereadAfter && !w.asking[e.device.Address] {
+		w.start(rumour{at: e.device.Address})
+	}
 }
 
 // line returns the way to the device, and what it is described as, if it is.
@@ -162,8 +198,15 @@ func (r remote) Observe(ctx context.Context, req *oic.Request, each func(*oic.Re
 			return cmp.Or(err, oic.ErrNotObservable)
 		}
 	}
-	return l.device.Observe(ctx, req, func(resp *oic.Response) {
+	watching, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(l.ctx, cancel)()
+	err := l.device.Observe(watching, req, func(resp *oic.Response) {
 		r.w.alive(r.di, l)
 		each(resp)
 	})
+	if ctx.Err() == nil && l.ctx.Err() != nil {
+		return errMoved
+	}
+	return err
 }

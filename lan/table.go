@@ -1,9 +1,9 @@
 package lan
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/farreach/farreach/oic"
@@ -181,23 +181,7 @@ func sameLink(a, b oic.Link) bool {
 		slices.Equal(a.Interfaces, b.Interfaces) && slices.Equal(a.Endpoints, b.Endpoints)
 }
 
-// list are the devices that are there, in the order of their names and di's.
-func (t *table) list() (list []Device) {
-	for _, e := range t.devices {
-		if e.here {
-			list = append(list, e.device)
-		}
-	}
-	slices.SortFunc(list, byName)
-	return list
-}
-
+// byName is the order in which devices are listed.
 func byName(a, b Device) int {
-	if c := strings.Compare(a.Name, b.Name); c != 0 {
-		return c
-	}
-	if c := strings.Compare(a.ID, b.ID); c != 0 {
-		return c
-	}
-	return a.Address.Compare(b.Address)
+	return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID), a.Address.Compare(b.Address))
 }

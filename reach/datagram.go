@@ -7,30 +7,29 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/netip"
 	"time"
 
 	"github.com/farreach/farreach/coap"
 	"github.com/farreach/farreach/coap/dtls"
+	"github.com/farreach/farreach/lan"
 	"github.com/farreach/farreach/oic"
 	"github.com/farreach/farreach/oic/oiccoap"
 )
 
 // datagrams is a line of datagrams: a socket that speaks with one peer.
 type datagrams struct {
-	*endpoint
+	*lan.Socket
 	peer   *coap.Peer
 	client *oiccoap.Client
 }
 
 // directDatagram is Direct for a coap or coaps URI.
 func directDatagram(ctx context.Context, u coap.URI, cfg Config) (*Server, error) {
-	to, err := lookup(ctx, u.Host, u.Port)
+	to, err := lan.Lookup(ctx, u.Host, u.Port)
 	if err != nil {
 		return nil, &Error{Kind: NoConnect, Err: fmt.Errorf("find %s: %w", u.Host, err), Hint: "is this its name?"}
 	}
-	pc, err := listen(to.Addr())
+	pc, err := lan.Listen(to.Addr())
 	if err != nil {
 		return nil, &Error{Kind: NoConnect, Err: err}
 	}
@@ -38,7 +37,7 @@ func directDatagram(ctx context.Context, u coap.URI, cfg Config) (*Server, error
 	if u.Secure {
 		pc = dtls.New(pc, security(u.Host, cfg, log))
 	}
-	e := runEndpoint(pc, log)
+	e := lan.Run(pc, coap.EndpointConfig{Log: log})
 	peer := e.Peer(to)
 	return &Server{&datagrams{e, peer, oiccoap.NewClient(peer)}}, nil
 }
@@ -59,33 +58,6 @@ func clientTLS(cfg *tls.Config, host string) *tls.Config {
 	cfg = cfg.Clone()
 	cfg.ServerName = cmp.Or(cfg.ServerName, host)
 	return cfg
-}
-
-// lookup returns the address of a host; IPv4 goes before IPv6, which leads out
-// of fewer networks.
-func lookup(ctx context.Context, host string, port uint16) (netip.AddrPort, error) {
-	if ip, err := netip.ParseAddr(host); err == nil {
-		return netip.AddrPortFrom(ip.Unmap(), port), nil
-	}
-	for _, network := range []string{"ip4", "ip6"} {
-		if found, err := net.DefaultResolver.LookupNetIP(ctx, network, host); err == nil && len(found) > 0 {
-			return netip.AddrPortFrom(found[0].Unmap(), port), nil
-		}
-	}
-	return netip.AddrPort{}, errors.Join(fmt.Errorf("no address of %s is known", host), ctx.Err())
-}
-
-// listen opens a socket from which to is reached.
-func listen(to netip.Addr) (coap.PacketConn, error) {
-	network := "udp6"
-	if to.Is4() {
-		network = "udp4"
-	}
-	pc, err := net.ListenUDP(network, nil)
-	if err != nil {
-		return nil, err // not pc, which is not nil as a PacketConn
-	}
-	return pc, nil
 }
 
 func (d *datagrams) Peer() oic.Observer { return shaken{d.client} }
@@ -117,28 +89,3 @@ func handshake(err error) error {
 }
 
 func (d *datagrams) Ping(ctx context.Context) (time.Duration, error) { return d.peer.Ping(ctx) }
-
-// endpoint is one that runs until Close.
-type endpoint struct {
-	*coap.Endpoint
-	cancel context.CancelFunc
-	ended  chan struct{}
-}
-
-func runEndpoint(pc coap.PacketConn, log *slog.Logger) *endpoint {
-	e := &endpoint{Endpoint: coap.NewEndpoint(pc, coap.EndpointConfig{Log: log}), ended: make(chan struct{})}
-	ctx, cancel := context.WithCancel(context.Background())
-	e.cancel = cancel
-	go func() {
-		defer close(e.ended)
-		e.Run(ctx)
-	}()
-	return e
-}
-
-// Close ends the endpoint.
-func (e *endpoint) Close() error {
-	e.cancel()
-	<-e.ended
-	return nil
-}

@@ -3,7 +3,6 @@ package reach_test
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
 	"net"
 	"net/netip"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"github.com/farreach/farreach/coap/dtls"
 	"github.com/farreach/farreach/device"
 	"github.com/farreach/farreach/device/sim"
+	"github.com/farreach/farreach/lan"
 	"github.com/farreach/farreach/oic"
 	"github.com/farreach/farreach/oic/oiccoap"
 	"github.com/farreach/farreach/reach"
@@ -59,81 +59,13 @@ func simulated(t *testing.T, kind, id, name string) *device.Host {
 	return s.Host()
 }
 
-func lanText(found []reach.LANDevice) string {
-	var all []string
-	for _, d := range found {
-		var hrefs, eps []string
-		for _, l := range d.Links {
-			hrefs = append(hrefs, l.Href)
-		}
-		for _, e := range d.Endpoints {
-			eps = append(eps, e.URI)
-		}
-		all = append(all, fmt.Sprint(d.ID, " ", d.Name, " ", d.Types, " ", d.Release, " ", hrefs, " ", eps))
-	}
-	return strings.Join(all, "\n")
-}
-
 const other = "0685b960-736f-46f7-bec0-9e6cbd61adc2"
 
-// Those who are asked one by one, and those who hear the question to all.
-func TestLAN(t *testing.T) {
-	lamp, door := simulated(t, "lamp", di, "lamp"), simulated(t, "door", other, "door")
-	group, groupAt := udp(t)
-	lampAt, doorAt := hosted(t, lamp, coap.NewGroupConn(group)), hosted(t, door)
-	lampIs := di + " lamp [oic.d.light] ocf.2.2.5 [/oic/res /oic/d /oic/p /oic/con /a/light] [coap://" + lampAt.String() + "]"
-	for _, c := range []struct {
-		name string
-		cfg  reach.LANConfig
-		want string
-	}{
-		{"addresses", reach.LANConfig{Addresses: []string{lampAt.String(), "coap://localhost:" + fmt.Sprint(doorAt.Port()), "127.0.0.1:9"}, Wait: 500 * time.Millisecond},
-			other + " door [oic.d.door] ocf.2.2.5 [/oic/res /oic/d /oic/p /oic/con /a/door] [coap://" + doorAt.String() + "]\n" + lampIs},
-		{"type", reach.LANConfig{Addresses: []string{lampAt.String(), doorAt.String()}, Type: "oic.r.switch.binary"},
-			di + " lamp [oic.d.light] ocf.2.2.5 [/a/light] [coap://" + lampAt.String() + "]"},
-		{"group", reach.LANConfig{Groups: []netip.AddrPort{groupAt}, Wait: 500 * time.Millisecond}, lampIs},
-		{"nobody", reach.LANConfig{Groups: []netip.AddrPort{groupAt}, Type: "x", Wait: 200 * time.Millisecond}, ""},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			c.cfg.Log = quiet
-			found, err := reach.LAN(t.Context(), c.cfg)
-			if got := lanText(found); err != nil || got != c.want {
-				t.Errorf("found %v\n%s\nwant\n%s", err, got, c.want)
-			}
-		})
-	}
-	_, err := reach.LAN(t.Context(), reach.LANConfig{Addresses: []string{"coaps://127.0.0.1"}})
+// A network that nobody can be asked on is an error of this package.
+func TestLANErrors(t *testing.T) {
+	_, err := reach.LAN(t.Context(), lan.FindConfig{Addresses: []string{"coaps://127.0.0.1"}, Log: quiet})
 	if reach.KindOf(err) != reach.NoConnect || err == nil {
 		t.Errorf("coaps: %v", err)
-	}
-}
-
-// Devices of any generation, liars and noise on one network.
-func TestLANGenerations(t *testing.T) {
-	old := oic.HandlerFunc(func(_ context.Context, req *oic.Request) (*oic.Response, error) {
-		body := `[{"di":"` + strings.ToUpper(di) + `","links":[{"href":"/l","rt":"core.light","if":"oic.if.a","p":{"bm":3}}]}]`
-		if strings.HasPrefix(req.Href, "/oic/d") {
-			body = `{"di":"` + di + `","n":"old lamp","icv":"core.1.0.0","rt":["oic.wk.d"]}`
-		}
-		b, err := oic.FromJSON(oic.CBOR, []byte(body))
-		return &oic.Response{Status: oic.Content, Format: oic.CBOR, Body: b}, err
-	})
-	liar := oic.HandlerFunc(func(_ context.Context, req *oic.Request) (*oic.Response, error) {
-		body := `[{"anchor":"ocf://` + other + `","href":"/l","eps":[{"ep":"coap://10.9.9.9:1"},{"ep":"coap://224.0.1.187"}]}]`
-		if strings.HasPrefix(req.Href, "/oic/d") {
-			body = `{"di":"` + di + `","n":"somebody else"}`
-		}
-		b, err := oic.FromJSON(oic.OCF, []byte(body))
-		return &oic.Response{Status: oic.Content, Format: oic.OCF, Body: b}, err
-	})
-	noise := oic.HandlerFunc(func(context.Context, *oic.Request) (*oic.Response, error) {
-		return &oic.Response{Status: oic.Content, Format: oic.OCF, Body: []byte{0x9f}}, nil
-	})
-	oldAt, liarAt, noiseAt := hosted(t, old), hosted(t, liar), hosted(t, noise)
-	found, err := reach.LAN(t.Context(), reach.LANConfig{Addresses: []string{oldAt.String(), liarAt.String(), noiseAt.String()}, Log: quiet})
-	want := other + "  []  [/l] [coap://10.9.9.9:1]\n" + di + " old lamp [] core.1.0.0 [/l] [coap://" + oldAt.String() + "]"
-	if got := lanText(found); err != nil || got != want {
-		t.Errorf("found %v\n%s\nwant\n%s", err, got, want)
 	}
 }
 
@@ -243,23 +175,4 @@ func TestDirectDatagramSilence(t *testing.T) {
 	if _, err := reach.Direct(t.Context(), reach.Target{URI: "coap://host.invalid"}, reach.Config{Log: quiet}); reach.KindOf(err) != reach.NoConnect {
 		t.Errorf("no such host: %v", err)
 	}
-}
-
-// The groups of OCF, on whatever interfaces this machine has.
-func TestLANMulticast(t *testing.T) {
-	groups, err := coap.ListenGroups(coap.AllCoAPNodes()...)
-	if err != nil {
-		t.Skip(err)
-	}
-	at := hosted(t, simulated(t, "lamp", di, "lamp"), groups...)
-	found, err := reach.LAN(t.Context(), reach.LANConfig{Type: "oic.r.light.dimming", Wait: 1500 * time.Millisecond, Log: quiet})
-	if err != nil {
-		t.Skip(err) // a machine without a network
-	}
-	for _, d := range found {
-		if d.ID == di && d.Address.Port() == at.Port() {
-			return
-		}
-	}
-	t.Errorf("the lamp is not among %s", lanText(found))
 }

@@ -116,3 +116,20 @@ func (n *names) ask(ctx context.Context, e *rae.Endpoint, d rae.Device) {
 
 // maxNames is how many names are kept.
 const maxNames = 4096
+
+// maxAtOnce is how many of a list eachOf deals with at once.
+const maxAtOnce = 16
+
+// eachOf calls f for all of list, a few at once.
+func eachOf[T any](list []T, f func(T)) {
+	var running sync.WaitGroup
+	places := make(chan struct{}, maxAtOnce)
+	for _, one := range list {
+		places <- struct{}{}
+		running.Go(func() {
+			defer func() { <-places }()
+			f(one)
+		})
+	}
+	running.Wait()
+}

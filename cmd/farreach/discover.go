@@ -11,8 +11,8 @@ import (
 
 	"github.com/farreach/farreach/cmd/farreach/internal/apiclient"
 	"github.com/farreach/farreach/cmd/farreach/internal/screen"
+	"github.com/farreach/farreach/lan"
 	"github.com/farreach/farreach/oic"
-	"github.com/farreach/farreach/reach"
 )
 
 // discovery is what discover is told.
@@ -130,7 +130,7 @@ func (d discovery) wants(dev apiclient.Device) bool {
 
 // lanWays are the ways that a device named, after that by which it answered.
 // What is good on one network link alone comes last.
-func lanWays(dev reach.LANDevice) []foundWay {
+func lanWays(dev lan.Device) []foundWay {
 	uris := []string{oic.EndpointURI("coap", dev.Address)}
 	for _, e := range dev.Endpoints {
 		if !slices.Contains(uris, e.URI) {

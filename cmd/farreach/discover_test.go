@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/farreach/farreach/cmd/farreach/internal/apiclient"
+	"github.com/farreach/farreach/lan"
 	"github.com/farreach/farreach/oic"
 	"github.com/farreach/farreach/rae"
 	"github.com/farreach/farreach/reach"
@@ -18,7 +19,7 @@ import (
 // A device that the network and the cloud both know is one device with two
 // ways; one without a di stays for itself.
 func TestMergeFound(t *testing.T) {
-	lan := []reach.LANDevice{
+	lan := []lan.Device{
 		{ID: "AA", Name: "lamp", Address: netip.MustParseAddrPort("192.0.2.7:5683"),
 			Endpoints: []oic.Endpoint{{URI: "coap://192.0.2.7:5683"}, {URI: "coaps://192.0.2.7:5684"}}},
 		{Name: "", Address: netip.MustParseAddrPort("[2001:db8::1]:5683")},
@@ -97,8 +98,8 @@ func TestWatching(t *testing.T) {
 		return nil
 	})
 	four, six := netip.MustParseAddrPort("192.0.2.7:5683"), netip.MustParseAddrPort("[2001:db8::7]:5683")
-	lamp := func(at netip.AddrPort) []reach.LANDevice {
-		return []reach.LANDevice{{ID: "AA", Name: "lamp", Address: at}}
+	lamp := func(at netip.AddrPort) []lan.Device {
+		return []lan.Device{{ID: "AA", Name: "lamp", Address: at}}
 	}
 	cloud := func(state string, proven time.Time) func() error {
 		return func() error {
@@ -107,7 +108,7 @@ func TestWatching(t *testing.T) {
 			})
 		}
 	}
-	lan := func(found []reach.LANDevice) func() error {
+	lan := func(found []lan.Device) func() error {
 		return func() error { return w.see(func(p *places) { p.near(found) }) }
 	}
 	none := func() error { return w.see(func(p *places) { p.known = nil }) }

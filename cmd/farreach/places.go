@@ -12,12 +12,13 @@ import (
 
 	"github.com/farreach/farreach/cmd/farreach/internal/apiclient"
 	"github.com/farreach/farreach/cmd/farreach/internal/settings"
+	"github.com/farreach/farreach/lan"
 	"github.com/farreach/farreach/reach"
 )
 
 // places is what has been found in each place where there may be devices.
 type places struct {
-	lan    []reach.LANDevice
+	lan    []lan.Device
 	seen   *sightings         // not nil: who keeps silent for a round is there still
 	known  []apiclient.Device // to the cloud
 	cloud  string             // its URI
@@ -73,7 +74,7 @@ func (a *app) look(ctx context.Context, command string, searches []search) (plac
 func (a *app) searches(d discovery) (list []search, done func(), err error) {
 	if !d.remote {
 		list = append(list, search{where: "local network", pause: lanPause, look: func(ctx context.Context) (func(*places), error) {
-			found, err := reach.LAN(ctx, reach.LANConfig{Addresses: d.addresses, Type: d.kind, Wait: d.wait, Log: a.log(slog.LevelError)})
+			found, err := reach.LAN(ctx, lan.FindConfig{Addresses: d.addresses, Type: d.kind, Wait: d.wait, Log: a.log(slog.LevelError)})
 			return func(p *places) { p.near(found) }, err
 		}})
 	}
@@ -155,7 +156,7 @@ func (x *xmppSearch) close() {
 }
 
 // near takes what has answered on the local network.
-func (p *places) near(found []reach.LANDevice) {
+func (p *places) near(found []lan.Device) {
 	if p.seen != nil {
 		found = p.seen.see(found)
 	}

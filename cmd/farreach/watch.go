@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/farreach/farreach/internal/backoff"
+	"github.com/farreach/farreach/lan"
 	"github.com/farreach/farreach/oic"
-	"github.com/farreach/farreach/reach"
 )
 
 // How often discover --watch looks again. An answer to a search by multicast is
@@ -166,7 +166,7 @@ type sightings struct {
 }
 
 type sighting struct {
-	device   reach.LANDevice
+	device   lan.Device
 	last     int            // round in which it answered
 	answered int            // in how many it did
 	seen     map[string]int // answered, when it named that endpoint last
@@ -174,7 +174,7 @@ type sighting struct {
 
 // see returns who has answered in this round or in one shortly before, at all
 // addresses that they named in their latest answers.
-func (s *sightings) see(found []reach.LANDevice) (list []reach.LANDevice) {
+func (s *sightings) see(found []lan.Device) (list []lan.Device) {
 	if s.devices == nil {
 		s.devices = map[string]*sighting{}
 	}

@@ -25,7 +25,7 @@ var layers = [][]string{
 	{"internal/xmppservers"},
 	{"coap", "coap/coaptest", "coap/dtls", "oic", "oic/oictest", "xmpp/jid", "xmpp/stream", "xmpp/stream/framing", "xmpp/sasl", "xmpp/sm"},
 	{"oic/oiccoap", "device", "device/", "xmpp/stanza"},
-	{"cloudlink", "xmpp"},
+	{"cloudlink", "lan", "xmpp"},
 	{"xmpp/disco", "xmpp/ibb", "xmpp/ping", "xmpp/roster"},
 	{"xmpp/xmpptest"},
 	{"xmppd", "xmppd/xmppdtest"},
