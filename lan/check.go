@@ -47,10 +47,8 @@ func (w *watcher) lose(e *entry) {
 		w.log.Info("device gone", "device", e.device.ID, "remote", e.device.Address)
 	}
 	w.table.gone(e)
-	if e.line != nil {
-		w.later(e.line.close)
-		e.line = nil
-	}
+	w.drop(e.line)
+	e.line = nil
 }
 
 // jitterOf is what a device's checks are early by, from 0 to 1: so that those

@@ -77,9 +77,7 @@ func (w *watcher) ping(ctx context.Context, e *entry, d *Described) error {
 			dev.Links[i].Endpoints = dev.Endpoints
 		}
 		w.table.put(dev, now)
-		if e.line != nil {
-			w.later(e.line.close)
-		}
+		w.drop(e.line)
 		e.line = newLine(p, nil)
 	}
 	w.proved(e, now)

@@ -187,7 +187,7 @@ func (w *watcher) accept(r rumour, found report) error {
 	case kept && (e == nil || e.line != line):
 		return errGone // meanwhile
 	case e == nil && w.table.full(d.Address.Addr()):
-		w.later(line.close)
+		w.drop(line)
 		return errors.New("no room for one more device")
 	}
 	if other := w.table.devices[w.table.at[d.Address]]; other != nil && other.device.ID != d.ID && other.device.Address == d.Address {
@@ -195,7 +195,7 @@ func (w *watcher) accept(r rumour, found report) error {
 	}
 	e = w.table.put(d, now)
 	if e.line != line {
-		w.later(e.line.close)
+		w.drop(e.line)
 	}
 	e.line, e.read = line, now
 	e.hears(r)
@@ -206,10 +206,11 @@ func (w *watcher) accept(r rumour, found report) error {
 	return nil
 }
 
-// later runs f, which waits, without w.mu. w.mu is held.
-func (w *watcher) later(f func()) {
-	if !w.begin(f) {
-		go f() // Watch has ended; f too, soon
+// drop closes a line, which waits for its goroutines, without w.mu; nil is none.
+// w.mu is held.
+func (w *watcher) drop(l *line) {
+	if l != nil && !w.begin(l.close) {
+		w.dropped = append(w.dropped, l)
 	}
 }
 

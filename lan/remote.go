@@ -113,7 +113,7 @@ func (w *watcher) renew(e *entry) {
 	if err != nil {
 		return
 	}
-	w.later(e.line.close)
+	w.drop(e.line)
 	e.line = l
 }
 

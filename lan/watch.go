@@ -57,13 +57,14 @@ type watcher struct {
 	wake  chan struct{}   // has one when there are news
 	tasks sync.WaitGroup
 
-	mu     sync.Mutex // guards what follows, and all that hangs in table
-	closed bool
-	table  table
-	asking map[netip.AddrPort]bool      // who is asked what it is, or waits for it
-	host   map[netip.Addr]int           // how many of these
-	struck map[netip.AddrPort]time.Time // who is left alone, until when
-	said   map[string]bool              // warnings
+	mu      sync.Mutex // guards what follows, and all that hangs in table
+	closed  bool
+	table   table
+	asking  map[netip.AddrPort]bool      // who is asked what it is, or waits for it
+	host    map[netip.Addr]int           // how many of these
+	struck  map[netip.AddrPort]time.Time // who is left alone, until when
+	said    map[string]bool              // warnings
+	dropped []*line                      // since closed
 }
 
 func newWatcher(cfg Config) (*watcher, error) {
@@ -131,6 +132,9 @@ func (w *watcher) close() {
 	w.socks.close()
 	for _, e := range w.table.devices {
 		e.line.close()
+	}
+	for _, l := range w.dropped {
+		l.close()
 	}
 }
 

@@ -93,7 +93,60 @@ func TestObserve(t *testing.T) {
 			t.Errorf("then %s", got)
 		}
 		cancel()
-		<-ended
+		if err := <-ended; err != context.Canceled {
+			t.Errorf("Observe = %v", err)
+		}
+	})
+}
+
+// An observation ends when the device goes or is elsewhere: otherwise who
+// observes would wait for ever for a device that knows nothing of him.
+func TestObserveGone(t *testing.T) {
+	for _, moves := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			n := newNetwork(t, simnet.Config{})
+			lamp := simulated(t, "lamp", lampID, "lamp")
+			u := n.plug("10.0.0.2:40002", lamp)
+			w := n.watch(lan.Config{})
+			pass(5 * time.Second)
+			ended := make(chan error, 1)
+			go func() {
+				ended <- w.device(lampID).Open().Observe(t.Context(), &oic.Request{Href: "/a/light"}, func(*oic.Response) {})
+			}()
+			pass(time.Second)
+			u.unplug()
+			if moves {
+				n.plug("10.0.0.9:40009", lamp)
+			}
+			pass(5 * time.Minute)
+			select {
+			case err := <-ended:
+				if !errors.Is(err, oic.ErrOffline) || errors.Is(err, oic.ErrNotSent) {
+					t.Errorf("Observe = %v", err)
+				}
+			default:
+				t.Error("Observe does not end")
+			}
+			w.stop()
+		})
+	}
+}
+
+// Links that come and go are told of.
+func TestLinksChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t, simnet.Config{})
+		lamp := simulated(t, "lamp", lampID, "lamp")
+		n.plug("10.0.0.2:40002", lamp)
+		w := n.watch(lan.Config{})
+		pass(5 * time.Minute)
+		w.expect("+lamp")
+		lamp.Remove("/a/light")
+		pass(3 * time.Minute)
+		w.expect("~lamp")
+		if got := len(w.device(lampID).Links); got != 4 {
+			t.Errorf("%d links", got)
+		}
 	})
 }
 
