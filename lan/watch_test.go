@@ -3,6 +3,7 @@ package lan_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -201,6 +202,24 @@ func TestIdleTraffic(t *testing.T) {
 		t.Logf("%.2f datagrams a minute: question to the group, its answer, check, its answer", per)
 		if per > 4.5 {
 			t.Errorf("%.2f datagrams a minute", per)
+		}
+	})
+}
+
+// Two hundred devices are found within five seconds, two of which are the
+// leisure with which they answer.
+func TestTwoHundred(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t, simnet.Config{Delay: 2 * time.Millisecond})
+		for i := range 200 {
+			n.plug(fmt.Sprintf("10.0.1.%d:40000", i), raw(idOf(i), links(idOf(i), 3)))
+		}
+		w := n.watch(lan.Config{})
+		pass(5 * time.Second)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if len(w.devices) != 200 {
+			t.Errorf("%d devices", len(w.devices))
 		}
 	})
 }
