@@ -65,8 +65,8 @@ func jitter(d time.Duration) time.Duration {
 	return time.Duration(float64(d) * (0.8 + 0.4*rand.Float64()))
 }
 
-// await returns after a time, or as soon as the network is another one, which it
-// is returned.
+// await returns after a time, or as soon as the network is another one; and which
+// it is now.
 func (w *watcher) await(ctx context.Context, wait time.Duration, network string) string {
 	end := time.NewTimer(wait)
 	defer end.Stop()
@@ -84,14 +84,6 @@ func (w *watcher) await(ctx context.Context, wait time.Duration, network string)
 			}
 		}
 	}
-}
-
-// network names the interfaces on which groups are asked, with their addresses.
-func (w *watcher) network() string {
-	if w.cfg.Listen != nil {
-		return "" // not that of this machine
-	}
-	return interfaces(w.cfg.Interfaces)
 }
 
 // interfaces names those of only that are up, or all, with their addresses.

@@ -103,6 +103,29 @@ func TestSameID(t *testing.T) {
 	})
 }
 
+// A device with several addresses is one, and that is nothing to warn of.
+func TestSeveralAddresses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t, simnet.Config{})
+		lamp := simulated(t, "lamp", lampID, "lamp")
+		first, second := n.plug("10.0.0.2:40002", lamp), n.plug("10.0.0.3:40002", lamp)
+		w := n.watch(lan.Config{})
+		pass(10 * time.Minute)
+		w.expect("+lamp")
+		if len(w.log) != 0 {
+			t.Errorf("logged %q", w.log)
+		}
+		for _, u := range []*unit{first, second} {
+			if u.at == w.device(lampID).Address {
+				u.unplug()
+				break
+			}
+		}
+		pass(5 * time.Minute)
+		w.expect("~lamp") // at the other
+	})
+}
+
 // Links that lead to other hosts are left out; those of other devices at the
 // same host have us ask there, and nowhere else.
 func TestForeignLinks(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/farreach/farreach/oic"
@@ -215,8 +216,7 @@ func (w *watcher) drop(l *line) {
 }
 
 // second notes one more place of a device that has answered at the first. A host
-// has an address of each family; two of one family may be two hosts, of
-// which one lies.
+// has several addresses, and is the same at each; who says something else lies.
 func (w *watcher) second(d Device) error {
 	w.mu.Lock()
 	e := w.table.devices[d.ID]
@@ -225,14 +225,22 @@ func (w *watcher) second(d Device) error {
 		return nil // another rumour will come
 	}
 	first, room := e.device.Address, w.table.also(e, d.Address)
+	differs := !alike(e.device, d)
 	w.mu.Unlock()
-	if first.Addr().Is4() == d.Address.Addr().Is4() {
+	if differs {
 		w.say("twice "+d.ID, slog.LevelWarn, "two places claim to be one device; the first is kept", "device", d.ID, "remote", first, "other", d.Address)
 	}
 	if !room {
 		return fmt.Errorf("%w: more than %d places claim to be %s", errOdd, maxPlaces, d.ID)
 	}
 	return nil
+}
+
+// alike reports whether a device says the same of itself at two places, but for
+// where it is.
+func alike(a, b Device) bool {
+	return a.Name == b.Name && a.Release == b.Release && slices.Equal(a.Types, b.Types) &&
+		slices.EqualFunc(a.Links, b.Links, func(a, b oic.Link) bool { return a.Href == b.Href && slices.Equal(a.Types, b.Types) })
 }
 
 // proved notes a sign of life that cannot be forged. w.mu is held.

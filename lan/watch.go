@@ -57,6 +57,10 @@ type watcher struct {
 	wake  chan struct{}   // has one when there are news
 	tasks sync.WaitGroup
 
+	// network names the interfaces on which groups are asked, with their
+	// addresses.
+	network func() string
+
 	mu      sync.Mutex // guards what follows, and all that hangs in table
 	closed  bool
 	table   table
@@ -73,6 +77,10 @@ func newWatcher(cfg Config) (*watcher, error) {
 	w.cfg.Check = cmp.Or(cfg.Check, checkEvery)
 	if cfg.Groups == nil {
 		w.cfg.Groups = coap.AllCoAPNodes()
+	}
+	w.network = func() string { return interfaces(cfg.Interfaces) }
+	if cfg.Listen != nil {
+		w.network = func() string { return "" } // not that of this machine
 	}
 	for _, d := range cfg.Described {
 		if err := d.check(); err != nil {
