@@ -44,7 +44,7 @@ var (
 // our own di.
 func forbidden(c *Call, self string) bool {
 	path, query := oic.SplitHref(c.Href)
-	if guarded(path) {
+	if Guarded(path) {
 		return true
 	}
 	batch := false
@@ -72,18 +72,18 @@ func guardedItems(c *Call) bool {
 		return true
 	}
 	for _, it := range items {
-		if guarded(it.Href) {
+		if Guarded(it.Href) {
 			return true
 		}
 	}
 	return false
 }
 
-// guarded reports whether a path, or the URL of one, is guarded, in any spelling
-// that somebody on the way might understand so: of letters in another case,
-// percent-encoded once or more often, with backslashes, empty segments, dots,
-// blanks or parameters.
-func guarded(path string) bool {
+// Guarded reports whether a path, or the URL of one, is refused to everybody from
+// afar: /oic/sec/*, /oic/mnt and /XMPPUserResURI, in any spelling that somebody on
+// the way might understand so: of letters in another case, percent-encoded once or
+// more often, with backslashes, empty segments, dots, blanks or parameters.
+func Guarded(path string) bool {
 	path, ok := decoded(path)
 	if !ok {
 		return true

@@ -199,7 +199,7 @@ func FuzzGuarded(f *testing.F) {
 	f.Add("/oic/mnt", uint64(0b1011))
 	f.Add("/XMPPUserResURI", uint64(7))
 	f.Fuzz(func(t *testing.T, path string, bits uint64) {
-		if !guarded(path) {
+		if !Guarded(path) {
 			return
 		}
 		var b strings.Builder
@@ -213,7 +213,7 @@ func FuzzGuarded(f *testing.F) {
 				b.WriteByte(c)
 			}
 		}
-		if spelled := b.String(); !guarded(spelled) {
+		if spelled := b.String(); !Guarded(spelled) {
 			t.Errorf("%q is guarded, %q is not", path, spelled)
 		}
 	})

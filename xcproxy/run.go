@@ -1,0 +1,227 @@
+package xcproxy
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/farreach/farreach/cloudlink"
+	"github.com/farreach/farreach/internal/backoff"
+	"github.com/farreach/farreach/oic"
+	"github.com/farreach/farreach/rae"
+)
+
+// Run shows what is found until ctx ends, and takes leave of every server then.
+// It returns ctx.Err(), or an error if there is nobody to show anything to. Run
+// is called once.
+func (p *Proxy) Run(ctx context.Context) error {
+	if p.cfg.XMPP.JID.IsZero() && p.cfg.Cloud == nil {
+		return errNowhere
+	}
+	var legs sync.WaitGroup
+	r := &runner{p: p, legs: map[legKey]*leg{}, ended: make(chan *leg)}
+	legs.Go(func() { p.beBridge(ctx) })
+	for ctx.Err() == nil {
+		r.settle(ctx, &legs)
+		select {
+		case <-p.wake:
+		case l := <-r.ended:
+			delete(r.legs, l.key)
+		case <-ctx.Done():
+		}
+	}
+	r.drain()
+	legs.Wait()
+	p.mu.Lock()
+	all := p.sorted()
+	p.mu.Unlock()
+	for _, m := range all {
+		m.tasks.Wait()
+	}
+	return ctx.Err()
+}
+
+// runner is what Run has under way.
+type runner struct {
+	p     *Proxy
+	legs  map[legKey]*leg
+	ended chan *leg
+}
+
+// leg is one way by which a device is shown: a stream, or a registration.
+type leg struct {
+	key    legKey
+	cancel context.CancelFunc
+}
+
+type legKey struct {
+	di    string
+	cloud bool
+}
+
+// drain takes the ends of all legs.
+func (r *runner) drain() {
+	for range r.legs {
+		<-r.ended
+	}
+}
+
+// settle starts what is missing, and ends what is not to be any more. What ends
+// is started again only after it has ended: its address is taken until then.
+func (r *runner) settle(ctx context.Context, tasks *sync.WaitGroup) {
+	p := r.p
+	p.mu.Lock()
+	all := p.sorted()
+	p.mu.Unlock()
+	wanted := map[legKey]*mirror{}
+	for _, m := range all {
+		if !m.reachable() {
+			continue
+		}
+		if p.hasStream(m.id) {
+			wanted[legKey{m.id, false}] = m
+		}
+		if p.cfg.Cloud != nil {
+			wanted[legKey{m.id, true}] = m
+		}
+	}
+	p.remember()
+	for key, l := range r.legs {
+		if wanted[key] == nil {
+			l.cancel()
+		}
+	}
+	for key, m := range wanted {
+		if r.legs[key] != nil {
+			continue
+		}
+		until, cancel := context.WithCancel(ctx)
+		l := &leg{key, cancel}
+		r.legs[key] = l
+		tasks.Go(func() {
+			p.keep(until, key, m)
+			cancel()
+			r.ended <- l
+		})
+	}
+}
+
+// remember saves which devices have a stream of their own, if that has changed.
+func (p *Proxy) remember() {
+	p.mu.Lock()
+	streams := slices.Clone(p.streams)
+	p.mu.Unlock()
+	if slices.Equal(p.state.Streams, streams) {
+		return
+	}
+	next := p.state
+	next.Streams = streams
+	if err := p.cfg.State.Save(next); err != nil {
+		p.log.Error("state not saved: devices may have other addresses after a restart", "err", err)
+		return
+	}
+	p.state = next
+}
+
+// retry is how long one waits before the next attempt when a server has refused
+// a device, or the device itself.
+func (p *Proxy) retry() backoff.Backoff {
+	b := p.cfg.Retry
+	b.Base, b.Steady = cmp.Or(b.Base, 10*time.Second), true
+	return b
+}
+
+// keep shows a device by one way until ctx ends, whatever goes wrong.
+func (p *Proxy) keep(ctx context.Context, key legKey, m *mirror) {
+	show, where := p.stream, "XMPP"
+	if key.cloud {
+		show, where = p.register, "cloud"
+	}
+	defer func() { p.tell(m, func(c *Change) { c.clear(key) }) }()
+	wait, last := p.retry(), ""
+	for {
+		err := show(ctx, m)
+		if ctx.Err() != nil {
+			return
+		}
+		if text := fmt.Sprint(err); text != last {
+			last = text
+			p.log.Warn("device not shown", "device", m.id, "by", where, "err", err)
+		}
+		if backoff.Sleep(ctx, wait.Next()) != nil {
+			return
+		}
+	}
+}
+
+func (c *Change) clear(key legKey) {
+	if key.cloud {
+		c.Cloud = cloudlink.Status{}
+	} else {
+		c.XMPP = rae.State{}
+	}
+}
+
+// tell says how a device stands after a change.
+func (p *Proxy) tell(m *mirror, how func(*Change)) {
+	m.telling.Lock()
+	defer m.telling.Unlock()
+	how(&m.stands)
+	c := m.stands
+	c.Device, c.Name, c.Here = m.id, m.name(), m.present()
+	p.cfg.OnChange(c)
+}
+
+// endpoint is a stream in the proxy's account for device.
+func (p *Proxy) endpoint(device oic.Handler, changed func(rae.State)) rae.Config {
+	return rae.Config{XMPP: p.cfg.XMPP, Device: device, Shares: p.cfg.Shares, OnState: changed, Log: p.log}
+}
+
+// stream shows a device at an address of its own (RA-025).
+func (p *Proxy) stream(ctx context.Context, m *mirror) error {
+	e, err := rae.New(p.endpoint(m, func(s rae.State) { p.tell(m, func(c *Change) { c.XMPP = s }) }))
+	if err != nil {
+		return err
+	}
+	return e.Run(ctx)
+}
+
+// register shows a device in the cloud, under its own di.
+func (p *Proxy) register(ctx context.Context, m *mirror) error {
+	cfg := p.cfg.Cloud.Client(m.id)
+	cfg.Device, cfg.Handler, cfg.Name, cfg.Links = m.id, m, m.name, m.links
+	cfg.Log = cmp.Or(cfg.Log, p.log)
+	if cfg.State == nil {
+		return errors.New("xcproxy: Cloud.Client gives no State: the device would need a new code for each connection")
+	}
+	state, err := cfg.State.Load()
+	if err != nil {
+		return err
+	}
+	if state.Grant.Account == "" {
+		if cfg.Code, err = p.cfg.Cloud.Code(ctx, m.id); err != nil {
+			return fmt.Errorf("pairing code: %w", err)
+		}
+	}
+	told := cfg.OnChange
+	cfg.OnChange = func(s cloudlink.Status) {
+		if told != nil {
+			told(s)
+		}
+		p.tell(m, func(c *Change) { c.Cloud = s })
+	}
+	client, err := cloudlink.New(cfg)
+	if err != nil {
+		return err
+	}
+	following, stop := context.WithCancel(ctx)
+	var tasks sync.WaitGroup
+	tasks.Go(func() { m.follow(following, client.Republish) })
+	defer tasks.Wait()
+	defer stop()
+	return client.Run(ctx)
+}
