@@ -19,6 +19,8 @@ import (
 	"github.com/farreach/farreach/device"
 	"github.com/farreach/farreach/oic"
 	"github.com/farreach/farreach/oic/oiccoap"
+	"github.com/farreach/farreach/rae"
+	"github.com/farreach/farreach/xmpp/jid"
 )
 
 // TestMain fails the package if a test leaves a goroutine behind.
@@ -183,4 +185,16 @@ func sortedJSON(s string) string {
 	}
 	b, _ := json.Marshal(doc)
 	return code + " " + string(b)
+}
+
+// jidOf is the address of the device di, as presence tells it.
+func jidOf(t *testing.T, e *rae.Endpoint, di string) jid.JID {
+	t.Helper()
+	for _, d := range e.Devices() {
+		if d.Name.ID == di {
+			return d.JID
+		}
+	}
+	t.Fatalf("nobody called %s is there", di)
+	return jid.JID{}
 }
