@@ -234,8 +234,6 @@ func (m *mirror) Handle(ctx context.Context, req *oic.Request) (*oic.Response, e
 		return m.directory(req)
 	case path == pathDevice && req.Op == oic.Retrieve:
 		return m.about(ctx, req)
-	case path == pathPlatform && m.described():
-		return m.platform(req)
 	}
 	device, listing, err := m.admit(req)
 	if err != nil {
@@ -249,9 +247,6 @@ func (m *mirror) Handle(ctx context.Context, req *oic.Request) (*oic.Response, e
 	resp, err := device.Handle(ctx, inward(req))
 	if err != nil {
 		return nil, m.refusal(ctx, err, listing)
-	}
-	if req.Op == oic.Create || req.Op == oic.Delete || resp.Status == oic.Created {
-		m.lookAgain()
 	}
 	if listing {
 		return m.cleared(resp)
@@ -284,22 +279,6 @@ func (m *mirror) refusal(ctx context.Context, err error, listing bool) error {
 	return &told
 }
 
-// lookAgain has the links of the device read anew.
-func (m *mirror) lookAgain() {
-	m.mu.Lock()
-	again := m.device.Again
-	m.mu.Unlock()
-	if again != nil {
-		again()
-	}
-}
-
-func (m *mirror) described() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.device.Described
-}
-
 // about answers for /oic/d: with what is known, or else by asking the device,
 // which is believed only if it does not say that it is another one.
 func (m *mirror) about(ctx context.Context, req *oic.Request) (*oic.Response, error) {
@@ -309,11 +288,8 @@ func (m *mirror) about(ctx context.Context, req *oic.Request) (*oic.Response, er
 	}
 	key := req.Href + " " + req.Accept.String()
 	m.mu.Lock()
-	known, described := m.infos[key], m.device.Described
+	known := m.infos[key]
 	m.mu.Unlock()
-	if described {
-		return m.description(req)
-	}
 	if known.resp != nil && time.Now().Before(known.until) {
 		return clone(known.resp), nil
 	}
@@ -342,33 +318,6 @@ func (m *mirror) about(ctx context.Context, req *oic.Request) (*oic.Response, er
 		m.infos[key] = info{clone(resp), time.Now().Add(infoLife)}
 	}
 	return resp, nil
-}
-
-// description is /oic/d of a device that does not know what it is.
-func (m *mirror) description(req *oic.Request) (*oic.Response, error) {
-	m.mu.Lock()
-	doc := struct {
-		Types      []string `json:"rt"`
-		Interfaces []string `json:"if"`
-		ID         string   `json:"di"`
-		Name       string   `json:"n,omitempty"`
-		Release    string   `json:"icv"`
-		Models     string   `json:"dmv"`
-	}{append(slices.Clone(m.device.Types), "oic.wk.d"), []string{oic.IfRead, oic.IfBaseline}, m.id, m.device.Name,
-		"ocf.1.0.0", "ocf.res.1.0.0"}
-	m.mu.Unlock()
-	return answer(req, doc)
-}
-
-// platform is /oic/p of such a device.
-func (m *mirror) platform(req *oic.Request) (*oic.Response, error) {
-	if _, _, err := m.admit(req); err != nil {
-		return nil, err
-	}
-	return answer(req, struct {
-		ID    string `json:"pi"`
-		Maker string `json:"mnmn"`
-	}{m.id, "unknown"})
 }
 
 // answer is doc as an answer to req, of which only reading is.

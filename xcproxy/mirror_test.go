@@ -165,22 +165,6 @@ func TestImpostor(t *testing.T) {
 	}
 }
 
-// A server of CoAP that knows nothing of OIC is what somebody has written down.
-func TestDescribed(t *testing.T) {
-	m := newMirror(lampID, quiet)
-	m.found(Found{ID: lampID, Name: "clock", Types: []string{"x.org.example.clock"}, Described: true, Device: &faulty{coap.ErrSilent},
-		Links: []oic.Link{{Href: "/time", Types: []string{"x.org.example.time"}, Interfaces: []string{oic.IfSensor}, Policy: oic.Policy{Mask: 3}}}}, Everything())
-	if got := ask(t, m, oic.Retrieve, "/oic/d?if=oic.if.baseline", nil); !strings.Contains(got, `"rt":["x.org.example.clock","oic.wk.d"]`) || !strings.Contains(got, `"n":"clock"`) {
-		t.Error(got)
-	}
-	if got := ask(t, m, oic.Retrieve, "/oic/p", nil); !strings.Contains(got, lampID) {
-		t.Error(got)
-	}
-	if got := ask(t, m, oic.Retrieve, "/oic/res", nil); !strings.Contains(got, `"/time"`) {
-		t.Error(got)
-	}
-}
-
 // replies answers everything with one document.
 type replies struct{ doc any }
 

@@ -75,16 +75,10 @@ type Found struct {
 	Types []string   // of the device: "oic.d.light", without oic.wk.d
 	Links []oic.Link // its own, and no others; addresses in them stay here
 
-	// Device asks it. It is compared: as long as it is the same, observations
-	// go on. Its errors have a *dtls.HandshakeError or coap.ErrSilent in their
+	// Device asks it. It is compared: when it is another one, observations go
+	// on there. Its errors have a *dtls.HandshakeError or coap.ErrSilent in their
 	// chain if that is what is wrong.
 	Device oic.Observer
-
-	// Described says that the device does not know what it is, but somebody has
-	// written it down: /oic/res, /oic/d and /oic/p are answered here.
-	Described bool
-
-	Again func() // looks at the device again soon, and does not wait; nil: nobody does
 }
 
 // Change is how a device stands outside.
