@@ -21,6 +21,12 @@ func (a *app) named(p passwordSource) bool {
 // its own with which the device di gets in, and nothing else: if the device is
 // lost, the account is not (A-03). One that the device had before ends.
 func (a *app) deviceLogin(ctx context.Context, x access, account jid.JID, di string) (secret.String, error) {
+	return a.newLogin(ctx, x, account, di, "OIC/1.0/*/"+di)
+}
+
+// newLogin has the server of the profile make a password, called name, for what
+// the resource stands for. One of the same name ends.
+func (a *app) newLogin(ctx context.Context, x access, account jid.JID, name, resource string) (secret.String, error) {
 	s, err := a.profileOf(account)
 	if err != nil {
 		return "", err
@@ -36,13 +42,12 @@ func (a *app) deviceLogin(ctx context.Context, x access, account jid.JID, di str
 		return "", err
 	}
 	defer api.Close()
-	resource := "OIC/1.0/*/" + di
-	made, err := api.AddLogin(ctx, s.Account, di, resource)
+	made, err := api.AddLogin(ctx, s.Account, name, resource)
 	if p, ok := errors.AsType[*apiclient.Problem](err); ok && p.Status == http.StatusConflict {
-		if err := api.RemoveLogin(ctx, s.Account, di); err != nil {
+		if err := api.RemoveLogin(ctx, s.Account, name); err != nil {
 			return "", err
 		}
-		made, err = api.AddLogin(ctx, s.Account, di, resource)
+		made, err = api.AddLogin(ctx, s.Account, name, resource)
 	}
 	return made.Password, err
 }
