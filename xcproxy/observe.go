@@ -2,10 +2,12 @@ package xcproxy
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"time"
 
+	"github.com/farreach/farreach/internal/backoff"
 	"github.com/farreach/farreach/oic"
 )
 
@@ -196,8 +198,10 @@ func (w *watcher) wake() {
 }
 
 // run observes until ctx ends or the device does not want to any more. When the
-// device is found elsewhere, the observation goes on there.
+// device is found elsewhere the observation goes on there; when the way to it
+// breaks, it is tried again until the device is known to be lost.
 func (f *fan) run(ctx context.Context) {
+	wait := backoff.Backoff{Max: 30 * time.Second}
 	for {
 		here, cancel := context.WithCancel(ctx)
 		f.m.mu.Lock()
@@ -205,16 +209,26 @@ func (f *fan) run(ctx context.Context) {
 		f.restart = cancel
 		f.m.mu.Unlock()
 		err := device.Observe(here, &f.req, func(resp *oic.Response) { f.heard(here, resp) })
-		moved := here.Err() != nil && ctx.Err() == nil
+		moved := here.Err() != nil
+		if ctx.Err() == nil && !moved && f.mayMend(err) {
+			_ = backoff.Sleep(here, wait.Next())
+			moved = true
+		}
 		cancel()
-		if !moved {
-			if cause := context.Cause(ctx); cause != nil {
-				err = cause
-			}
-			f.ended(err)
+		if ctx.Err() != nil || !moved {
+			f.ended(cmp.Or(context.Cause(ctx), err))
 			return
 		}
 	}
+}
+
+// mayMend reports whether an observation that was begun has ended because nobody
+// answered.
+func (f *fan) mayMend(err error) bool {
+	_, refused := errors.AsType[*oic.StatusError](err)
+	f.m.mu.Lock()
+	defer f.m.mu.Unlock()
+	return f.last != nil && !refused && !errors.Is(err, oic.ErrNotObservable)
 }
 
 // again begins the observation anew at the device as it is known now.

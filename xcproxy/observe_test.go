@@ -179,3 +179,44 @@ func TestRaving(t *testing.T) {
 		}
 	})
 }
+
+// broken tells how often it was observed, and breaks off.
+type broken struct{ begun int }
+
+func (b *broken) Handle(context.Context, *oic.Request) (*oic.Response, error) {
+	return nil, oic.ErrOffline
+}
+
+func (b *broken) Observe(_ context.Context, _ *oic.Request, each func(*oic.Response)) error {
+	b.begun++
+	if b.begun%2 == 0 {
+		return oic.ErrOffline // nor does each attempt get through
+	}
+	body, err := oic.Encode(oic.OCF, number{int64(b.begun)})
+	if err != nil {
+		return err
+	}
+	each(&oic.Response{Status: oic.Content, Format: oic.OCF, Body: body})
+	return oic.ErrOffline
+}
+
+// Who observes from afar is spared what breaks off on the local network, until
+// the device is lost.
+func TestBreaks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &broken{}
+		m := newMirror(lampID, quiet)
+		m.found(Found{ID: lampID, Links: []oic.Link{{Href: "/a"}}, Device: b}, Everything())
+		c := watch(t, m, 2, "/a")
+		time.Sleep(3 * time.Minute)
+		if b.begun < 5 || b.begun > 60 || c.allHeard(`{"value":1}`) {
+			t.Errorf("begun %d times, %v", b.begun, c.heard)
+		}
+		m.lost()
+		c.tasks.Wait()
+		m.tasks.Wait()
+		if c.ended[0] != error(errUnreachable) {
+			t.Errorf("the end is %v", c.ended[0])
+		}
+	})
+}
