@@ -248,10 +248,20 @@ func (m *mirror) Handle(ctx context.Context, req *oic.Request) (*oic.Response, e
 	if err != nil {
 		return nil, m.refusal(ctx, err, listing)
 	}
+	if req.Op != oic.Retrieve {
+		m.forget() // /oic/con has the name that is in /oic/d
+	}
 	if listing {
 		return m.cleared(resp)
 	}
 	return resp, nil
+}
+
+// forget has /oic/d read anew.
+func (m *mirror) forget() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clear(m.infos)
 }
 
 // inward is req as the device gets it: who asks from outside is nobody on the

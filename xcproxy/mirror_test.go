@@ -25,6 +25,10 @@ func TestMirror(t *testing.T) {
 	if got := ask(t, m, oic.Retrieve, "/oic/d", nil); !strings.Contains(got, lampID) {
 		t.Error(got)
 	}
+	ask(t, m, oic.Update, "/oic/con", map[string]string{"n": "desk"})
+	if got := ask(t, m, oic.Retrieve, "/oic/d", nil); !strings.Contains(got, `"n":"desk"`) {
+		t.Errorf("after it was renamed: %s", got)
+	}
 	before := l.asked.Load()
 	for range 100 { // as each stream does every minute
 		ask(t, m, oic.Retrieve, "/oic/d", nil)
