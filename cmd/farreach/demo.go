@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/farreach/farreach/cloudlink"
 	"github.com/farreach/farreach/internal/localca"
 	"github.com/farreach/farreach/internal/secret"
@@ -27,7 +25,7 @@ var household = []struct {
 }{
 	{"door", byTCP},
 	{"lamp", byTLS},
-	{"meter", byTCP},
+	{"meter", byLAN},
 	{"thermostat", byXMPP},
 }
 
@@ -38,6 +36,7 @@ const (
 	byTLS  door = iota // the cloud, coaps+tcp
 	byTCP              // the cloud, coap+tcp if that is on
 	byXMPP             // the XMPP account alone
+	byLAN              // none: an XC-Proxy shows it
 )
 
 // settleTime is the longest that a start waits for the simulated home.
@@ -47,8 +46,9 @@ const settleTime = 2 * time.Second
 type demo struct {
 	tasks sync.WaitGroup
 
-	mu         sync.Mutex // guards registered
+	mu         sync.Mutex // guards what follows
 	registered map[string]bool
+	lan        string        // where the device answers that knows the local network alone
 	all        chan struct{} // closed when all have registered once
 }
 
@@ -81,15 +81,7 @@ func (b *booted) startDemo(ctx context.Context) *demo {
 		}
 		d.changed(h.name, false)
 		d.tasks.Go(func() {
-			err := b.rejoin(ctx, m.state)
-			if err == nil && h.by == byXMPP {
-				m.servers = nil
-				m.remote, err = b.demoRemote(ctx, m, pool, func(there bool) { d.changed(h.name, there) })
-			}
-			if err == nil {
-				err = m.run(ctx)
-			}
-			if err != nil && !errors.Is(err, context.Canceled) {
+			if err := b.beAtHome(ctx, d, h.by, m, pool); err != nil && !errors.Is(err, context.Canceled) {
 				b.log.Error("simulated device", "name", m.name, "err", err)
 			}
 		})
@@ -97,18 +89,31 @@ func (b *booted) startDemo(ctx context.Context) *demo {
 	return d
 }
 
+// beAtHome is a device of the home until ctx ends.
+func (b *booted) beAtHome(ctx context.Context, d *demo, by door, m member, pool *x509.CertPool) error {
+	err := b.rejoin(ctx, m.state)
+	if err != nil {
+		return err
+	}
+	switch by {
+	case byXMPP:
+		m.servers = nil
+		m.remote, err = b.demoRemote(ctx, m, pool, func(there bool) { d.changed(m.name, there) })
+	case byLAN:
+		return b.beBehindProxy(ctx, d, m, pool)
+	}
+	if err != nil {
+		return err
+	}
+	return m.run(ctx)
+}
+
 // demoRemote is how a simulated device joins by XMPP: with a log-in of its own,
 // that opens nothing but its own address.
 func (b *booted) demoRemote(ctx context.Context, m member, pool *x509.CertPool, changed func(there bool)) (*remote, error) {
-	state, err := m.state.Load()
+	state, err := m.identity()
 	if err != nil {
 		return nil, err
-	}
-	if state.Device == "" {
-		state.Device = uuid.NewString()
-		if err := m.state.Save(state); err != nil {
-			return nil, err
-		}
 	}
 	password, err := b.login(ctx, filepath.Join("demo", m.name+".password"), m.name+" "+state.Device, "OIC/1.0/*/"+state.Device)
 	if err != nil {

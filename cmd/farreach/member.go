@@ -46,9 +46,9 @@ func (m member) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	state, err := m.state.Load()
+	state, err := m.identity()
 	if err != nil {
-		return err
+		return err // without it a lost answer would cost the code
 	}
 	var code secret.String
 	if state.Grant.Account == "" && len(m.servers) > 0 {
@@ -56,13 +56,17 @@ func (m member) run(ctx context.Context) error {
 			return err
 		}
 	}
-	if state.Device == "" {
-		state.Device = uuid.NewString()
-		if err := m.state.Save(state); err != nil {
-			return err // without it a lost answer would cost the code
-		}
-	}
 	return m.be(ctx, state.Device, memory, code)
+}
+
+// identity is what the device remembers of its cloud, at least its di.
+func (m member) identity() (cloudlink.State, error) {
+	state, err := m.state.Load()
+	if err == nil && state.Device == "" {
+		state.Device = uuid.NewString()
+		err = m.state.Save(state)
+	}
+	return state, err
 }
 
 // be is the device until ctx ends, or the cloud refuses it.

@@ -93,6 +93,9 @@ func (a *app) banner(b *booted, s *settings.Server, home *demo, code secret.Stri
 	if names := home.names(); len(names) > 0 {
 		row("demo", "home", strings.Join(names, " "), fmt.Sprintf("%d simulated devices, %d online", len(names), home.online()))
 	}
+	if at := home.onLAN(); at != "" {
+		row("demo", "proxy", at, "the meter, which knows no more than its local network")
+	}
 	_ = table.Flush() // into memory
 	if !b.ports.Secure {
 		fmt.Fprintf(&text, "\nOther machines cannot reach this yet; that takes: %s up --listen ADDRESS\n", a.call())
