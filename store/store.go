@@ -93,9 +93,11 @@ type Store struct {
 	once  sync.Once
 	still sync.RWMutex // held while the tables must not change, and shared by those who write to one
 
-	mu        sync.Mutex      // guards the connection of this moment
+	mu        sync.Mutex      // guards what follows: the connection of this moment
 	connected context.Context // ends when it is lost; acks is told
 	lost      context.CancelFunc
+
+	tasked map[string]chan struct{} // of an embedded server: holds one while somebody does the task
 }
 
 // Open starts the embedded server, or connects to the one at cfg.URL, and
