@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -18,7 +19,7 @@ import (
 // before a Ping and the patience with its answer (threats section 3.2).
 const keepAlive = 30 * time.Second
 
-// proc is the command device as a process of its own.
+// proc is a command as a process of its own.
 type proc struct {
 	cmd  *exec.Cmd
 	out  lockedBuffer
@@ -66,23 +67,35 @@ func lampProcess(t *testing.T, dir string, before []string, c *child, more ...*c
 	if err := os.WriteFile(trust, roots, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := &proc{cmd: exec.Command(args[0], args[1:]...)}
-	p.cmd.Env = append(os.Environ(), "HOME="+dir)
-	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
-	if err := p.cmd.Start(); err != nil {
+	return startProc(t, exec.Command(args[0], args[1:]...), "HOME="+dir)
+}
+
+// startProc starts a process that runs until it is stopped, or the test ends.
+func startProc(t *testing.T, cmd *exec.Cmd, env ...string) *proc {
+	t.Helper()
+	p := &proc{cmd: cmd}
+	cmd.Env = append(os.Environ(), env...)
+	cmd.Stdout, cmd.Stderr = &p.out, &p.out
+	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	p.stop = sync.OnceFunc(func() {
-		p.cmd.Process.Kill()
-		p.cmd.Wait()
+		cmd.Process.Kill()
+		cmd.Wait()
 	})
 	t.Cleanup(func() {
 		p.stop()
 		if t.Failed() {
-			t.Logf("the lamp said: %s", &p.out)
+			t.Logf("%s said: %s", strings.Join(cmd.Args, " "), &p.out)
 		}
 	})
 	return p
+}
+
+// says waits until the process has written something.
+func (p *proc) says(t *testing.T, what string) {
+	t.Helper()
+	within(t, patience, func() bool { return strings.Contains(p.out.String(), what) })
 }
 
 // shown is a device as somebody sees it.

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -16,7 +17,8 @@ import (
 //	host 192.168.1.2 ── lan, router, wan 203.0.113.n ──┬── 203.0.113.1 server
 //	host 192.168.1.2 ── lan, router, wan 203.0.113.m ──┘
 //
-// All hosts have the same address, and no router lets anybody in.
+// All hosts have the same address, and no router lets anybody in. At a lan there
+// may be more hosts, which the router does not let out.
 type internet struct {
 	t    *testing.T
 	name string
@@ -24,13 +26,16 @@ type internet struct {
 
 const serverAddress = "203.0.113.1"
 
+// internets counts those that were made.
+var internets atomic.Int32
+
 // newInternet makes the network, or skips the test.
 func newInternet(t *testing.T) *internet {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("network namespaces need root")
 	}
-	i := &internet{t, fmt.Sprintf("fi%d", os.Getpid()%100_000)}
+	i := &internet{t, fmt.Sprintf("fi%d-%d", os.Getpid()%100_000, internets.Add(1))}
 	foreign(t, "ip")
 	nft := foreign(t, "nft", "/usr/sbin/nft")
 	if out, err := i.add("server"); err != nil {
@@ -91,10 +96,31 @@ func (i *internet) site(host string, n int) {
 	}
 	i.ip("server", "link add to"+number+" type veth peer name wan netns "+i.ns(router), "link set to"+number+" master net up")
 	i.ip(router, "link set lo up", "addr add 203.0.113."+number+"/24 dev wan", "link set wan up",
-		"link add lan type veth peer name eth0 netns "+i.ns(host), "addr add 192.168.1.1/24 dev lan", "link set lan up")
-	i.ip(host, "link set lo up", "addr add 192.168.1.2/24 dev eth0", "link set eth0 up", "route add default via 192.168.1.1")
+		"link add lan type bridge", "addr add 192.168.1.1/24 dev lan", "link set lan up")
+	i.plug(router, host, 2)
+	i.ip(host, "route add default via 192.168.1.1")
 	i.input(masquerade, append(i.in(router), "sh", "-e")...)
 }
+
+// local adds a host to the site of another, with an address that ends with n. It
+// has no way out.
+func (i *internet) local(site, host string, n int) {
+	i.t.Helper()
+	if out, err := i.add(host); err != nil {
+		i.t.Fatalf("ip netns add: %v: %s", err, out)
+	}
+	i.plug(site+"r", host, n)
+}
+
+// plug connects a host to the lan of a router.
+func (i *internet) plug(router, host string, n int) {
+	port := "p" + strconv.Itoa(n)
+	i.ip(router, "link add "+port+" type veth peer name eth0 netns "+i.ns(host), "link set "+port+" master lan", "link set "+port+" up")
+	i.ip(host, "link set lo up", "addr add 192.168.1."+strconv.Itoa(n)+"/24 dev eth0", "link set eth0 up")
+}
+
+// unplug takes a host off its lan, without a word to anybody.
+func (i *internet) unplug(site string, n int) { i.ip(site+"r", "link set p"+strconv.Itoa(n)+" down") }
 
 // cut takes the line of a site away, without a word to anybody.
 func (i *internet) cut(host string) { i.ip(host+"r", "link set wan down") }
@@ -117,20 +143,7 @@ func TestBehindNATs(t *testing.T) {
 		"FARREACH_PASSWORD_FILE="+where.PasswordFile, "FARREACH_CA_FILE="+where.CAFile)
 	start := func(site, home string, args ...string) *proc {
 		args = append(append(net.in(site), "farreach"), args...)
-		p := &proc{cmd: exec.Command(args[0], args[1:]...)}
-		p.cmd.Env = append(env, "HOME="+home)
-		p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
-		if err := p.cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			p.cmd.Process.Kill()
-			p.cmd.Wait()
-			if t.Failed() {
-				t.Logf("farreach %s said: %s", strings.Join(args, " "), &p.out)
-			}
-		})
-		return p
+		return startProc(t, exec.Command(args[0], args[1:]...), append(env, "HOME="+home)...)
 	}
 	person := t.TempDir()
 	command := func(args ...string) string {
@@ -145,11 +158,7 @@ func TestBehindNATs(t *testing.T) {
 		return string(out)
 	}
 	lamp := start("hut", t.TempDir(), "device", "--type", "lamp", "--name", "stove")
-	says := func(p *proc, what string) {
-		t.Helper()
-		eventually(t, func() bool { return strings.Contains(p.out.String(), what) })
-	}
-	says(lamp, "on XMPP")
+	lamp.says(t, "on XMPP")
 
 	if out := command("discover", "--remote"); !strings.HasPrefix(out, "stove\t") || !strings.HasSuffix(out, "\toic.d.light\txmpp (reachable)\n") {
 		t.Errorf("found: %s", out)
@@ -159,10 +168,10 @@ func TestBehindNATs(t *testing.T) {
 	}
 	watch := start("town", person, "discover", "--remote", "--watch")
 	observe := start("town", person, "observe", "stove/a/light")
-	says(observe, `"value":false`)
-	says(watch, "\tnew\tstove\t")
+	observe.says(t, `"value":false`)
+	watch.says(t, "\tnew\tstove\t")
 	command("set", "stove/a/light", "value=true")
-	says(observe, `"value":true`)
+	observe.says(t, `"value":true`)
 	if out := command("get", "stove/a/light"); !strings.Contains(out, `"value":true`) {
 		t.Errorf("it is: %s", out)
 	}
@@ -173,5 +182,5 @@ func TestBehindNATs(t *testing.T) {
 	// session for a device that comes back; then discover looks each second.
 	within(t, ping+20*time.Second+5*time.Second, func() bool { return strings.Contains(watch.out.String(), "\txmpp (offline") })
 	t.Logf("offline %v after its line was cut", time.Since(silent).Round(100*time.Millisecond))
-	says(observe, "is not reached by XMPP, home@home.example any more")
+	observe.says(t, "is not reached by XMPP, home@home.example any more")
 }

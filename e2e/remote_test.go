@@ -26,6 +26,8 @@ type path struct {
 	t        *testing.T
 	home     string   // of the person
 	env      []string // of the commands
+	before   []string // what stands before each command
+	always   []string // what stands behind each
 	gadget   *device.Host
 	target   string   // what stands before an href
 	discover []string // arguments by which discover sees no more than this way
@@ -40,7 +42,8 @@ func (p *path) command(args ...string) (stdout, stderr string, exit int) {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.t.Context(), patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "farreach", args...)
+	args = slices.Concat(p.before, []string{"farreach"}, args, p.always)
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Env = append(append(os.Environ(), "HOME="+p.home), p.env...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
@@ -48,6 +51,13 @@ func (p *path) command(args ...string) (stdout, stderr string, exit int) {
 		p.t.Fatal(err)
 	}
 	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+}
+
+// begin starts a command that goes on.
+func (p *path) begin(args ...string) *proc {
+	p.t.Helper()
+	args = slices.Concat(p.before, []string{"farreach"}, args, p.always)
+	return startProc(p.t, exec.Command(args[0], args[1:]...), append([]string{"HOME=" + p.home}, p.env...)...)
 }
 
 // does runs a command that must end so, and returns its standard output; with a

@@ -70,7 +70,7 @@ func (w *watcher) check(di string) {
 	w.mu.Unlock()
 	var err error
 	if w.slot(w.ctx) {
-		ctx, cancel := context.WithTimeout(w.ctx, checkWithin)
+		ctx, cancel := context.WithTimeout(w.ctx, min(checkWithin, w.cfg.Check))
 		if described != nil {
 			err = w.ping(ctx, e, described)
 		} else {

@@ -36,7 +36,7 @@ type Config struct {
 	Credentials map[string]Credentials // by di: devices that have to prove who they are
 	Directory   string                 // our own di: publications are taken at /oic/rd in its name; "": none are
 
-	Check time.Duration // silence after which a device is asked whether it is there; 0: 60 s
+	Check time.Duration // silence after which a device is asked whether it is there, and has as long to answer, 10 s at most; 0: 60 s
 	Log   *slog.Logger  // nil: slog.Default()
 
 	// Listen opens the socket from which an address is reached. nil: one of

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -238,6 +239,7 @@ type proxyNet struct {
 	addresses   []string
 	described   string
 	credentials string
+	check       time.Duration
 }
 
 func (n *proxyNet) flags(cmd *cobra.Command) {
@@ -246,10 +248,18 @@ func (n *proxyNet) flags(cmd *cobra.Command) {
 	flags.StringSliceVar(&n.addresses, "device", nil, "`address` of a device, host or host:port; may be repeated")
 	flags.StringVar(&n.described, "describe", "", "`file` with what CoAP servers have that know nothing of OIC, a JSON array of {address, di, n, rt, links}")
 	flags.StringVar(&n.credentials, "credentials", "", "`directory` with a file DI.json for each device that has to be asked over coaps")
+	flags.DurationVar(&n.check, "check", time.Minute, "silence after which a device is asked whether it is there; after three times without an answer it is not")
 }
 
+// minCheck is the least silence after which devices are asked: many run on
+// batteries.
+const minCheck = time.Second
+
 func (n *proxyNet) config() (cfg lan.Config, err error) {
-	cfg = lan.Config{Interfaces: n.interfaces, Addresses: n.addresses}
+	cfg = lan.Config{Interfaces: n.interfaces, Addresses: n.addresses, Check: n.check}
+	if n.check < minCheck {
+		return cfg, misuse("--check 1m", "--check %v: at least %v, for the sake of the devices", n.check, minCheck)
+	}
 	for _, text := range n.addresses {
 		if u, err := coap.ParseURI(addressURI(text)); err != nil || u.Transport != coap.UDP || u.Secure {
 			return cfg, misuse("--device 192.0.2.7:5683", "--device %q: not a host with a port", text)

@@ -1,0 +1,151 @@
+package e2e_test
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// house is a home whose devices know nothing but their local network, a
+// proxy beside them, a server far away, and a phone behind another NAT:
+//
+//	lamp 192.168.1.3 ─┬─ proxy 192.168.1.2 ── NAT ──┬── server ── NAT ── phone
+//	door 192.168.1.4 ─┘                             ┘
+type house struct {
+	t      *testing.T
+	net    *internet
+	server *child
+	proxy  *proc
+	dir    string // of the proxy
+	policy string // file
+}
+
+// newHouse starts all of it but the devices.
+func newHouse(t *testing.T) *house {
+	t.Helper()
+	h := &house{t: t, net: newInternet(t), dir: t.TempDir()}
+	h.net.site("house", 2)
+	h.net.site("phone", 3)
+	h.server = newChild(t, "--listen", serverAddress, "--domain", "home.example")
+	h.server.wrap = h.net.in("server")
+	h.server.start()
+	h.policy = filepath.Join(h.dir, "policy.json")
+	return h
+}
+
+// start runs our program at a host until it is stopped, or the test ends.
+func (h *house) start(host, dir string, args ...string) *proc {
+	h.t.Helper()
+	args = append(append(h.net.in(host), "farreach"), args...)
+	return startProc(h.t, exec.Command(args[0], args[1:]...), "HOME="+dir)
+}
+
+// startProxy starts the proxy, which knows the server by its address file.
+func (h *house) startProxy(args ...string) {
+	h.t.Helper()
+	h.proxy = h.start("house", h.dir, append([]string{"proxy", "--profile", filepath.Join(h.server.home, "addr.json"),
+		"--state", filepath.Join(h.dir, "proxy.json"), "--check", "1s"}, args...)...)
+	h.proxy.says(h.t, " proxy: on XMPP")
+}
+
+// phone is a person far away, who reaches devices in one way only.
+func (h *house) phone(by string) *path {
+	p := &path{t: h.t, home: h.t.TempDir(), before: h.net.in("phone"), by: by}
+	where := h.server.where()
+	if by == "xmpp" {
+		p.env = []string{"FARREACH_XMPP=home@home.example", "FARREACH_XMPP_ADDR=" + where.XMPP,
+			"FARREACH_PASSWORD_FILE=" + where.PasswordFile, "FARREACH_CA_FILE=" + where.CAFile}
+		return p
+	}
+	text, err := os.ReadFile(filepath.Join(h.server.home, "addr.json"))
+	var addr map[string]any
+	if err == nil {
+		err = json.Unmarshal(text, &addr)
+	}
+	for key := range addr {
+		if strings.HasPrefix(key, "xmpp") || key == "domain" || key == "password_file" {
+			delete(addr, key)
+		}
+	}
+	if err == nil {
+		text, err = json.Marshal(addr)
+	}
+	file := filepath.Join(p.home, "cloud.json")
+	if err == nil {
+		err = os.WriteFile(file, text, 0o600)
+	}
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	p.always = []string{"--profile", file}
+	return p
+}
+
+// foundWay is how a device is reached, as discover says.
+type foundWay struct {
+	By, URI, State, Note string
+}
+
+// sees waits until a device is found, in that state by the person's way.
+func (p *path) sees(name, state string) (found foundWay) {
+	p.t.Helper()
+	within(p.t, patience, func() bool {
+		out, _, _ := p.command("discover", "--remote", "--json")
+		for line := range strings.Lines(out) {
+			var doc struct {
+				Name string
+				Ways []foundWay
+			}
+			if json.Unmarshal([]byte(line), &doc) == nil && doc.Name == name {
+				i := slices.IndexFunc(doc.Ways, func(w foundWay) bool { return w.By == p.by && w.State == state })
+				if i >= 0 {
+					found = doc.Ways[i]
+					return true
+				}
+			}
+		}
+		return false
+	})
+	return found
+}
+
+// TestProxyBehindNATs: what knows nothing but CoAP on its local network is found
+// there by multicast, and read, commanded and watched from behind another NAT, by
+// XMPP and by the cloud (RA-008, RA-009, RA-020, RA-025). Unplugged, it is not
+// reachable after three checks.
+func TestProxyBehindNATs(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.net.local("house", "lamp", 3)
+	h.start("lamp", t.TempDir(), "device", "--type", "lamp", "--name", "porch", "--lan")
+	h.startProxy("--allow", "all")
+	h.proxy.says(t, " porch: on XMPP, registered at ")
+	for _, by := range []string{"xmpp", "cloud"} {
+		phone := h.phone(by)
+		phone.sees("porch", "reachable")
+		const lamp = "porch/a/light"
+		phone.prints(`{"value":false,"dimming":100}`, "get", lamp)
+		watch := phone.begin("observe", lamp)
+		watch.says(t, `"value":false`)
+		phone.does(0, "post", lamp, "value=true")
+		watch.says(t, `"value":true`)
+		phone.does(0, "post", lamp, "value=false")
+		watch.says(t, `"value":false,`)
+		watch.stop()
+	}
+
+	h.net.unplug("house", 3)
+	start := time.Now()
+	h.proxy.says(t, " porch: does not answer on the local network")
+	took := time.Since(start)
+	t.Logf("missed three times %v after it was unplugged", took.Round(10*time.Millisecond))
+	if most := 3*2*time.Second + 3*time.Second; took > most { // a second of silence, and one for the answer; machines are busy
+		t.Errorf("that should not take longer than %v", most)
+	}
+	h.phone("cloud").sees("porch", "offline")
+}
