@@ -24,6 +24,7 @@ type PairingCode struct {
 type Accounts struct {
 	Schema   string    `json:"schema" enum:"farreach.accounts/v1"`
 	Accounts []Account `json:"accounts"`
+	Next     string    `json:"next,omitempty" doc:"cursor of the next page"`
 }
 
 // Account is a user's account.
@@ -133,16 +134,20 @@ func (h *Handler) newPairingCode(ctx context.Context, _ *struct{}) (*body[Pairin
 	}}, nil
 }
 
-func (h *Handler) listAccounts(ctx context.Context, _ *struct{}) (*body[Accounts], error) {
+func (h *Handler) listAccounts(ctx context.Context, in *pageInput) (*paged[Accounts], error) {
 	list, err := h.cloud.Accounts(ctx, asker(ctx))
 	if err != nil {
 		return nil, h.problem(err)
 	}
-	out := Accounts{Schema: "farreach.accounts/v1", Accounts: make([]Account, len(list))}
+	list, next, err := page(list, *in, maxPage, func(info account.Info) string { return info.Name })
+	if err != nil {
+		return nil, err
+	}
+	out := Accounts{Schema: "farreach.accounts/v1", Accounts: make([]Account, len(list)), Next: next}
 	for i, info := range list {
 		out.Accounts[i] = accountOf(info)
 	}
-	return &body[Accounts]{out}, nil
+	return onePage(ctx, out, next), nil
 }
 
 func (h *Handler) newAccount(ctx context.Context, in *newAccount) (*created[Account], error) {

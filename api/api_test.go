@@ -77,7 +77,7 @@ func (h *home) account(name string, admin bool) {
 	if _, err := h.cloud.CreateAccount(h.t.Context(), oic.Identity{Admin: true}, name, "correct horse", admin); err != nil {
 		h.t.Fatal(err)
 	}
-	token, _, err := h.cloud.NewToken(h.t.Context(), oic.Identity{Account: name, Admin: admin}, "test", 0)
+	token, _, err := h.cloud.NewToken(h.t.Context(), oic.Identity{Account: name, Admin: admin}, "test", oic.ScopeAdmin, 0)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -264,7 +264,7 @@ func TestProblems(t *testing.T) {
 		{"PATCH", "/api/v1/devices", h.as("home"), "", 405, "GET"},
 		{"POST", "/api/v1/devices/" + lamp, h.as("home"), "", 405, "GET, DELETE"},
 		{"GET", "/api/v1/devices", "", "", 401, "token required"},
-		{"GET", "/api/v1/devices", "fut_wrong", "", 401, "wrong or expired token"},
+		{"GET", "/api/v1/devices", "fut_wrong", "", 401, "wrong or revoked token"},
 		{"GET", "/api/v1/events?devcie=x", h.as("home"), "", 422, "devcie"},
 		{"GET", "/api/v1/events?limit=0", h.as("home"), "", 422, "query.limit"},
 		{"GET", "/api/v1/events?limit=1001", h.as("home"), "", 422, "query.limit"},

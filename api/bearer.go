@@ -44,7 +44,8 @@ func (h *Handler) bearer(ctx huma.Context, next func(huma.Context)) {
 		h.refuse(ctx, err)
 		return
 	}
-	next(huma.WithValue(ctx, identityKey{}, who))
+	ctx = huma.WithValue(ctx, identityKey{}, who)
+	next(huma.WithValue(ctx, urlKey{}, ctx.URL()))
 }
 
 // refuse answers with what err means.

@@ -15,6 +15,7 @@ import (
 type Devices struct {
 	Schema  string   `json:"schema" enum:"farreach.devices/v1"`
 	Devices []Device `json:"devices"`
+	Next    string   `json:"next,omitempty" doc:"cursor of the next page"`
 }
 
 // Device is a device, and whether it can be reached now.
@@ -46,18 +47,7 @@ type deviceInput struct {
 
 func (h *Handler) deviceRoutes() {
 	const path = "/api/v1/devices"
-	huma.Register(h.huma, operation(http.MethodGet, path, "list-devices", "List the account's devices", "devices", 200),
-		func(ctx context.Context, _ *struct{}) (*body[Devices], error) {
-			list, err := h.cloud.Inventory(ctx, asker(ctx))
-			if err != nil {
-				return nil, h.problem(err)
-			}
-			out := Devices{Schema: "farreach.devices/v1", Devices: make([]Device, len(list))}
-			for i, dev := range list {
-				out.Devices[i] = device(dev)
-			}
-			return &body[Devices]{out}, nil
-		})
+	huma.Register(h.huma, operation(http.MethodGet, path, "list-devices", "List the account's devices", "devices", 200), h.listDevices)
 	huma.Register(h.huma, operation(http.MethodGet, path+"/{di}", "get-device", "Get one device", "devices", 200, 403, 404),
 		func(ctx context.Context, in *deviceInput) (*body[Device], error) {
 			dev, err := h.cloud.DeviceInfo(ctx, asker(ctx), strings.ToLower(in.Device))
@@ -71,6 +61,22 @@ func (h *Handler) deviceRoutes() {
 		func(ctx context.Context, in *deviceInput) (*struct{}, error) {
 			return nil, h.problem(h.cloud.DeleteDevice(ctx, asker(ctx), strings.ToLower(in.Device)))
 		})
+}
+
+func (h *Handler) listDevices(ctx context.Context, in *pageInput) (*paged[Devices], error) {
+	list, err := h.cloud.Inventory(ctx, asker(ctx))
+	if err != nil {
+		return nil, h.problem(err)
+	}
+	list, next, err := page(list, *in, maxPage, func(dev cloud.DeviceInfo) string { return dev.Name + "\x00" + dev.ID })
+	if err != nil {
+		return nil, err
+	}
+	out := Devices{Schema: "farreach.devices/v1", Devices: make([]Device, len(list)), Next: next}
+	for i, dev := range list {
+		out.Devices[i] = device(dev)
+	}
+	return onePage(ctx, out, next), nil
 }
 
 func device(d cloud.DeviceInfo) Device {

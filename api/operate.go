@@ -101,7 +101,7 @@ func (h *Handler) operateRoutes() {
 	backup := operation(http.MethodGet, "/api/v1/backup", "get-backup", "Everything that is stored, as one file", "operate", 200, 403, 503)
 	backup.Responses = streamed("application/x-tar", "A tar file; it is whole if its last member is called sha256.")
 	huma.Register(h.huma, backup, func(ctx context.Context, _ *struct{}) (*huma.StreamResponse, error) {
-		if err := h.cloud.StoreReady(ctx, asker(ctx)); err != nil {
+		if err := h.cloud.MayBackup(ctx, asker(ctx)); err != nil {
 			return nil, h.problem(err)
 		}
 		return &huma.StreamResponse{Body: h.backup}, nil

@@ -15,15 +15,16 @@ import (
 
 // httpStatus is what the outcomes of requests to the cloud are in HTTP.
 var httpStatus = map[oic.Status]int{
-	oic.BadRequest:     http.StatusBadRequest,
-	oic.Unauthorized:   http.StatusUnauthorized,
-	oic.Forbidden:      http.StatusForbidden,
-	oic.NotFound:       http.StatusNotFound,
-	oic.Conflict:       http.StatusConflict,
-	oic.TooLarge:       http.StatusRequestEntityTooLarge,
-	oic.TooMany:        http.StatusTooManyRequests,
-	oic.Unavailable:    http.StatusServiceUnavailable,
-	oic.GatewayTimeout: http.StatusGatewayTimeout,
+	oic.BadRequest:         http.StatusBadRequest,
+	oic.Unauthorized:       http.StatusUnauthorized,
+	oic.Forbidden:          http.StatusForbidden,
+	oic.NotFound:           http.StatusNotFound,
+	oic.Conflict:           http.StatusConflict,
+	oic.PreconditionFailed: http.StatusPreconditionFailed,
+	oic.TooLarge:           http.StatusRequestEntityTooLarge,
+	oic.TooMany:            http.StatusTooManyRequests,
+	oic.Unavailable:        http.StatusServiceUnavailable,
+	oic.GatewayTimeout:     http.StatusGatewayTimeout,
 }
 
 // problem makes an answer of an error. What is no refusal is logged, and its

@@ -28,13 +28,15 @@ const (
 	opLogins                        // add, list and remove log-ins of an account
 	opStream                        // send stanzas as an account
 	opAccounts                      // list, create and delete accounts
-	opOperate                       // see how the server does, and back it up
+	opOperate                       // see how the server does
+	opBackup                        // take a copy of all that is stored
 	operations                      // how many there are
 )
 
 var operationNames = [operations]string{
 	"health", "sign up", "sign in", "publish", "see", "read", "command", "reach security resources",
-	"remove device", "read events", "pair", "manage tokens", "set password", "manage log-ins", "open a stream", "manage accounts", "operate the server",
+	"remove device", "read events", "pair", "manage tokens", "set password", "manage log-ins", "open a stream", "manage accounts", "see how the server does",
+	"back up",
 }
 
 func (op operation) String() string {
@@ -84,6 +86,18 @@ var matrix = [operations]row{
 	opStream:       {owner: true},
 	opAccounts:     {admin: true},
 	opOperate:      {admin: true},
+	opBackup:       {admin: true},
+}
+
+// scopes is what a token must have been made for, for each operation. What is
+// not here needs oic.ScopeAdmin.
+var scopes = [operations]oic.Scope{
+	opHealth:  oic.ScopeRead,
+	opSee:     oic.ScopeRead,
+	opRead:    oic.ScopeRead,
+	opEvents:  oic.ScopeRead,
+	opOperate: oic.ScopeRead,
+	opCommand: oic.ScopeCommand,
 }
 
 // target is what an operation is done to: a device or an account. The zero
@@ -99,7 +113,7 @@ type target struct {
 //
 // A refusal is 4.01 to somebody who has not proved who he is or whose proof no
 // longer holds; 4.04 if the target is a device that he may not even see; else
-// 4.03.
+// 4.03, which names the scope that is needed if his token lacks only that.
 func (c *Cloud) authorize(who oic.Identity, op operation, t target) error {
 	_, err := c.allowed(who, op, t, time.Now())
 	return err
@@ -109,7 +123,7 @@ func (c *Cloud) allowed(who oic.Identity, op operation, t target, now time.Time)
 	if !who.Anonymous() {
 		var ok bool
 		if until, ok = c.accounts.Valid(who, now); !ok {
-			return until, oic.Errorf(oic.Unauthorized, "the login no longer holds")
+			return until, errEnded(until)
 		}
 	}
 	if t.device != "" {
@@ -118,7 +132,7 @@ func (c *Cloud) allowed(who oic.Identity, op operation, t target, now time.Time)
 	}
 	switch {
 	case may(who, op, t):
-		return until, nil
+		return until, inScope(who, op)
 	case who.Anonymous():
 		return until, oic.Errorf(oic.Unauthorized, "login required")
 	case t.device != "" && !may(who, opSee, t):
@@ -127,7 +141,23 @@ func (c *Cloud) allowed(who oic.Identity, op operation, t target, now time.Time)
 	return until, oic.Errorf(oic.Forbidden, "not allowed to %s", op)
 }
 
+// errEnded says why a login does not hold, which would have until then.
+func errEnded(until time.Time) error {
+	if until.IsZero() {
+		return oic.Errorf(oic.Unauthorized, "the login no longer holds")
+	}
+	return oic.Errorf(oic.Unauthorized, "the token has expired at %s", until.UTC().Format(time.RFC3339))
+}
+
 var errNoDevice = oic.Errorf(oic.NotFound, "no such device")
+
+// inScope refuses what the credential of who was not made for.
+func inScope(who oic.Identity, op operation) error {
+	if needed := scopes[op]; !who.Scope.Allows(needed) {
+		return oic.Errorf(oic.Forbidden, "the token is for %s only: to %s needs one with scope %s", who.Scope, op, needed)
+	}
+	return nil
+}
 
 // may looks up the matrix. who holds and t.account is resolved.
 func may(who oic.Identity, op operation, t target) bool {

@@ -48,6 +48,7 @@ RemoveLogin                  -       -     -     -     -     y      y        y
 Census                       -       -     -     -     -     -      y        y
 Backup                       -       -     -     -     -     -      y        y
 StoreReady                   -       -     -     -     -     -      y        y
+MayBackup                    -       -     -     -     -     -      y        y
 `
 
 // aboutOwn are the methods that are about the asker's own account or device:
@@ -197,6 +198,8 @@ func (w *world) doPeople(ctx context.Context, row string, who oic.Identity) (err
 		_, err = w.Census(ctx, who)
 	case "Backup":
 		err = w.Backup(ctx, who, func(store.Part) error { return nil })
+	case "MayBackup":
+		err = w.MayBackup(ctx, who)
 	case "StoreReady":
 		err = w.StoreReady(ctx, who)
 	case "Inventory":
@@ -206,7 +209,7 @@ func (w *world) doPeople(ctx context.Context, row string, who oic.Identity) (err
 	case "NewPairingCode":
 		_, _, err = w.NewPairingCode(ctx, who)
 	case "NewToken":
-		_, _, err = w.NewToken(ctx, who, "", 0)
+		_, _, err = w.NewToken(ctx, who, "", oic.ScopeAdmin, 0)
 	case "Tokens":
 		_, err = w.Tokens(ctx, who)
 	case "RevokeToken":

@@ -160,7 +160,7 @@ func (c *Cloud) hold(ctx context.Context, who oic.Identity, op operation, on tar
 	if until.IsZero() {
 		return ctx, release, nil
 	}
-	ctx, stop := context.WithDeadlineCause(ctx, until, oic.Errorf(oic.Unauthorized, "the token has expired"))
+	ctx, stop := context.WithDeadlineCause(ctx, until, errEnded(until))
 	return ctx, func() { stop(); release() }, nil
 }
 

@@ -124,7 +124,7 @@ func (w *world) signIn(g cloudlink.Grant, di string) oic.Identity {
 // token makes an API token and returns who comes with it.
 func (w *world) token(name string, life time.Duration) (secret.String, oic.Identity) {
 	w.t.Helper()
-	token, _, err := w.NewToken(w.t.Context(), oic.Identity{Account: name}, "", life)
+	token, _, err := w.NewToken(w.t.Context(), oic.Identity{Account: name}, "", oic.ScopeAdmin, life)
 	w.must(err)
 	who, err := w.Authenticate(w.t.Context(), nowhere, token)
 	w.must(err)

@@ -42,7 +42,7 @@ func (c *Cloud) Census(_ context.Context, who oic.Identity) (n Census, err error
 // store.Store.Backup says. It is for operators: nobody can log in with what is
 // in it, but it has everybody's devices and events.
 func (c *Cloud) Backup(ctx context.Context, who oic.Identity, add func(store.Part) error) error {
-	if err := c.authorize(who, opOperate, target{}); err != nil {
+	if err := c.authorize(who, opBackup, target{}); err != nil {
 		return err
 	}
 	c.log.Info("backup", "by", who.Account)
@@ -52,6 +52,14 @@ func (c *Cloud) Backup(ctx context.Context, who oic.Identity, add func(store.Par
 // StoreReady is Ready with the reason, for operators.
 func (c *Cloud) StoreReady(ctx context.Context, who oic.Identity) error {
 	if err := c.authorize(who, opOperate, target{}); err != nil {
+		return err
+	}
+	return c.store.Ready(ctx)
+}
+
+// MayBackup reports whether Backup would begin: who may, and the store is ready.
+func (c *Cloud) MayBackup(ctx context.Context, who oic.Identity) error {
+	if err := c.authorize(who, opBackup, target{}); err != nil {
 		return err
 	}
 	return c.store.Ready(ctx)

@@ -119,12 +119,13 @@ func (c *Cloud) NewPairingCode(ctx context.Context, who oic.Identity) (secret.St
 }
 
 // NewToken makes an API token for the account of who, which is told only now.
-// It lives as long as life says; 0: until it is revoked.
-func (c *Cloud) NewToken(ctx context.Context, who oic.Identity, label string, life time.Duration) (secret.String, account.Token, error) {
+// It may do what the scope says, and lives as long as life says; 0: until it is
+// revoked.
+func (c *Cloud) NewToken(ctx context.Context, who oic.Identity, label string, scope oic.Scope, life time.Duration) (secret.String, account.Token, error) {
 	if err := c.authorize(who, opTokens, target{account: who.Account}); err != nil {
 		return "", account.Token{}, err
 	}
-	return c.accounts.NewToken(ctx, who.Account, label, life)
+	return c.accounts.NewToken(ctx, who.Account, label, scope, life)
 }
 
 // Tokens lists the API tokens of the account of who, oldest first.

@@ -58,7 +58,7 @@ func newHome(t testing.TB, ttl time.Duration) *home {
 	if _, err := h.cloud.CreateAccount(t.Context(), operator, "home", "correct horse battery", true); err != nil {
 		t.Fatal(err)
 	}
-	if h.token, _, err = h.cloud.NewToken(t.Context(), h.owner(), "test", 0); err != nil {
+	if h.token, _, err = h.cloud.NewToken(t.Context(), h.owner(), "test", oic.ScopeAdmin, 0); err != nil {
 		t.Fatal(err)
 	}
 	return h

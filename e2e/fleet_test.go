@@ -87,7 +87,7 @@ func (f *fleet) accounts(each int) (codes []secret.String, tokens map[string]sec
 	for _, name := range families {
 		_, err := c.CreateAccount(ctx, oic.Identity{Admin: true}, name, "correct horse battery", name == "home")
 		if err == nil {
-			tokens[name], _, err = c.NewToken(ctx, oic.Identity{Account: name}, "test", 0)
+			tokens[name], _, err = c.NewToken(ctx, oic.Identity{Account: name}, "test", oic.ScopeAdmin, 0)
 		}
 		for range each {
 			code, _, codeErr := c.NewPairingCode(ctx, oic.Identity{Account: name})

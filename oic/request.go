@@ -71,6 +71,11 @@ type Identity struct {
 	// secret: what is revoked ends what it opened. It is empty inside the
 	// process.
 	Credential string
+
+	// Token is the id of the API token that proved it, and Name how its owner
+	// calls that; empty without one. Scope is what the token was made for.
+	Token, Name string
+	Scope       Scope
 }
 
 // Anonymous reports whether nothing was proved.

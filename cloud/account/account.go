@@ -44,6 +44,9 @@ type Config struct {
 // sweepEvery is the time between two removals of what has expired.
 const sweepEvery = time.Minute
 
+// farewell is how long Close takes at most to write down what is not yet.
+const farewell = time.Second
+
 // Accounts are the accounts of a cloud. Its methods may be called from several
 // goroutines at once.
 //
@@ -57,6 +60,7 @@ type Accounts struct {
 	grants   *store.View[grant] // by di
 	fakes    []byte             // key from which verifiers of unknown accounts are made
 	throttle throttle
+	used     uses
 
 	stop  context.CancelFunc
 	tasks sync.WaitGroup
@@ -135,6 +139,13 @@ func openView[T any, P owned[T]](ctx context.Context, a *Accounts, name string, 
 func (a *Accounts) Close() {
 	a.stop()
 	a.tasks.Wait()
+	if a.tokens != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), farewell)
+		defer cancel()
+		if err := a.storeUses(ctx); err != nil {
+			a.cfg.Log.Debug("last uses of tokens are lost", "err", err)
+		}
+	}
 	closeView(a.accounts)
 	closeView(a.tokens)
 	closeView(a.codes)
@@ -170,10 +181,10 @@ func (a *Accounts) Valid(who oic.Identity, now time.Time) (until time.Time, ok b
 		return time.Time{}, slices.ContainsFunc(r.Logins, func(l login) bool { return l.ID == name })
 	case byToken:
 		t := a.tokens.Get(name)
-		if t == nil || t.Account != who.Account || who.Device != "" || t.ended(now) {
+		if t == nil || t.Account != who.Account || who.Device != "" || t.Scope != who.Scope {
 			return time.Time{}, false
 		}
-		return t.Expires, true
+		return t.Expires, !t.ended(now)
 	case byGrant:
 		g := a.grants.Get(who.Device)
 		return time.Time{}, g != nil && g.Account == who.Account && g.Family.Is(name)
@@ -181,7 +192,8 @@ func (a *Accounts) Valid(who oic.Identity, now time.Time) (until time.Time, ok b
 	return time.Time{}, false
 }
 
-// sweep removes what has expired, until ctx ends.
+// sweep removes what has expired, and writes down when tokens were used, until
+// ctx ends.
 func (a *Accounts) sweep(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
@@ -190,7 +202,7 @@ func (a *Accounts) sweep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
-			if err := a.removeExpired(ctx, now); err != nil && ctx.Err() == nil {
+			if err := errors.Join(a.removeExpired(ctx, now), a.storeUses(ctx)); err != nil && ctx.Err() == nil {
 				a.cfg.Log.Warn("expired tokens and codes remain for now", "err", err)
 			}
 		}
@@ -198,11 +210,9 @@ func (a *Accounts) sweep(ctx context.Context) {
 }
 
 func (a *Accounts) removeExpired(ctx context.Context, now time.Time) error {
-	for key, t := range a.tokens.All() {
-		if t.ended(now) {
-			if err := a.tokens.Delete(ctx, key); err != nil {
-				return err
-			}
+	for _, key := range a.expired(now) {
+		if err := a.tokens.Delete(ctx, key); err != nil {
+			return err
 		}
 	}
 	for key, c := range a.codes.All() {

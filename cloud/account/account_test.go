@@ -232,7 +232,7 @@ func converse(v sasl.Verifier, m sasl.Mechanism, name string, password secret.St
 func TestTokens(t *testing.T) {
 	a := newAccounts(t, Config{})
 	ctx := t.Context()
-	clear, info, err := a.NewToken(ctx, "home", "phone", 0)
+	clear, info, err := a.NewToken(ctx, "home", "phone", oic.ScopeAdmin, 0)
 	if err != nil || info.Label != "phone" || !info.Expires.IsZero() {
 		t.Fatalf("NewToken = %+v, %v", info, err)
 	}
@@ -244,16 +244,19 @@ func TestTokens(t *testing.T) {
 		_, _, err := a.Bearer(ctx, netip.MustParseAddr("192.0.2."+fmt.Sprint(1+len(bad)%250)), bad)
 		wantStatus(t, "a wrong token", err, oic.Unauthorized)
 	}
-	short, brief, err := a.NewToken(ctx, "home", "", time.Nanosecond)
+	short, brief, err := a.NewToken(ctx, "home", "", oic.ScopeAdmin, time.Nanosecond)
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, _, err = a.Bearer(ctx, bob, short)
 	wantStatus(t, "an expired token", err, oic.Unauthorized)
+	if _, said := oic.StatusOf(err); !strings.Contains(said, "expired at") {
+		t.Errorf("who shows an expired token is told %q", said)
+	}
 	if list := a.Tokens("home"); len(list) != 1 || list[0].ID != info.ID {
 		t.Errorf("Tokens = %+v, want the one that holds", list)
 	}
-	if err := a.removeExpired(ctx, time.Now()); err != nil {
+	if err := a.removeExpired(ctx, time.Now().Add(expiredKept+time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	wantStatus(t, "revoke what is gone", a.RevokeToken(ctx, "home", brief.ID), oic.NotFound)
@@ -271,18 +274,82 @@ func TestTokens(t *testing.T) {
 func TestTokenLimits(t *testing.T) {
 	a := newAccounts(t, Config{})
 	for _, label := range []string{strings.Repeat("x", 65), "a\nb", "\x1b[31m"} {
-		_, _, err := a.NewToken(t.Context(), "home", label, 0)
+		_, _, err := a.NewToken(t.Context(), "home", label, oic.ScopeAdmin, 0)
 		wantStatus(t, fmt.Sprintf("label %.10q", label), err, oic.BadRequest)
 	}
-	_, _, err := a.NewToken(t.Context(), "home", "", -1)
+	_, _, err := a.NewToken(t.Context(), "home", "", oic.ScopeAdmin, -1)
 	wantStatus(t, "a life below 0", err, oic.BadRequest)
 	for range maxTokens {
-		if _, _, err := a.NewToken(t.Context(), "home", "", 0); err != nil {
+		if _, _, err := a.NewToken(t.Context(), "home", "", oic.ScopeAdmin, 0); err != nil {
 			t.Fatal(err)
 		}
 	}
-	_, _, err = a.NewToken(t.Context(), "home", "", 0)
+	_, _, err = a.NewToken(t.Context(), "home", "", oic.ScopeAdmin, 0)
 	wantStatus(t, "one too many", err, oic.Forbidden)
+}
+
+// TestTokenScope: an identity has the scope of its token, and none that claims
+// another one holds.
+func TestTokenScope(t *testing.T) {
+	a := newAccounts(t, Config{})
+	clear, info, err := a.NewToken(t.Context(), "home", "panel", oic.ScopeRead, 0)
+	if err != nil || info.Scope != oic.ScopeRead {
+		t.Fatalf("NewToken = %+v, %v", info, err)
+	}
+	who, _, err := a.Bearer(t.Context(), alice, clear)
+	if err != nil || who.Scope != oic.ScopeRead || who.Token != info.ID || who.Name != "panel" {
+		t.Fatalf("Bearer = %+v, %v", who, err)
+	}
+	if _, ok := a.Valid(who, time.Now()); !ok {
+		t.Error("the identity does not hold")
+	}
+	who.Scope = oic.ScopeAdmin
+	if _, ok := a.Valid(who, time.Now()); ok {
+		t.Error("an identity with a wider scope than its token holds")
+	}
+}
+
+// TestTokenUsed: when a token was used is told, and survives a restart.
+func TestTokenUsed(t *testing.T) {
+	a := newAccounts(t, Config{})
+	clear, info, err := a.NewToken(t.Context(), "home", "", oic.ScopeRead, 0)
+	if err != nil || !info.Used.IsZero() {
+		t.Fatalf("NewToken = %+v, %v", info, err)
+	}
+	before := time.Now()
+	if _, _, err := a.Bearer(t.Context(), alice, clear); err != nil {
+		t.Fatal(err)
+	}
+	if used := a.Tokens("home")[0].Used; used.Before(before) {
+		t.Errorf("used at %v, want now", used)
+	}
+	a.Close()
+	again := openAccounts(t, a.cfg.Store, Config{})
+	defer again.Close()
+	if used := again.Tokens("home")[0].Used; before.Sub(used) > time.Second {
+		t.Errorf("after a restart: used at %v, want %v", used, before)
+	}
+}
+
+// TestExpiredTokensAreFew: of tokens that have expired an account has no more
+// than of others, the youngest.
+func TestExpiredTokensAreFew(t *testing.T) {
+	a := newAccounts(t, Config{})
+	for range maxTokens + 5 {
+		if _, _, err := a.NewToken(t.Context(), "home", "", oic.ScopeAdmin, time.Nanosecond); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := a.removeExpired(t.Context(), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for range a.tokens.All() {
+		n++
+	}
+	if n != maxTokens {
+		t.Errorf("%d expired tokens are kept, want %d", n, maxTokens)
+	}
 }
 
 // join signs a device up.
@@ -448,7 +515,7 @@ func TestNothingSecretIsStored(t *testing.T) {
 	if _, err := a.Create(t.Context(), "home", password, true); err != nil {
 		t.Fatal(err)
 	}
-	token, _, err := a.NewToken(t.Context(), "home", "", 0)
+	token, _, err := a.NewToken(t.Context(), "home", "", oic.ScopeAdmin, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -496,7 +563,7 @@ func TestDeleteLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := join(t, a, "home", lamp)
-	token, _, err := a.NewToken(ctx, "home", "", 0)
+	token, _, err := a.NewToken(ctx, "home", "", oic.ScopeAdmin, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -576,7 +643,7 @@ func TestChangesOfAnotherProcess(t *testing.T) {
 	if _, err := here.Create(t.Context(), "home", password, true); err != nil {
 		t.Fatal(err)
 	}
-	clear, info, err := here.NewToken(t.Context(), "home", "", 0)
+	clear, info, err := here.NewToken(t.Context(), "home", "", oic.ScopeAdmin, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

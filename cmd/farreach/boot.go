@@ -254,7 +254,7 @@ func (b *booted) openToken(ctx context.Context) error {
 			return nil
 		}
 	}
-	token, _, err := b.cloud.NewToken(ctx, owner, "farreach on this machine", 0)
+	token, _, err := b.cloud.NewToken(ctx, owner, "farreach on this machine", oic.ScopeAdmin, 0)
 	if err != nil {
 		return fmt.Errorf("token: %w", err)
 	}

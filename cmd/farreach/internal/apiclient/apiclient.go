@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -92,6 +93,36 @@ func (c *Client) call(ctx context.Context, method, path string, query url.Values
 		return fmt.Errorf("answer of %s: %w", c.cfg.Base, err)
 	}
 	return nil
+}
+
+// list gets all pages of a list, which is the member called name of each
+// answer.
+func list[T any](ctx context.Context, c *Client, path string, query url.Values, name string) (all []T, err error) {
+	query = maps.Clone(query)
+	if query == nil {
+		query = url.Values{}
+	}
+	for {
+		var answer map[string]json.RawMessage
+		if err := c.call(ctx, http.MethodGet, path, query, nil, &answer); err != nil {
+			return nil, err
+		}
+		var part []T
+		var next string
+		if err := json.Unmarshal(answer[name], &part); err != nil {
+			return nil, fmt.Errorf("answer of %s: %s: %w", c.cfg.Base, name, err)
+		}
+		if raw := answer["next"]; raw != nil {
+			if err := json.Unmarshal(raw, &next); err != nil {
+				return nil, fmt.Errorf("answer of %s: next: %w", c.cfg.Base, err)
+			}
+		}
+		all = append(all, part...)
+		if next == "" || len(part) == 0 {
+			return all, nil
+		}
+		query.Set("cursor", next)
+	}
 }
 
 // Healthy asks "/healthz" or "/readyz", which needs no token, and returns the

@@ -90,11 +90,7 @@ type Account struct {
 
 // Devices lists the devices that the token's account may see.
 func (c *Client) Devices(ctx context.Context) ([]Device, error) {
-	var answer struct {
-		Devices []Device `json:"devices"`
-	}
-	err := c.call(ctx, http.MethodGet, "/devices", nil, nil, &answer)
-	return answer.Devices, err
+	return list[Device](ctx, c, "/devices", nil, "devices")
 }
 
 // Device returns one device.
@@ -126,11 +122,7 @@ func (c *Client) NewCode(ctx context.Context) (Code, error) {
 
 // Accounts lists the accounts of the server.
 func (c *Client) Accounts(ctx context.Context) ([]Account, error) {
-	var answer struct {
-		Accounts []Account `json:"accounts"`
-	}
-	err := c.call(ctx, http.MethodGet, "/accounts", nil, nil, &answer)
-	return answer.Accounts, err
+	return list[Account](ctx, c, "/accounts", nil, "accounts")
 }
 
 // credentials is the body that makes or changes an account. The password is a
