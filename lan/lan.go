@@ -98,7 +98,9 @@ const (
 	checkEvery  = 60 * time.Second
 	maxMissed   = 3                // checks without an answer: gone
 	rereadAfter = 10 * time.Second // links are not read again sooner
-	leaveSilent = 30 * time.Second // who did not answer is left alone
+	firstPause  = time.Second      // before who did not answer is asked again,
+	lastPause   = 3 * time.Second  // three times as long each time
+	leaveSilent = 30 * time.Second // who did not answer then is left alone
 	leaveBad    = 10 * time.Minute // who answered nonsense is
 	firstGap    = time.Second      // between questions to groups
 	lastGap     = 60 * time.Second

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/farreach/farreach/internal/backoff"
 	"github.com/farreach/farreach/oic"
 )
 
@@ -87,13 +88,10 @@ func (w *watcher) find(r rumour) {
 			delete(w.host, r.at.Addr())
 		}
 	}()
-	if !w.slot(w.ctx) {
-		return
-	}
-	defer w.release()
-	found, err := w.ask(r)
-	if err == nil {
-		err = w.accept(r, found)
+	found, err := w.look(r)
+	for pause := firstPause; err != nil && !errors.Is(err, errOdd) && pause <= lastPause && w.roomy(); pause *= 3 {
+		_ = backoff.Sleep(w.ctx, pause)
+		found, err = w.look(r)
 	}
 	if w.ctx.Err() != nil {
 		return
@@ -108,6 +106,28 @@ func (w *watcher) find(r rumour) {
 	for _, at := range found.others {
 		w.suspect(at, 0, 0)
 	}
+}
+
+// look asks who is at the place of a rumour, and takes it into the table.
+func (w *watcher) look(r rumour) (report, error) {
+	if !w.slot(w.ctx) {
+		return report{}, w.ctx.Err()
+	}
+	defer w.release()
+	found, err := w.ask(r)
+	if err == nil {
+		err = w.accept(r, found)
+	}
+	return found, err
+}
+
+// roomy reports whether few are asked what they are: somebody who does not
+// answer may be asked again then, for datagrams get lost. If there are many, most
+// are not there.
+func (w *watcher) roomy() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.ctx.Err() == nil && len(w.asking) < maxAsking/4
 }
 
 // ask asks who is there.
