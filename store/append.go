@@ -61,7 +61,19 @@ type sent struct {
 	index   int // among those of Append
 	subject string
 	data    []byte
+	after   *uint64 // the record that must be the newest of its key; nil: any
 	acked
+}
+
+// publish sends r to where the answer is awaited at reply.
+func (r *sent) publish(nc *nats.Conn, reply string) error {
+	if r.after == nil {
+		return nc.PublishRequest(r.subject, reply, r.data)
+	}
+	m := nats.NewMsg(r.subject)
+	m.Reply, m.Data = reply, r.data
+	m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(*r.after, 10))
+	return nc.PublishMsg(m)
 }
 
 type acked struct {
@@ -99,8 +111,7 @@ func (a *acks) publish(ctx context.Context, c *call) {
 	var few [8]*slot
 	slots := a.occupy(c, few[:0])
 	for i, s := range slots {
-		r := &c.records[i]
-		if err := a.nc.PublishRequest(r.subject, s.reply, r.data); err != nil {
+		if err := c.records[i].publish(a.nc, s.reply); err != nil {
 			a.giveUp(s, c, err)
 		}
 	}

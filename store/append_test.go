@@ -177,3 +177,45 @@ func TestAppendContext(t *testing.T) {
 		t.Errorf("%d of %d records are there, %v", found, len(stored), err)
 	}
 }
+
+// TestAppendAfter: of those that go on from the same record one does, and the
+// others learn it.
+func TestAppendAfter(t *testing.T) {
+	s, err := Open(t.Context(), Config{Dir: filepath.Join(t.TempDir(), "data")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	l, err := OpenLog(t.Context(), s, "lines", LogConfig{Tokens: 2, PerKey: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := []string{"home", "a"}, []string{"home", "b"}
+	var last uint64
+	for round := range 4 { // also when the older ones have gone
+		var wins sync.WaitGroup
+		seqs := make(chan uint64, 8)
+		for i := range 8 {
+			wins.Go(func() {
+				seq, err := l.AppendAfter(t.Context(), a, fmt.Append(nil, round, i), last)
+				switch {
+				case err == nil:
+					seqs <- seq
+				case !errors.Is(err, ErrConflict):
+					t.Error(err)
+				}
+			})
+		}
+		wins.Wait()
+		if len(seqs) != 1 {
+			t.Fatalf("%d went on from %d", len(seqs), last)
+		}
+		last = <-seqs
+		if _, err := l.Append(t.Context(), b, nil); err != nil { // another key counts for nothing
+			t.Fatal(err)
+		}
+	}
+	if _, err := l.AppendAfter(t.Context(), []string{"home", "c"}, nil, last); !errors.Is(err, ErrConflict) {
+		t.Errorf("after what is not there: %v, want ErrConflict", err)
+	}
+}

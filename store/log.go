@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -80,7 +81,19 @@ func OpenLog(ctx context.Context, s *Store, name string, cfg LogConfig) (*Log, e
 // at most MaxValue bytes and not retained.
 func (l *Log) Append(ctx context.Context, key []string, data []byte) (seq uint64, err error) {
 	r := [1]Record{{Key: key, Data: data}}
-	l.append(ctx, r[:], func(_ int, e error) { err = e })
+	l.append(ctx, r[:], nil, func(_ int, e error) { err = e })
+	return r[0].Seq, err
+}
+
+// AppendAfter is Append if the newest record with exactly that key still has
+// the sequence after, 0 for none; else the error is ErrConflict. Of several that
+// try to go on from the same record, one does.
+func (l *Log) AppendAfter(ctx context.Context, key []string, data []byte, after uint64) (seq uint64, err error) {
+	r := [1]Record{{Key: key, Data: data}}
+	l.append(ctx, r[:], &after, func(_ int, e error) { err = e })
+	if errors.Is(err, ErrExists) {
+		err = fmt.Errorf("append to %s: %w", l.name, ErrConflict)
+	}
 	return r[0].Seq, err
 }
 
@@ -88,7 +101,7 @@ func (l *Log) Append(ctx context.Context, key []string, data []byte) (seq uint64
 // returns when the store has them, with their Seq set. For those that it could
 // not add, errs has an error at their place; it is nil if there is none.
 func (l *Log) AppendAll(ctx context.Context, records []Record) (errs []error) {
-	l.append(ctx, records, func(i int, err error) {
+	l.append(ctx, records, nil, func(i int, err error) {
 		if errs == nil {
 			errs = make([]error, len(records))
 		}
@@ -97,8 +110,9 @@ func (l *Log) AppendAll(ctx context.Context, records []Record) (errs []error) {
 	return errs
 }
 
-// append does it; failed is told of each error.
-func (l *Log) append(ctx context.Context, records []Record, failed func(i int, err error)) {
+// append does it; failed is told of each error. after, if not nil, is the
+// record that must be the newest of the key.
+func (l *Log) append(ctx context.Context, records []Record, after *uint64, failed func(i int, err error)) {
 	c, start := newCall(), time.Now()
 	defer c.recycle()
 	refusal := l.s.appendable()
@@ -108,7 +122,7 @@ func (l *Log) append(ctx context.Context, records []Record, failed func(i int, e
 			failed(i, fmt.Errorf("append to %s: %w", l.name, err))
 			continue
 		}
-		c.records = append(c.records, sent{index: i, subject: subject, data: r.Data})
+		c.records = append(c.records, sent{index: i, subject: subject, data: r.Data, after: after})
 	}
 	l.s.acks.publish(ctx, c)
 	var unsafe error // what the server has is not on the disk

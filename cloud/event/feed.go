@@ -37,11 +37,12 @@ const (
 	maxQueued     = 1 << 16 // for all followers; bodies are shared
 )
 
-// key is what a follower follows. An empty part is any.
+// key is what a follower follows. An empty part is any; an empty account is
+// that of FollowAll alone.
 type key struct{ account, device, href string }
 
 func (k *key) matches(ev *Event) bool {
-	return k.account == ev.Account && (k.device == "" || k.device == ev.Device) && (k.href == "" || k.href == ev.Href)
+	return (k.account == "" || k.account == ev.Account) && (k.device == "" || k.device == ev.Device) && (k.href == "" || k.href == ev.Href)
 }
 
 // follower is one who follows.
@@ -85,7 +86,7 @@ func (d *feed) hand(seq uint64, ev Event) {
 		return
 	}
 	for _, k := range [...]key{
-		{ev.Account, "", ""}, {ev.Account, ev.Device, ""}, {ev.Account, "", ev.Href}, {ev.Account, ev.Device, ev.Href},
+		{}, {ev.Account, "", ""}, {ev.Account, ev.Device, ""}, {ev.Account, "", ev.Href}, {ev.Account, ev.Device, ev.Href},
 	} {
 		for f := range d.followers[k] {
 			f.put(ev)
@@ -177,6 +178,16 @@ func (e *Events) Follow(ctx context.Context, f Filter, each func(Event) error) e
 	if err != nil {
 		return err
 	}
+	return e.follow(ctx, f, prefix, each)
+}
+
+// FollowAll is Follow for the events of all accounts, for what acts on behalf
+// of each of them. Of f only From and Begun count.
+func (e *Events) FollowAll(ctx context.Context, f Filter, each func(Event) error) error {
+	return e.follow(ctx, Filter{From: f.From, Begun: f.Begun}, nil, each)
+}
+
+func (e *Events) follow(ctx context.Context, f Filter, prefix []string, each func(Event) error) (err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(e.life, func() { cancel(fmt.Errorf("%w: closed", store.ErrUnavailable)) })()

@@ -103,6 +103,35 @@ func TestFollowKeys(t *testing.T) {
 	}
 }
 
+// TestFollowAll: whoever acts on behalf of all accounts gets the events of all,
+// also those from before it began.
+func TestFollowAll(t *testing.T) {
+	e := newEvents(t)
+	mustAppend(t, e, "home", "lamp", "/a", "0")
+	first := mustAppend(t, e, "else", "door", "/b", "1").Seq
+	got, begun := make(chan string, 10), make(chan struct{})
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- e.FollowAll(ctx, event.Filter{From: first, Begun: func() { close(begun) }}, func(ev event.Event) error {
+			got <- ev.Account + string(ev.Body)
+			return nil
+		})
+	}()
+	<-begun
+	mustAppend(t, e, "home", "lamp", "/a", "2")
+	mustAppend(t, e, "else", "door", "/b", "3")
+	for _, want := range []string{"else1", "home2", "else3"} {
+		if ev := <-got; ev != want {
+			t.Errorf("got %s, want %s", ev, want)
+		}
+	}
+	stop()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("FollowAll = %v", err)
+	}
+}
+
 // TestFollowSlow: followers that stand still hold up nobody, and are given
 // later all that they missed.
 func TestFollowSlow(t *testing.T) {
