@@ -95,6 +95,7 @@ func New(c *cloud.Cloud, cfg Config) *Handler {
 	h.deviceRoutes()
 	h.eventRoutes()
 	h.accountRoutes()
+	h.tokenRoutes()
 	h.operateRoutes()
 	h.documentRoute()
 	if cfg.CoAP != nil {

@@ -38,6 +38,9 @@ var access = map[string]struct {
 	"GET /api/v1/accounts/{name}/logins":            {"", [6]int{401, 401, 401, 200, 403, 200}},
 	"POST /api/v1/accounts/{name}/logins":           {`{"name":"lamp","resource":"r"}`, [6]int{401, 401, 401, 201, 403, 409}}, // root: the name is taken
 	"DELETE /api/v1/accounts/{name}/logins/{login}": {"", [6]int{401, 401, 401, 404, 403, 404}},
+	"GET /api/v1/tokens":                            {"", [6]int{401, 401, 401, 200, 200, 200}}, // each its own
+	"POST /api/v1/tokens":                           {`{"scope":"read"}`, [6]int{401, 401, 401, 201, 201, 201}},
+	"DELETE /api/v1/tokens/{id}":                    {"", [6]int{401, 401, 401, 404, 404, 404}}, // each its own
 	"GET /api/v1/status":                            {"", [6]int{401, 401, 401, 403, 403, 200}},
 	"GET /api/v1/backup":                            {"", [6]int{401, 401, 401, 403, 403, 200}},
 	"GET /metrics":                                  {"", [6]int{401, 401, 401, 403, 403, 200}},
@@ -63,7 +66,7 @@ func TestMatrix(t *testing.T) {
 					token = h.as(who)
 				}
 				method, path, _ := strings.Cut(route, " ")
-				path = strings.NewReplacer("{di}", lamp, "{name}", "home", "{login}", "no such").Replace(path)
+				path = strings.NewReplacer("{di}", lamp, "{name}", "home", "{login}", "no such", "{id}", "no-such").Replace(path)
 				resp := h.ask(method, path, token, row.body)
 				if resp.StatusCode != row.status[i] {
 					t.Errorf("%s for %s: %d, want %d", route, who, resp.StatusCode, row.status[i])

@@ -46,27 +46,38 @@ func (a *app) completeDevice(cmd *cobra.Command, _ []string, _ string) ([]string
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
-// knownDevices lists the devices whose names a shell can take as they are. No
-// server, no names: a completion is no place for an error.
-func (a *app) knownDevices(cmd *cobra.Command) (known []apiclient.Device) {
+// completing calls f with a client of the server, and little time. No server, no
+// names: a completion is no place for an error.
+func (a *app) completing(cmd *cobra.Command, f func(ctx context.Context, api *apiclient.Client)) {
 	if a.applySettings(cmd) != nil {
-		return nil
+		return
 	}
 	api, err := a.api(access{timeout: completeTime})
 	if err != nil {
-		return nil
+		return
 	}
 	defer api.Close()
 	ctx, cancel := context.WithTimeout(cmd.Context(), completeTime)
 	defer cancel()
-	devices, err := api.Devices(ctx)
-	if err != nil {
-		return nil
+	f(ctx, api)
+}
+
+// completes offers these values for a flag.
+func completes(cmd *cobra.Command, flag string, values ...string) {
+	if err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic(err) // a misspelled flag name
 	}
-	for _, d := range devices {
-		if d.Name != "" && screen.Printable(d.Name) == d.Name && !strings.ContainsAny(d.Name, "/:\\") {
-			known = append(known, d)
+}
+
+// knownDevices lists the devices whose names a shell can take as they are.
+func (a *app) knownDevices(cmd *cobra.Command) (known []apiclient.Device) {
+	a.completing(cmd, func(ctx context.Context, api *apiclient.Client) {
+		devices, _ := api.Devices(ctx) // none: nothing to offer
+		for _, d := range devices {
+			if d.Name != "" && screen.Printable(d.Name) == d.Name && !strings.ContainsAny(d.Name, "/:\\") {
+				known = append(known, d)
+			}
 		}
-	}
+	})
 	return known
 }
