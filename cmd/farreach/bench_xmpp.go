@@ -118,7 +118,7 @@ func (a *app) otherServers(f benchServers) (all []bench.XMPPServer, err error) {
 		if !ok {
 			return nil, misuse("--server prosody=127.0.0.1:5222", "server %q: not NAME=HOST:PORT", s)
 		}
-		all = append(all, bench.XMPPServer{Name: name, Addr: addr, PID: listen.PID(addr), Account: account.Bare(), Password: password, Roots: roots})
+		all = append(all, bench.XMPPServer{Name: name, Addr: addr, PID: listen.PID(addr), Account: account.Bare(), Password: password, Roots: roots, CAFile: f.caFile})
 	}
 	return all, nil
 }

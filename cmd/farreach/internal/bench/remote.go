@@ -123,7 +123,7 @@ func (r *remoteRun) ours(ctx context.Context) error {
 func (r *remoteRun) others(ctx context.Context) error {
 	for _, o := range r.cfg.Others {
 		row := RemoteRow{Server: o.Name}
-		s := &xmppTarget{addr: o.Addr, domain: o.Account.Domain(), account: o.Account.Local(), secure: true, password: o.Password, roots: o.Roots,
+		s := &xmppTarget{addr: o.Addr, domain: o.Account.Domain(), account: o.Account.Local(), secure: true, password: o.Password, roots: o.Roots, caFile: o.CAFile,
 			cpu: func() (time.Duration, error) { return processorTimeOf(o.PID), nil }}
 		if err := r.moving(ctx, s, &row); err != nil {
 			return fmt.Errorf("%s: %w", o.Name, err)
@@ -135,7 +135,7 @@ func (r *remoteRun) others(ctx context.Context) error {
 // moving measures what moves.
 func (r *remoteRun) moving(ctx context.Context, s *xmppTarget, row *RemoteRow) error {
 	r.Progress("%s: round trips, one after the other", row.Server)
-	if err := s.getToEcho(ctx, r.For, row); err != nil {
+	if err := r.getToEcho(ctx, s, row); err != nil {
 		return err
 	}
 	r.Progress("%s: round trips of %d sessions", row.Server, r.cfg.Sessions)
@@ -150,7 +150,7 @@ func (r *remoteRun) moving(ctx context.Context, s *xmppTarget, row *RemoteRow) e
 // with all that it has taken from the machine.
 func (r *remoteRun) device(ctx context.Context, s *xmppTarget) error {
 	r.Progress("memory of a device")
-	c, err := r.start(ctx, kindRemoteDevice, s.addr)
+	c, err := r.start(ctx, kindRemoteDevice, s.told())
 	if err != nil {
 		return err
 	}
@@ -188,7 +188,7 @@ func (r *remoteRun) observations(ctx context.Context, s *xmppTarget) error {
 	if err := s.remoteDevices(ctx, observedDevices, &lamps); err != nil {
 		return err
 	}
-	c, err := r.start(ctx, kindRemoteClient, s.addr)
+	c, err := r.start(ctx, kindRemoteClient, s.told())
 	if err != nil {
 		return err
 	}

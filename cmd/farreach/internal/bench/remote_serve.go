@@ -12,15 +12,23 @@ import (
 )
 
 // serveRemote is the process of a device, or of a client, on the XMPP server
-// whose address is the first question. It writes its own name, and then answers
-// as Serve does.
+// that is the first question. It writes its own name, and then answers as Serve
+// does.
 func serveRemote(ctx context.Context, kind string, questions *bufio.Scanner, out io.Writer) error {
 	if !questions.Scan() {
 		return io.ErrUnexpectedEOF
 	}
-	s := &xmppTarget{addr: questions.Text(), domain: benchDomain, account: benchAccount, secure: true, password: benchPassword}
+	s, err := parseTarget(questions.Bytes())
+	if err != nil {
+		return err
+	}
 	begin := s.remoteClient
-	if kind == kindRemoteDevice {
+	switch kind {
+	case kindRemoteAnswerer:
+		return serveAnswerer(ctx, s, questions, out)
+	case kindRemoteAsker:
+		return serveAsker(ctx, s, questions, out)
+	case kindRemoteDevice:
 		begin = s.remoteDevice
 	}
 	m, err := begin(ctx)

@@ -32,9 +32,12 @@ const (
 
 	kindRelay = "relay" // joins each connection to the next
 
-	// These are no servers: they are told the address of one.
-	kindRemoteDevice = "remote-device" // a lamp that is reached over XMPP
-	kindRemoteClient = "remote-client" // asks lamps, and observes them
+	// These are no servers: they are told how to get into one.
+	kindRemote         = "remote-"
+	kindRemoteDevice   = "remote-device"   // a lamp that is reached over XMPP
+	kindRemoteClient   = "remote-client"   // asks lamps, and observes them
+	kindRemoteAnswerer = "remote-answerer" // a lamp, and an echo
+	kindRemoteAsker    = "remote-asker"    // asks both
 )
 
 // The questions that Serve answers.
@@ -54,7 +57,7 @@ const (
 func Serve(ctx context.Context, kind string, in io.Reader, out io.Writer) error {
 	runtime.GOMAXPROCS(1)
 	questions := bufio.NewScanner(in)
-	if kind == kindRemoteDevice || kind == kindRemoteClient {
+	if strings.HasPrefix(kind, kindRemote) {
 		return serveRemote(ctx, kind, questions, out)
 	}
 	kind, secure := strings.CutSuffix(kind, overTLS)

@@ -30,6 +30,7 @@ type XMPPServer struct {
 	Account  jid.JID
 	Password secret.String
 	Roots    *x509.CertPool
+	CAFile   string // that they are from; "": the system's
 }
 
 // The aims, and what they are measured with.

@@ -24,6 +24,7 @@ type xmppTarget struct {
 	bare         bool // it is a relay: no stream, only TLS
 	password     secret.String
 	roots        *x509.CertPool // nil: the certificate is of our own child and not looked at
+	caFile       string         // of roots; "": they are those of the system
 	keys         sasl.Keys
 	cpu          func() (time.Duration, error) // processor time that it has used
 }
