@@ -5,6 +5,7 @@ import (
 
 	"github.com/farreach/farreach/xmpp/jid"
 	"github.com/farreach/farreach/xmpp/stanza"
+	"github.com/farreach/farreach/xmpp/stream"
 )
 
 // Handlers says who gets what comes over a session. It is filled before the
@@ -18,7 +19,7 @@ type Handlers struct {
 	allow     func(s *Session, from jid.JID) bool // nil: everybody
 	iqs       map[name]IQHandler
 	messages  map[name]MessageHandler
-	prompt    map[name]bool // which of messages are not to wait
+	prompt    map[name]PromptHandler
 	plain     MessageHandler
 	failures  []func(s *Session, m *stanza.Message) bool
 	presences []PresenceHandler
@@ -34,6 +35,10 @@ type IQHandler func(s *Session, req *stanza.IQ) (payload *stanza.Element, err er
 
 // MessageHandler takes a message.
 type MessageHandler func(s *Session, m *stanza.Message)
+
+// PromptHandler takes a message as it came, from, which it is stamped with, and
+// reports whether it did.
+type PromptHandler func(s *Session, from jid.JID, it *stream.Item) bool
 
 // PresenceHandler takes a presence of any type. When the session ends, each
 // resource that was available is unavailable: that comes as one, too.
@@ -72,28 +77,29 @@ func (h *Handlers) Message(ns, local string, f MessageHandler) {
 	h.messages[name{ns, local}] = f
 }
 
-// PromptMessage is Message for an f that waits for nothing, and whose messages
-// are many: where no stanza before waits for its handler, f is called by the
-// goroutine that reads.
-func (h *Handlers) PromptMessage(ns, local string, f MessageHandler) {
-	h.Message(ns, local, f)
+// PromptMessage has f try messages whose first child is called name in namespace
+// ns before they are decoded, for those that are many: where no stanza before
+// waits for its handler, f is called by the goroutine that reads. It waits for
+// nothing and keeps nothing of it. What it does not take, and reports so, comes
+// to whom Message says.
+func (h *Handlers) PromptMessage(ns, local string, f PromptHandler) {
 	if h.prompt == nil {
-		h.prompt = map[name]bool{}
+		h.prompt = map[name]PromptHandler{}
 	}
-	h.prompt[name{ns, local}] = true
+	h.prompt[name{ns, local}] = f
 }
 
-// isPrompt reports whether m is for a handler that waits for nothing.
-func (h *Handlers) isPrompt(m *stanza.Message) bool {
-	if len(h.prompt) == 0 || m.Type == "error" {
-		return false
+// promptFor is who may take a message before it is decoded; nil: nobody.
+func (h *Handlers) promptFor(it *stream.Item) PromptHandler {
+	if len(h.prompt) == 0 || string(it.Type) == "error" || len(it.From) == 0 {
+		return nil
 	}
-	for i := range m.Children {
-		if n := (name{m.Children[i].NS, m.Children[i].Name}); h.messages[n] != nil {
-			return h.prompt[n]
+	for n, f := range h.prompt { // one, as a rule
+		if string(it.Child.NS) == n.ns && string(it.Child.Name) == n.name {
+			return f
 		}
 	}
-	return false
+	return nil
 }
 
 // MessageError has f see each message of type error before anybody else: they

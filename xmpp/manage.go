@@ -36,8 +36,8 @@ type manager struct {
 // How much is sent before the server is asked to acknowledge it.
 const (
 	askStanzas = 50
-	askBytes   = 64 << 10
-	keepSent   = 32 << 10 // memory for what is sent until the next acknowledgement, once that was needed
+	askBytes   = 24 << 10
+	keepSent   = 2 * askBytes // memory for what is sent until the next acknowledgement, once that was needed
 )
 
 // errManage says that the server acknowledges nonsense.

@@ -78,13 +78,11 @@ func (s *Session) stanza(it *stream.Item, counted bool) {
 	size := len(it.Raw)
 	switch string(it.Name) {
 	case "message":
+		if s.takenPromptly(it) {
+			break
+		}
 		if m, err := stanza.ParseMessage(it.Raw); err == nil {
-			open := func() { s.cfg.Handlers.message(s, &m) }
-			if s.cfg.Handlers.isPrompt(&m) && s.inbox.empty() {
-				s.inbox.open(letter{open: open})
-			} else {
-				s.inbox.add(size, open)
-			}
+			s.inbox.add(size, func() { s.cfg.Handlers.message(s, &m) })
 		}
 	case "presence":
 		if p, err := stanza.ParsePresence(it.Raw); err == nil {
@@ -102,6 +100,20 @@ func (s *Session) stanza(it *stream.Item, counted bool) {
 		}
 		s.mu.Unlock()
 	}
+}
+
+// takenPromptly reports whether a handler has taken a message already.
+func (s *Session) takenPromptly(it *stream.Item) (taken bool) {
+	f := s.cfg.Handlers.promptFor(it)
+	if f == nil || !s.inbox.empty() {
+		return false
+	}
+	from, err := s.jids.Get(stream.Decode(it.From))
+	if err != nil || s.cfg.Handlers.allow != nil && !s.cfg.Handlers.allow(s, from) {
+		return false // and is refused like any other
+	}
+	defer s.rescue()
+	return f(s, from, it)
 }
 
 func (s *Session) iq(raw []byte) {
@@ -260,15 +272,18 @@ func (b *inbox) work() {
 	}
 }
 
-// open calls a handler. One that panics ends the session (threats rule 23).
+// open calls a handler.
 func (b *inbox) open(l letter) {
-	defer func() {
-		if p := recover(); p != nil {
-			b.session.log.Error("handler panicked", "panic", p, "stack", string(debug.Stack()))
-			b.session.fail(fmt.Errorf("%w: %v", ErrPanic, p))
-		}
-	}()
+	defer b.session.rescue()
 	l.open()
+}
+
+// rescue ends the session whose handler panics (threats rule 23).
+func (s *Session) rescue() {
+	if p := recover(); p != nil {
+		s.log.Error("handler panicked", "panic", p, "stack", string(debug.Stack()))
+		s.fail(fmt.Errorf("%w: %v", ErrPanic, p))
+	}
 }
 
 // fail ends the session because of err, which is a bug of ours.

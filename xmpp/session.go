@@ -19,6 +19,7 @@ type Session struct {
 	log   *slog.Logger
 	jid   jid.JID
 	inbox inbox
+	jids  jid.Cache // of who writes to us
 
 	closing chan struct{}      // closed when it is being ended from here
 	done    chan struct{}      // closed when the session is over

@@ -9,7 +9,8 @@
 //	server ◀─ wire.Queue ◀─ sm.Queue ◀──────────── Send, SendRaw, Ask ◀────┘
 //
 // Handlers get decoded values, one after another, in the order in which they
-// came, and never on the goroutine that reads. A Client keeps a session through
+// came, and not on the goroutine that reads, unless they wait for nothing and
+// say so (PromptMessage). A Client keeps a session through
 // lost connections: it resumes what can be resumed, and waits between attempts
 // as package backoff says.
 //

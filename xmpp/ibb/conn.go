@@ -30,8 +30,9 @@ type Conn struct {
 	idle            *time.Timer   // nil: never
 	receiver        Receiver      // nil: Read takes what comes
 
-	next uint16 // to be sent; of whoever writes
-	buf  []byte // of whoever writes
+	next  uint16 // to be sent; of whoever writes, as what follows
+	buf   []byte
+	frame frame
 
 	// Endpoint.mu guards what follows.
 	want   uint16        // next to come
@@ -98,11 +99,11 @@ func (c *Conn) Leave() {
 	c.active = time.Now()
 }
 
-// take takes a block that came, in iq if that is not nil; later says that the
+// take takes the text of a block that came, with its number, in iq if that is not nil; later says that the
 // answer to that will be sent when there is room. An error ends the session.
-func (c *Conn) take(data *stanza.Element, iq *stanza.IQ) (later bool, err error) {
-	seq, serr := strconv.ParseUint(data.Attr("seq"), 10, 16)
-	block, berr := decode(data.Text)
+func (c *Conn) take(number, text []byte, iq *stanza.IQ) (later bool, err error) {
+	seq, serr := strconv.ParseUint(string(number), 10, 16)
+	block, berr := decode(text)
 	c.e.mu.Lock()
 	switch {
 	case c.err != nil:
@@ -361,7 +362,10 @@ func (c *Conn) writeBlock(block []byte) error {
 // carry sends one block in the form of the session.
 func (c *Conn) carry(ctx context.Context, block []byte) error {
 	if c.form == Message {
-		c.buf = appendData(c.buf[:0], c.peer, c.sid, c.next, block)
+		if c.frame.before == nil {
+			c.frame = newFrame(c.peer, c.sid)
+		}
+		c.buf = c.frame.append(c.buf[:0], c.next, block)
 		return c.s.SendRaw(ctx, c.buf)
 	}
 	_, err := c.s.Ask(ctx, stanza.IQ{To: c.peer, Payload: &stanza.Element{

@@ -9,6 +9,7 @@ import (
 
 	"github.com/farreach/farreach/xmpp/jid"
 	"github.com/farreach/farreach/xmpp/stanza"
+	"github.com/farreach/farreach/xmpp/stream"
 )
 
 // FuzzDecode: what is taken for base64 is the only way to write those bytes.
@@ -17,7 +18,7 @@ func FuzzDecode(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		if b, err := decode(s); err == nil && base64.StdEncoding.EncodeToString(b) != s {
+		if b, err := decode([]byte(s)); err == nil && base64.StdEncoding.EncodeToString(b) != s {
 			t.Errorf("%q is taken for %x", s, b)
 		}
 	})
@@ -59,7 +60,7 @@ func FuzzBlocks(f *testing.F) {
 			if !iqForm {
 				iq = nil
 			}
-			_, err := c.take(&stanza.Element{Text: text, Attrs: []stanza.Attr{{Name: "seq", Value: strconv.Itoa(int(seq + uint16(off)))}}}, iq)
+			_, err := c.take(strconv.AppendUint(nil, uint64(seq+uint16(off)), 10), []byte(text), iq)
 			if good = good && err == nil; good {
 				want = append(want, block...)
 			}
@@ -76,6 +77,39 @@ func FuzzBlocks(f *testing.F) {
 		var got bytes.Buffer
 		if _, err := got.ReadFrom(c); !bytes.Equal(got.Bytes(), want) || good != (err == nil) {
 			t.Fatalf("read %q, %v; want %q", got.Bytes(), err, want)
+		}
+	})
+}
+
+// FuzzPrompt: what of a message is taken as it came is what decoding gives.
+func FuzzPrompt(f *testing.F) {
+	sid := "0123456789abcdef0123456789abcdef"
+	to, _ := jid.Parse(lampAddr)
+	f.Add(string(oneBlock(to, sid, 7, []byte("a document"))))
+	f.Add("<message id='a&amp;-0'><data xmlns='" + NS + "' seq = \"0\"\nsid='a&amp;'>YQ==<!--></data></message>")
+	f.Add("<message><x:data xmlns:x='" + NS + "' sid='a' seq='0'>YQ==</x:data></message>")
+	f.Add("<message> <data xmlns='" + NS + "' sid='a' seq='0'>YQ<![CDATA[==]]></data><data xmlns='" + NS + "' sid='b' seq='0'>YQ==</data></message>")
+	f.Add("<message><data xmlns='" + NS + "' xmlns:x='u' x:sid='b' sid='a' seq='0'>Y&#81;==</data></message>")
+	f.Fuzz(func(t *testing.T, in string) {
+		var s stream.Scanner
+		if _, _, err := s.Next([]byte("<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>")); err != nil {
+			t.Fatal(err)
+		}
+		it, _, err := s.Next([]byte(in))
+		if err != nil || it.Kind != stream.Stanza || string(it.Name) != "message" || string(it.Child.Name) != "data" || string(it.Child.NS) != NS {
+			return
+		}
+		var b block
+		if !b.parse(it.Raw) {
+			return
+		}
+		m, err := stanza.ParseMessage(it.Raw)
+		if err != nil {
+			return // an address or an id that is none: the session looks at the first, and nobody at the others
+		}
+		data := &m.Children[0]
+		if string(b.sid) != data.Attr("sid") || string(b.seq) != data.Attr("seq") || string(b.text) != data.Text {
+			t.Errorf("%q: sid %q, number %q, text %q; decoded: %+v", in, b.sid, b.seq, b.text, data)
 		}
 	})
 }

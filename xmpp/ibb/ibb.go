@@ -160,7 +160,8 @@ func (e *Endpoint) Handle(h *xmpp.Handlers) {
 	h.IQ(NS, "open", func(s *xmpp.Session, iq *stanza.IQ) (*stanza.Element, error) { return nil, e.opened(s, iq) })
 	h.IQ(NS, "data", func(s *xmpp.Session, iq *stanza.IQ) (*stanza.Element, error) { return nil, e.asked(s, iq) })
 	h.IQ(NS, "close", func(s *xmpp.Session, iq *stanza.IQ) (*stanza.Element, error) { return nil, e.closes(s, iq) })
-	h.PromptMessage(NS, "data", func(s *xmpp.Session, m *stanza.Message) { e.message(s, m) })
+	h.PromptMessage(NS, "data", func(s *xmpp.Session, from jid.JID, it *stream.Item) bool { return e.prompt(s, from, it) })
+	h.Message(NS, "data", func(s *xmpp.Session, m *stanza.Message) { e.message(s, m) })
 	h.MessageError(func(s *xmpp.Session, m *stanza.Message) bool { return e.bounced(s, m) })
 	h.Presence(func(s *xmpp.Session, p *stanza.Presence) { e.presence(s, p) })
 }

@@ -264,7 +264,7 @@ func TestStrangers(t *testing.T) {
 			}
 		}
 		lamp.w.sent()
-		stranger.SendRaw(t.Context(), appendData(nil, lamp.j, far.sid, 0, []byte("x")))
+		stranger.SendRaw(t.Context(), oneBlock(lamp.j, far.sid, 0, []byte("x")))
 		synctest.Wait()
 		if got := lamp.w.sent(); len(got) != 1 {
 			t.Errorf("a stranger's message is answered: %q", got)
@@ -409,15 +409,15 @@ func TestUnknown(t *testing.T) {
 			return n
 		}
 		for range 10 {
-			phone.SendRaw(t.Context(), appendData(nil, lamp.j, "x", 0, []byte("a")))
-			lamp.SendRaw(t.Context(), appendData(nil, lamp.j, "x", 0, []byte("a")))
+			phone.SendRaw(t.Context(), oneBlock(lamp.j, "x", 0, []byte("a")))
+			lamp.SendRaw(t.Context(), oneBlock(lamp.j, "x", 0, []byte("a")))
 			phone.SendRaw(t.Context(), fmt.Appendf(nil, `<message type='error' to='%s'><data xmlns='%s' sid='x' seq='0'>YQ==</data></message>`, lamp.j, NS))
 		}
 		if n := answers(); n != 1 {
 			t.Errorf("%d answers in the first second", n)
 		}
 		time.Sleep(time.Second)
-		phone.SendRaw(t.Context(), appendData(nil, lamp.j, "x", 0, []byte("a")))
+		phone.SendRaw(t.Context(), oneBlock(lamp.j, "x", 0, []byte("a")))
 		if n := answers(); n != 1 {
 			t.Errorf("%d answers in the next second", n)
 		}
@@ -733,4 +733,10 @@ func TestTrySend(t *testing.T) {
 			t.Errorf("%s: sent over a session that is over", form)
 		}
 	}
+}
+
+// oneBlock is a block in a message.
+func oneBlock(to jid.JID, sid string, seq uint16, block []byte) []byte {
+	f := newFrame(to, sid)
+	return f.append(nil, seq, block)
 }

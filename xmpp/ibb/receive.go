@@ -1,6 +1,7 @@
 package ibb
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -97,6 +98,13 @@ func (e *Endpoint) find(s Session, peer jid.JID, sid string) *Conn {
 	return e.conns[key{s, peer, sid}]
 }
 
+// findRaw is find, which allocates nothing.
+func (e *Endpoint) findRaw(s Session, peer jid.JID, sid []byte) *Conn {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.conns[key{s, peer, string(sid)}]
+}
+
 // unknown is the answer to what concerns no session. Who may not open any hears
 // what one hears from those that know no bytestreams.
 func (e *Endpoint) unknown(s Session, peer jid.JID) error {
@@ -116,15 +124,63 @@ func (e *Endpoint) asked(s Session, iq *stanza.IQ) error {
 	case iq.Type != "set":
 		return refuse(stanza.BadRequest)
 	}
-	later, err := c.take(iq.Payload, iq)
+	later, err := c.take([]byte(iq.Payload.Attr("seq")), []byte(iq.Payload.Text), iq)
 	if err == nil && later {
 		return xmpp.ErrLater
 	}
 	return err
 }
 
-// message takes a block in a message. One that makes no sense is answered, but
-// not too often.
+// block is a block in a message, as it stands there: who sent it, and the
+// attributes and the text of <data/>.
+type block struct {
+	from           jid.JID
+	id             string
+	sid, seq, text []byte
+}
+
+// prompt takes a block in a message as it came, if that is nothing else but what
+// most of them are.
+func (e *Endpoint) prompt(s Session, from jid.JID, it *stream.Item) bool {
+	b := block{from: from}
+	if from == s.JID() || !b.parse(it.Raw) {
+		return false
+	}
+	c := e.findRaw(s, from, b.sid)
+	if c == nil {
+		return false // somebody has to be told
+	}
+	if _, err := c.take(b.seq, b.text, nil); err != nil {
+		b.id = string(stream.Decode(it.ID))
+		e.broken(s, c, &b, err)
+	}
+	return true
+}
+
+// parse reads the beginning of a message: its tag, and <data/> with text that
+// needs no decoding. It reports false for everything else.
+func (b *block) parse(raw []byte) bool {
+	tag, n := stream.NextToken(raw)
+	data, m := stream.NextToken(raw[n:])
+	if tag.Kind != stream.StartTag || tag.Empty || data.Kind != stream.StartTag || data.Empty || string(data.Name) != "data" {
+		return false
+	}
+	raw = raw[n+m:]
+	for name, value, rest := stream.NextAttr(data.Attrs); name != nil; name, value, rest = stream.NextAttr(rest) {
+		switch string(name) {
+		case "sid":
+			b.sid = stream.Decode(value)
+		case "seq":
+			b.seq = stream.Decode(value)
+		}
+	}
+	text, n := stream.NextToken(raw)
+	end, _ := stream.NextToken(raw[n:])
+	b.text = text.Decode()
+	return text.Kind == stream.Chars && end.Kind == stream.EndTag && b.sid != nil && b.seq != nil
+}
+
+// message takes a block in a message.
 func (e *Endpoint) message(s Session, m *stanza.Message) {
 	if m.Type == "error" || m.From == s.JID() {
 		return // IBB rule 4
@@ -136,19 +192,27 @@ func (e *Endpoint) message(s Session, m *stanza.Message) {
 			break
 		}
 	}
+	b := block{m.From, m.ID, []byte(data.Attr("sid")), []byte(data.Attr("seq")), []byte(data.Text)}
+	c := e.findRaw(s, m.From, b.sid)
 	var err error
-	c := e.find(s, m.From, data.Attr("sid"))
 	switch {
 	case c != nil:
-		_, err = c.take(data, nil)
+		_, err = c.take(b.seq, b.text, nil)
 	case e.allows(s, m.From):
 		err = refuse(stanza.ItemNotFound)
 	}
+	e.broken(s, c, &b, err)
+}
+
+// broken answers a block that makes no sense, but not too often. c is the session
+// that it was for; nil: there is none.
+func (e *Endpoint) broken(s Session, c *Conn, b *block, err error) {
 	refusal, bad := errors.AsType[*stanza.Error](err)
 	if !bad {
 		return
 	}
-	tell := e.mayTell(m.From)
+	tell := e.mayTell(b.from)
+	answer := b.refuse(refusal)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed {
@@ -156,12 +220,20 @@ func (e *Endpoint) message(s Session, m *stanza.Message) {
 	}
 	e.tasks.Go(func() { // for there may be no room on the way to the server
 		if tell {
-			e.tellError(s, m, data, refusal)
+			e.sendRaw(s, answer)
 		}
 		if c != nil {
 			c.farewell(nil, true) // also for those that no error reaches
 		}
 	})
+}
+
+// refuse is the answer to a message, as XEP-0047, section 2.2, has it.
+func (b *block) refuse(why *stanza.Error) []byte {
+	answer := stanza.Message{To: b.from, ID: b.id, Type: "error", Err: why, Children: []stanza.Element{{
+		NS: NS, Name: "data", Attrs: []stanza.Attr{{Name: "sid", Value: string(b.sid)}, {Name: "seq", Value: string(b.seq)}},
+	}}}
+	return answer.Append(nil)
 }
 
 // mayTell reports whether a peer may hear of an error again: once in a second.
@@ -187,14 +259,6 @@ func (e *Endpoint) mayTell(peer jid.JID) bool {
 	return true
 }
 
-// tellError answers a message with an error, as XEP-0047, section 2.2, has it.
-func (e *Endpoint) tellError(s Session, m *stanza.Message, data *stanza.Element, refusal *stanza.Error) {
-	answer := stanza.Message{To: m.From, ID: m.ID, Type: "error", Err: refusal, Children: []stanza.Element{{
-		NS: NS, Name: "data", Attrs: []stanza.Attr{{Name: "sid", Value: data.Attr("sid")}, {Name: "seq", Value: data.Attr("seq")}},
-	}}}
-	e.sendRaw(s, answer.Append(nil))
-}
-
 // closes answers <close/>.
 func (e *Endpoint) closes(s Session, iq *stanza.IQ) error {
 	c := e.find(s, iq.From, iq.Payload.Attr("sid"))
@@ -208,7 +272,7 @@ func (e *Endpoint) closes(s Session, iq *stanza.IQ) error {
 // bounced takes an error for a message of ours, and reports whether it was one:
 // the session that it was for is over (IBB rule 7).
 func (e *Endpoint) bounced(s Session, m *stanza.Message) bool {
-	i := strings.LastIndexByte(m.ID, '-') // see appendData
+	i := strings.LastIndexByte(m.ID, '-') // see frame
 	if i < 0 {
 		return false
 	}
@@ -231,24 +295,37 @@ func (e *Endpoint) presence(s Session, p *stanza.Presence) {
 	}
 }
 
+// strict is base64 without bits left over.
+var strict = base64.StdEncoding.Strict()
+
 // decode is base64 as RFC 4648, section 4, has it: no other character, no line
 // end, padding at the end only, no bits left over.
-func decode(s string) ([]byte, error) {
-	if strings.ContainsAny(s, "\r\n") {
+func decode(text []byte) ([]byte, error) {
+	if bytes.IndexByte(text, '\n') >= 0 || bytes.IndexByte(text, '\r') >= 0 {
 		return nil, base64.CorruptInputError(0)
 	}
-	return base64.StdEncoding.Strict().DecodeString(s)
+	b := make([]byte, strict.DecodedLen(len(text)))
+	n, err := strict.Decode(b, text)
+	return b[:n], err
 }
 
-// appendData appends a block in the message form (IBB rule 5). Its id tells
-// what an error is about.
-func appendData(dst []byte, peer jid.JID, sid string, seq uint16, block []byte) []byte {
-	dst = append(dst, "<message id='"...)
-	dst = strconv.AppendUint(append(stream.AppendEscaped(dst, sid), '-'), uint64(seq), 10)
-	dst = stream.AppendEscaped(append(dst, "' to='"...), peer.String())
-	dst = append(dst, "'><data xmlns='"+NS+"' sid='"...)
-	dst = stream.AppendEscaped(dst, sid)
-	dst = strconv.AppendUint(append(dst, "' seq='"...), uint64(seq), 10)
+// frame is what is the same in all messages of one session, before and behind
+// the number of the block (IBB rule 5).
+type frame struct{ before, between []byte }
+
+func newFrame(peer jid.JID, sid string) (f frame) {
+	f.before = append(stream.AppendEscaped([]byte("<message id='"), sid), '-')
+	f.between = stream.AppendEscaped([]byte("' to='"), peer.String())
+	f.between = append(f.between, "'><data xmlns='"+NS+"' sid='"...)
+	f.between = append(stream.AppendEscaped(f.between, sid), "' seq='"...)
+	return f
+}
+
+// append appends a block in the message form. Its id tells what an error is
+// about.
+func (f *frame) append(dst []byte, seq uint16, block []byte) []byte {
+	dst = strconv.AppendUint(append(dst, f.before...), uint64(seq), 10)
+	dst = strconv.AppendUint(append(dst, f.between...), uint64(seq), 10)
 	dst = base64.StdEncoding.AppendEncode(append(dst, "'>"...), block)
 	return append(dst, "</data><no-store xmlns='"+nsHints+"'/></message>"...)
 }

@@ -32,9 +32,10 @@ type Server struct {
 
 	Mechanism sasl.Mechanism // the best that the server and we have in common
 
-	// WholeStanzas has connections break when nothing is on its way: Prosody 0.12
-	// goes on parsing a resumed session where the old connection ended, and
-	// ejabberd 23.01, on a busy machine, sends what it sends again out of order.
+	// WholeStanzas has connections break when nothing is on its way. With Prosody
+	// 0.12, whose parser seems to go on in a resumed session where the old
+	// connection ended, sessions broke else; from ejabberd 23.01, on a busy
+	// machine, what came again was seen out of order, for a reason not known.
 	WholeStanzas bool
 
 	// NoResume has sessions not be resumed: ejabberd 23.01 waits for ever for a
