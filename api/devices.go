@@ -28,6 +28,8 @@ type Device struct {
 	State   string    `json:"state" enum:"reachable,offline,unknown"`
 	Since   time.Time `json:"since,omitzero" required:"false" doc:"when the state began"`
 	Proven  time.Time `json:"proven,omitzero" required:"false" doc:"the last sign of life"`
+	Gateway string    `json:"gateway,omitempty" doc:"the id of the device that speaks for this one on its local network"`
+	Reason  string    `json:"reason,omitempty" enum:"gateway-gone" doc:"why the state is unknown: the gateway is offline itself"`
 	Links   []Link    `json:"links"`
 }
 
@@ -81,9 +83,12 @@ func (h *Handler) listDevices(ctx context.Context, in *pageInput) (*paged[Device
 
 func device(d cloud.DeviceInfo) Device {
 	out := Device{
-		Schema: "farreach.device/v1", ID: d.ID, Name: d.Name, Type: d.Type, Account: d.Account,
+		Schema: "farreach.device/v1", ID: d.ID, Name: d.Name, Type: d.Type, Account: d.Account, Gateway: d.Gateway,
 		State: string(d.Presence.State), Since: d.Presence.Since.UTC(), Proven: d.Presence.Proven.UTC(),
 		Links: make([]Link, len(d.Links)),
+	}
+	if d.Presence.Gateway != "" {
+		out.Reason = "gateway-gone"
 	}
 	for i, l := range d.Links {
 		out.Links[i] = Link{Href: l.Href, Types: l.Types, Interfaces: l.Interfaces, Title: l.Title, Observable: l.Observable()}

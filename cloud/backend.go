@@ -112,7 +112,7 @@ func (c *Cloud) Publish(ctx context.Context, who oic.Identity, p cloudlink.Publi
 	if err := c.authorize(who, opPublish, target{device: di}); err != nil {
 		return cloudlink.Publication{}, err
 	}
-	links, err := c.directory.Publish(ctx, di, p.Name, time.Duration(p.TTL)*time.Second, p.Links)
+	links, err := c.directory.Publish(ctx, di, p.Name, p.Gateway, time.Duration(p.TTL)*time.Second, p.Links)
 	p.Links = links
 	return p, err
 }

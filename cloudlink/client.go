@@ -29,6 +29,8 @@ type Config struct {
 	App    string            // the application that registers the device; may be empty
 	Links  func() []oic.Link // what to publish; called at each registration and after Republish
 
+	Gateway string // di of the device that speaks for this one; "": it speaks for itself
+
 	Code     secret.String // pairing code to sign up with, if State holds no grant that works
 	Provider string        // who gave the code (authprovider); some clouds want to know it
 	Dialect  Dialect       // how the cloud is spoken to
@@ -269,7 +271,7 @@ func (c *Client) registerIn(ctx context.Context, uri string, dialect Dialect, ot
 		return nil, nil, time.Time{}, err
 	}
 	r := &Registration{
-		Device: c.cfg.Device, Name: c.cfg.Name(), App: c.cfg.App, Links: c.cfg.Links(),
+		Device: c.cfg.Device, Name: c.cfg.Name(), App: c.cfg.App, Gateway: c.cfg.Gateway, Links: c.cfg.Links(),
 		Code: c.cfg.Code, Provider: c.cfg.Provider, State: st, Save: c.cfg.State.Save,
 		Follow: func(to string) (string, bool) { return c.mayFollow(uri, to) },
 	}

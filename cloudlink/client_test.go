@@ -201,8 +201,14 @@ func TestPublishesOnlyChanges(t *testing.T) {
 	mu.Unlock()
 	again(d)
 	d.stop()
-	run(t, cfg).registered(t) // as after a restart of the device
-	want := []string{"publish 1", "publish 1", "unpublish [42]", "publish 1"}
+	d = run(t, cfg) // as after a restart of the device
+	d.registered(t)
+	d.stop()
+	cfg.Gateway = "a1b2c3d4-0000-4000-8000-00000000000b"
+	d = run(t, cfg)
+	d.registered(t)
+	again(d)
+	want := []string{"publish 1", "publish 1", "unpublish [42]", "publish 1", "publish 1"}
 	if got := c.called(); !slices.Equal(got, want) {
 		t.Errorf("the cloud was asked %q, want %q", got, want)
 	}

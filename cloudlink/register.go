@@ -16,10 +16,11 @@ import (
 
 // Registration is what a device tells a cloud about itself.
 type Registration struct {
-	Device string     // di: a UUID
-	Name   string     // for people
-	App    string     // the application that registers the device; may be empty
-	Links  []oic.Link // what to publish
+	Device  string     // di: a UUID
+	Name    string     // for people
+	App     string     // the application that registers the device; may be empty
+	Gateway string     // di of the device that speaks for it; may be empty
+	Links   []oic.Link // what to publish
 
 	Code     secret.String // pairing code to sign up with, if State has no grant that works
 	Provider string        // who gave the code; may be empty
@@ -142,7 +143,7 @@ func (r *Registration) keep(st State) error {
 	return nil
 }
 
-// publishChanges makes the directory equal to r.Links and r.Name.
+// publishChanges makes the directory equal to r.Links, r.Name and r.Gateway.
 func (l *Link) publishChanges(ctx context.Context, r *Registration) error {
 	st := r.State
 	st.Published = maps.Clone(st.Published)
@@ -150,7 +151,7 @@ func (l *Link) publishChanges(ctx context.Context, r *Registration) error {
 		st.Published = map[string]Published{}
 	}
 	changed, gone := difference(st.Published, r.Links)
-	if r.Name != st.Name && r.Name != "" && len(changed) == 0 {
+	if (r.Name != st.Name && r.Name != "" || r.Gateway != st.Gateway) && len(changed) == 0 {
 		changed = bearer(r.Links)
 	}
 	if len(changed) == 0 && len(gone) == 0 {
@@ -165,11 +166,11 @@ func (l *Link) publishChanges(ctx context.Context, r *Registration) error {
 		return err
 	}
 	if len(changed) > 0 {
-		p, err := l.Publish(ctx, Publication{Device: r.Device, Name: r.Name, Links: numbered(changed, st.Published)})
+		p, err := l.Publish(ctx, Publication{Device: r.Device, Name: r.Name, Gateway: r.Gateway, Links: numbered(changed, st.Published)})
 		if err != nil {
 			return err
 		}
-		st.Name = r.Name
+		st.Name, st.Gateway = r.Name, r.Gateway
 		for _, a := range p.Links {
 			for _, c := range changed {
 				if c.Href == a.Href {
@@ -181,8 +182,8 @@ func (l *Link) publishChanges(ctx context.Context, r *Registration) error {
 	return r.keep(st)
 }
 
-// bearer is the link with which the name of a device is published when nothing
-// else is: that of what tells it, if there is one.
+// bearer is the link with which the name and the gateway of a device are published
+// when nothing else is: that of what tells it, if there is one.
 func bearer(links []oic.Link) []oic.Link {
 	i := slices.IndexFunc(links, func(l oic.Link) bool { return l.Href == "/oic/d" })
 	if i = max(i, 0); i < len(links) {

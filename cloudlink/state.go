@@ -20,6 +20,7 @@ type State struct {
 	Dialect   Dialect              // that of the cloud which gave Grant; Auto: not known, which is OCF
 	Grant     Grant                // zero: not signed up
 	Name      string               // as it was published
+	Gateway   string               // as it was published
 	Published map[string]Published // by href
 }
 
@@ -69,6 +70,7 @@ type stateFile struct {
 	Expires   time.Time            `json:"expires,omitzero"`
 	Dialect   Dialect              `json:"dialect,omitempty"`
 	Name      string               `json:"n,omitempty"`
+	Gateway   string               `json:"gateway,omitempty"`
 	Published map[string]Published `json:"published,omitempty"`
 }
 
@@ -95,7 +97,7 @@ func (f FileState) Load() (State, error) {
 	if d.Version != 1 {
 		return State{}, fmt.Errorf("%s: version %d is not known here", f, d.Version)
 	}
-	return State{Server: d.Server, Device: d.Device, Dialect: d.Dialect, Name: d.Name, Published: d.Published, Grant: Grant{
+	return State{Server: d.Server, Device: d.Device, Dialect: d.Dialect, Name: d.Name, Gateway: d.Gateway, Published: d.Published, Grant: Grant{
 		Account: d.Account, Access: secret.String(d.Access), Refresh: secret.String(d.Refresh), Expires: d.Expires,
 	}}, nil
 }
@@ -103,7 +105,7 @@ func (f FileState) Load() (State, error) {
 // Save implements StateStore: a new file, synced, takes the place of the old.
 func (f FileState) Save(s State) error {
 	b, err := json.MarshalIndent(stateFile{
-		Version: 1, Server: s.Server, Device: s.Device, Dialect: s.Dialect, Name: s.Name, Published: s.Published,
+		Version: 1, Server: s.Server, Device: s.Device, Dialect: s.Dialect, Name: s.Name, Gateway: s.Gateway, Published: s.Published,
 		Account: s.Grant.Account, Access: s.Grant.Access.Reveal(), Refresh: s.Grant.Refresh.Reveal(), Expires: s.Grant.Expires,
 	}, "", "\t")
 	if err != nil {

@@ -15,6 +15,10 @@ type LinkSet struct {
 	Name   string `json:"n,omitempty"`
 	TTL    int    `json:"ttl"` // seconds; 0: without end
 	Links  []Link `json:"links"`
+
+	// Gateway is the di of the device that speaks for this one, which has no way
+	// out of its own; "": it speaks for itself.
+	Gateway string `json:"x.farreach.gateway,omitempty"`
 }
 
 // LinkCollection is /oic/res, or another collection of links, as
@@ -255,7 +259,7 @@ func (p *linkParser) endpoints() (list []Endpoint) {
 // publication or a collection. di is that of what it stands in.
 func (p *linkParser) entry(di string, nested bool) {
 	var link Link
-	var name string
+	var name, gateway string
 	var ttl int64
 	links := -1 // where they are
 	p.ports = ports{}
@@ -265,6 +269,8 @@ func (p *linkParser) entry(di string, nested bool) {
 			name = p.text()
 		case "ttl", "lt":
 			ttl = max(0, p.number())
+		case "x.farreach.gateway":
+			gateway = p.text()
 		case "links":
 			if nested {
 				links = p.s.at
@@ -281,7 +287,7 @@ func (p *linkParser) entry(di string, nested bool) {
 	if link.Device != "" && p.links < maxLinks { // what names itself is a device, even without links
 		p.links++
 		set := p.set(link.Device)
-		set.Name, set.TTL = name, int(min(ttl, math.MaxInt32))
+		set.Name, set.Gateway, set.TTL = name, gateway, int(min(ttl, math.MaxInt32))
 	}
 	end := p.s.at
 	p.s.at = links

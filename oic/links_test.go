@@ -138,7 +138,7 @@ func TestLinksRoundTrip(t *testing.T) {
 	link := oic.Link{Href: "/a/light", Types: []string{"core.light"}, Interfaces: []string{oic.IfActuator, oic.IfBaseline},
 		Policy: oic.Policy{Mask: 3}, Rel: []string{"hosts"}, Instance: 42, Anchor: "ocf://" + di,
 		Endpoints: []oic.Endpoint{{URI: "coaps+tcp://192.0.2.7:5684", Priority: 1}}}
-	set := oic.LinkSet{Device: di, Name: "lamp", TTL: 3600, Links: []oic.Link{link}}
+	set := oic.LinkSet{Device: di, Name: "lamp", TTL: 3600, Gateway: "b", Links: []oic.Link{link}}
 	for name, doc := range map[string]any{"publication": set, "oic11": []oic.LinkSet{set}, "flat": []oic.Link{link},
 		"baseline": []oic.LinkCollection{{Types: []string{"oic.wk.res"}, Interfaces: []string{oic.IfLinkList}, Links: []oic.Link{link}}}} {
 		for _, f := range []oic.ContentFormat{oic.OCF, oic.CBOR, oic.JSON} {
@@ -149,6 +149,9 @@ func TestLinksRoundTrip(t *testing.T) {
 			sets, err := oic.ParseLinks(f, b)
 			if err != nil || len(sets) != 1 || sets[0].Device != di || !reflect.DeepEqual(sets[0].Links, set.Links) {
 				t.Errorf("%s in %v: %+v, %v", name, f, sets, err)
+			}
+			if (name == "publication" || name == "oic11") && !reflect.DeepEqual(sets[0], set) {
+				t.Errorf("%s in %v: %+v", name, f, sets[0])
 			}
 		}
 	}

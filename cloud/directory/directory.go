@@ -50,6 +50,7 @@ type Device struct {
 	Type    string     `json:"type,omitzero"` // "oic.d.light"; empty: not told
 	Created time.Time  `json:"created"`
 	Links   []oic.Link `json:"links,omitzero"`
+	Gateway string     `json:"gateway,omitzero"` // di of the device that speaks for it; empty: itself
 
 	// Expires has, by href, those Links that are there for a time only.
 	Expires map[string]time.Time `json:"expires,omitzero"`
@@ -72,8 +73,10 @@ type Directory struct {
 
 	mu       sync.Mutex // guards what follows
 	accounts map[string]map[string]bool
-	lapsing  map[string]time.Time // by di: when the first of its links expires
-	sessions map[string]*attached // by di; stays when the session has gone
+	gateways map[string]string          // by di: who speaks for it
+	behind   map[string]map[string]bool // by di of a gateway: those for which it speaks
+	lapsing  map[string]time.Time       // by di: when the first of its links expires
+	sessions map[string]*attached       // by di; stays when the session has gone
 }
 
 // Open reads the directory from the store. Close is to be called at the end.
@@ -82,6 +85,8 @@ func Open(ctx context.Context, cfg Config) (*Directory, error) {
 		started:  time.Now(),
 		presence: cfg.Presence,
 		accounts: map[string]map[string]bool{},
+		gateways: map[string]string{},
+		behind:   map[string]map[string]bool{},
 		lapsing:  map[string]time.Time{},
 		sessions: map[string]*attached{},
 	}
@@ -127,21 +132,24 @@ func (d *Directory) Close() {
 	d.devices.Close()
 }
 
-// index keeps the list of each account's devices, which may name too many,
-// never too few, and when links expire.
+// index keeps the lists of each account's and each gateway's devices, which may
+// name too many, never too few, and when links expire.
 func (d *Directory) index(old, new *Device) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if old != nil && (new == nil || new.Account != old.Account) {
-		if delete(d.accounts[old.Account], old.ID); len(d.accounts[old.Account]) == 0 {
-			delete(d.accounts, old.Account)
-		}
+		drop(d.accounts, old.Account, old.ID)
+	}
+	if old != nil && (new == nil || new.Gateway != old.Gateway) {
+		drop(d.behind, old.Gateway, old.ID)
+		delete(d.gateways, old.ID)
 	}
 	if new != nil {
-		if d.accounts[new.Account] == nil {
-			d.accounts[new.Account] = map[string]bool{}
-		}
-		d.accounts[new.Account][new.ID] = true
+		enlist(d.accounts, new.Account, new.ID)
+	}
+	if new != nil && new.Gateway != "" {
+		enlist(d.behind, new.Gateway, new.ID)
+		d.gateways[new.ID] = new.Gateway
 	}
 	switch {
 	case new != nil && len(new.Expires) > 0:
@@ -150,6 +158,19 @@ func (d *Directory) index(old, new *Device) {
 		delete(d.lapsing, new.ID)
 	case old != nil:
 		delete(d.lapsing, old.ID)
+	}
+}
+
+func enlist(lists map[string]map[string]bool, key, di string) {
+	if lists[key] == nil {
+		lists[key] = map[string]bool{}
+	}
+	lists[key][di] = true
+}
+
+func drop(lists map[string]map[string]bool, key, di string) {
+	if delete(lists[key], di); len(lists[key]) == 0 {
+		delete(lists, key)
 	}
 }
 

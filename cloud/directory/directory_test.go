@@ -80,7 +80,7 @@ func TestSignUpAgainReplaces(t *testing.T) {
 	}
 	publish := func(links ...oic.Link) []oic.Link {
 		t.Helper()
-		p, err := d.Publish(t.Context(), lamp, "", 0, links)
+		p, err := d.Publish(t.Context(), lamp, "", "", 0, links)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -171,14 +171,14 @@ func TestPublish(t *testing.T) {
 	d := openDirectory(t, s)
 	ctx := t.Context()
 	claim(t, d, "home", lamp)
-	first, err := d.Publish(ctx, lamp, "lamp", 0, []oic.Link{
+	first, err := d.Publish(ctx, lamp, "lamp", "", 0, []oic.Link{
 		link("/a/light", 3, "oic.r.switch.binary"),
 		link("/oic/d", 1, "oic.wk.d", "oic.d.light"),
 	})
 	if err != nil || len(first) != 2 || first[0].Instance <= 0 || first[0].Instance == first[1].Instance {
 		t.Fatalf("Publish = %+v, %v", first, err)
 	}
-	again, err := d.Publish(ctx, lamp, "", 0, []oic.Link{link("/a/light", 1, "oic.r.light"), link("/a/dimmer", 3, "oic.r.dimmer")})
+	again, err := d.Publish(ctx, lamp, "", "", 0, []oic.Link{link("/a/light", 1, "oic.r.light"), link("/a/dimmer", 3, "oic.r.dimmer")})
 	if err != nil || again[0].Instance != first[0].Instance || again[1].Instance == first[1].Instance {
 		t.Fatalf("Publish = %+v, %v; want ins %d again", again, err, first[0].Instance)
 	}
@@ -199,7 +199,7 @@ func TestPublish(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantStatus(t, "unpublish what is gone", d.Unpublish(ctx, lamp, []int64{first[0].Instance}), oic.BadRequest)
-	back, err := d.Publish(ctx, lamp, "", 0, []oic.Link{link("/a/light", 3, "oic.r.light")})
+	back, err := d.Publish(ctx, lamp, "", "", 0, []oic.Link{link("/a/light", 3, "oic.r.light")})
 	if err != nil || back[0].Instance != first[0].Instance {
 		t.Errorf("published again with ins %+v, %v; want %d", back, err, first[0].Instance)
 	}
@@ -209,7 +209,7 @@ func TestPublish(t *testing.T) {
 	if dev, _ := d.Get(lamp); len(dev.Links) != 0 || dev.Type != "oic.d.light" {
 		t.Errorf("after all were unpublished: %+v", dev)
 	}
-	_, err = d.Publish(ctx, door, "", 0, []oic.Link{link("/a", 1)})
+	_, err = d.Publish(ctx, door, "", "", 0, []oic.Link{link("/a", 1)})
 	wantStatus(t, "publish for a device that is not", err, oic.NotFound)
 	wantStatus(t, "unpublish for a device that is not", d.Unpublish(ctx, door, nil), oic.NotFound)
 }
@@ -217,7 +217,7 @@ func TestPublish(t *testing.T) {
 func TestPublishNormalizes(t *testing.T) {
 	d := newDirectory(t)
 	claim(t, d, "home", lamp)
-	got, err := d.Publish(t.Context(), lamp, "", 0, []oic.Link{
+	got, err := d.Publish(t.Context(), lamp, "", "", 0, []oic.Link{
 		link("/a/light", 1, "x.old"),
 		{
 			Href: "/a/light", Types: []string{"oic.r.light", "oic.r.light"}, Interfaces: []string{oic.IfRead}, Rel: []string{"hosts"},
@@ -265,13 +265,13 @@ func TestPublishRefuses(t *testing.T) {
 		{"513 links", "", many(513, 1), oic.TooLarge},
 		{"64 KiB", "", many(100, 1000), oic.TooLarge},
 	} {
-		_, err := d.Publish(t.Context(), lamp, c.name, 0, c.links)
+		_, err := d.Publish(t.Context(), lamp, c.name, "", 0, c.links)
 		wantStatus(t, c.what, err, c.want)
 	}
-	if _, err := d.Publish(t.Context(), lamp, "", 0, many(512, 1)); err != nil {
+	if _, err := d.Publish(t.Context(), lamp, "", "", 0, many(512, 1)); err != nil {
 		t.Fatalf("512 links: %v", err)
 	}
-	_, err := d.Publish(t.Context(), lamp, "", 0, []oic.Link{link("/one/more", 1)})
+	_, err := d.Publish(t.Context(), lamp, "", "", 0, []oic.Link{link("/one/more", 1)})
 	wantStatus(t, "one more", err, oic.TooLarge)
 	if dev, _ := d.Get(lamp); len(dev.Links) != 512 {
 		t.Errorf("%d links are kept, want 512", len(dev.Links))
@@ -312,6 +312,67 @@ func TestBad43PresenceIsProved(t *testing.T) {
 	}
 	if d.Session(lamp) != nil || len(s.closed) != 0 {
 		t.Errorf("a session that has gone is there, or was closed: %q", s.closed)
+	}
+}
+
+// A device that was reached through a gateway is offline when the gateway says so,
+// which is there; and unknown, because of it, when that has gone itself.
+func TestGatewayGone(t *testing.T) {
+	s := openStore(t, filepath.Join(t.TempDir(), "store"))
+	var mu sync.Mutex // guards told
+	told := map[string]int{}
+	d, err := directory.Open(t.Context(), directory.Config{Store: s, Presence: func(di string) {
+		mu.Lock()
+		defer mu.Unlock()
+		told[di]++
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close(); s.Close() })
+	const bridge, stranger = "a1b2c3d4-0000-4000-8000-00000000000b", "a1b2c3d4-0000-4000-8000-00000000000c"
+	for di, account := range map[string]string{lamp: "home", door: "home", bridge: "home", stranger: "away"} {
+		claim(t, d, account, di)
+	}
+	publish := func(di, gateway string) {
+		t.Helper()
+		if _, err := d.Publish(t.Context(), di, "", gateway, 0, []oic.Link{link("/a", 1)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish(lamp, strings.ToUpper(bridge))
+	publish(door, "")
+	publish(stranger, bridge)
+	attach := func(di string) func() { return d.Attach(di, &session{seen: time.Now()}) }
+	is := func(di string, want directory.State, because string) {
+		t.Helper()
+		if p := d.Presence(di); p.State != want || p.Gateway != because {
+			t.Errorf("%s is %+v, want %s because of %q", di, p, want, because)
+		}
+	}
+	gone, lampGone, doorGone, strangerGone := attach(bridge), attach(lamp), attach(door), attach(stranger)
+	is(lamp, directory.Reachable, "")
+	lampGone()
+	doorGone()
+	strangerGone()
+	is(lamp, directory.Offline, "")
+	before := told[lamp]
+	gone()
+	is(lamp, directory.Unknown, bridge)
+	is(door, directory.Offline, "")
+	is(stranger, directory.Offline, "")
+	is(bridge, directory.Offline, "")
+	if told[lamp] != before+1 {
+		t.Errorf("of the lamp was told %d times when its gateway went", told[lamp]-before)
+	}
+	attach(bridge)
+	is(lamp, directory.Offline, "")
+	attach(bridge)() // the newer connection has gone
+	publish(lamp, "")
+	is(lamp, directory.Offline, "")
+	publish(lamp, "no uuid")
+	if dev, _ := d.Get(lamp); dev.Gateway != "" {
+		t.Errorf("its gateway is %q", dev.Gateway)
 	}
 }
 

@@ -92,7 +92,7 @@ func TestTTL(t *testing.T) {
 		for _, href := range hrefs {
 			links = append(links, oic.Link{Href: href, Types: []string{"x"}})
 		}
-		p, err := d.Publish(ctx, lamp, "lamp", ttl, links)
+		p, err := d.Publish(ctx, lamp, "lamp", "", ttl, links)
 		if err != nil {
 			t.Fatal(err)
 		}

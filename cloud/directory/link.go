@@ -11,6 +11,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/google/uuid"
+
 	"github.com/farreach/farreach/oic"
 	"github.com/farreach/farreach/store"
 )
@@ -37,12 +39,12 @@ func (dev *Device) Link(href string) (oic.Link, bool) {
 // href; after a sign-up the first to be published replace all. It returns the
 // links it was given as they are kept now: with instance numbers, which stay
 // the same for an href, and without endpoints. A name, if given, becomes that
-// of the device. The links are there for the time ttl, unless they are
-// published again; 0: without end.
+// of the device, and gateway in any case whoever speaks for it. The links are
+// there for the time ttl, unless they are published again; 0: without end.
 //
 // Links that Reserved names are left out. A link that cannot be one is refused
 // with 4.00, and more than a device may have with 4.13.
-func (d *Directory) Publish(ctx context.Context, di, name string, ttl time.Duration, links []oic.Link) (published []oic.Link, err error) {
+func (d *Directory) Publish(ctx context.Context, di, name, gateway string, ttl time.Duration, links []oic.Link) (published []oic.Link, err error) {
 	fresh, err := normalize(links)
 	if err != nil {
 		return nil, err
@@ -50,10 +52,14 @@ func (d *Directory) Publish(ctx context.Context, di, name string, ttl time.Durat
 	if len(name) > maxName || !printable(name) {
 		return nil, oic.Errorf(oic.BadRequest, "the name of a device is text of %d bytes at most", maxName)
 	}
+	if gateway = strings.ToLower(gateway); gateway == di || uuid.Validate(gateway) != nil {
+		gateway = ""
+	}
 	_, err = d.devices.Modify(ctx, di, func(dev *Device) error {
 		if name != "" {
 			dev.Name = name
 		}
+		dev.Gateway = gateway
 		dev.Links, published = merge(dev.Links, fresh)
 		if dev.Anew {
 			dev.Links, dev.Anew = slices.Clone(published), false

@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"maps"
 	"time"
 
 	"github.com/farreach/farreach/oic"
@@ -20,7 +21,7 @@ type State string
 const (
 	Reachable State = "reachable" // it is connected, and has just given a sign of life
 	Offline   State = "offline"   // it was connected, and is no more
-	Unknown   State = "unknown"   // neither is proved: not seen since the server started, or connected and silent
+	Unknown   State = "unknown"   // neither is proved: not seen since the server started, connected and silent, or its gateway is gone
 )
 
 // Presence is what is known of a device's connection.
@@ -28,6 +29,10 @@ type Presence struct {
 	State  State
 	Since  time.Time // when State began
 	Proven time.Time // the last sign of life that is known; zero: none
+
+	// Gateway is the di of the gateway because of which the State is Unknown: it
+	// spoke for the device, and is offline itself. "": it is no such thing.
+	Gateway string
 }
 
 // proofLasts is how long a sign of life proves that a device is reachable: the
@@ -78,10 +83,18 @@ func (d *Directory) left(di string, a *attached, seen time.Time) bool {
 	return true
 }
 
-// tell says that a device came or went, fell silent or speaks again.
+// tell says that a device came or went, fell silent or speaks again, and with it
+// those for which it speaks.
 func (d *Directory) tell(di string) {
-	if d.presence != nil {
-		d.presence(di)
+	if d.presence == nil {
+		return
+	}
+	d.presence(di)
+	d.mu.Lock()
+	behind := maps.Clone(d.behind[di])
+	d.mu.Unlock()
+	for other := range behind {
+		d.presence(other)
 	}
 }
 
@@ -95,8 +108,30 @@ func (d *Directory) Session(di string) Session {
 	return nil
 }
 
-// Presence returns what is known of a device's connection.
+// Presence returns what is known of a device's connection. One that was reached
+// through a gateway of the same account is Unknown when that is Offline: nobody is
+// there who could tell.
 func (d *Directory) Presence(di string) Presence {
+	p := d.connection(di)
+	d.mu.Lock()
+	gateway := d.gateways[di]
+	d.mu.Unlock()
+	if p.State == Reachable || gateway == "" {
+		return p
+	}
+	dev, _ := d.Get(di)
+	other, ok := d.Get(gateway)
+	if g := d.connection(gateway); ok && other.Account == dev.Account && g.State == Offline {
+		p.State, p.Gateway = Unknown, gateway
+		if p.Since.Before(g.Since) {
+			p.Since = g.Since
+		}
+	}
+	return p
+}
+
+// connection is what a device's own connection tells.
+func (d *Directory) connection(di string) Presence {
 	d.mu.Lock()
 	a := d.sessions[di]
 	d.mu.Unlock()
