@@ -22,6 +22,7 @@ const (
 	opSecurity                      // reach what a device's security rests on
 	opRemoveDevice                  // take a device out of its account
 	opEvents                        // read events and history
+	opCommands                      // read what was commanded, by whom, and what came of it
 	opPair                          // make a pairing code
 	opTokens                        // make, list and revoke API tokens
 	opPassword                      // set the password of an account
@@ -35,7 +36,7 @@ const (
 
 var operationNames = [operations]string{
 	"health", "sign up", "sign in", "publish", "see", "read", "command", "reach security resources",
-	"remove device", "read events", "pair", "manage tokens", "set password", "manage log-ins", "open a stream", "manage accounts", "see how the server does",
+	"remove device", "read events", "read commands", "pair", "manage tokens", "set password", "manage log-ins", "open a stream", "manage accounts", "see how the server does",
 	"back up",
 }
 
@@ -79,6 +80,7 @@ var matrix = [operations]row{
 	opSecurity:     {},
 	opRemoveDevice: {owner: true, admin: true},
 	opEvents:       {owner: true},
+	opCommands:     {owner: true},
 	opPair:         {owner: true},
 	opTokens:       {owner: true},
 	opPassword:     {owner: true, admin: true},
@@ -92,12 +94,13 @@ var matrix = [operations]row{
 // scopes is what a token must have been made for, for each operation. What is
 // not here needs oic.ScopeAdmin.
 var scopes = [operations]oic.Scope{
-	opHealth:  oic.ScopeRead,
-	opSee:     oic.ScopeRead,
-	opRead:    oic.ScopeRead,
-	opEvents:  oic.ScopeRead,
-	opOperate: oic.ScopeRead,
-	opCommand: oic.ScopeCommand,
+	opHealth:   oic.ScopeRead,
+	opSee:      oic.ScopeRead,
+	opRead:     oic.ScopeRead,
+	opEvents:   oic.ScopeRead,
+	opCommands: oic.ScopeRead,
+	opOperate:  oic.ScopeRead,
+	opCommand:  oic.ScopeCommand,
 }
 
 // target is what an operation is done to: a device or an account. The zero

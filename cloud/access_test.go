@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/farreach/farreach/cloud/command"
 	"github.com/farreach/farreach/cloud/event"
 	"github.com/farreach/farreach/cloudlink"
 	"github.com/farreach/farreach/internal/secret"
@@ -37,6 +38,7 @@ Device.Replace               -       -     -     -     -     y      -        -
 Device.Create                -       -     -     -     -     y      -        -
 Device.Delete                -       -     -     -     -     y      -        -
 Device.Security              -       -     -     -     -     -      -        -
+Send                         -       -     -     -     -     y      -        -
 DeleteDevice                 -       -     -     -     -     y      y        y
 Accounts                     -       -     -     -     -     -      y        y
 CreateAccount                -       -     -     -     -     -      y        y
@@ -63,6 +65,9 @@ Tokens                       -       -     -     -     y     y      y        -
 RevokeToken                  -       -     -     -     y     y      y        -
 Events                       -       -     -     -     y     y      y        -
 FollowEvents                 -       -     -     -     y     y      y        -
+Commands                     -       -     -     -     y     y      y        -
+Command                      -       -     -     -     y     y      y        -
+CancelCommand                -       -     -     -     y     y      y        -
 WatchPresence                -       y     y     y     y     y      y        y
 `
 
@@ -72,7 +77,7 @@ var proofs = []string{"Login", "BeginLogIn", "AccountSince", "Authenticate", "Be
 // aboutDevice says which rows are about a device, whose existence is private.
 func aboutDevice(row string) bool {
 	switch row {
-	case "Publish", "Unpublish", "DeviceInfo", "DeleteDevice":
+	case "Publish", "Unpublish", "DeviceInfo", "DeleteDevice", "Send":
 		return true
 	}
 	return strings.HasPrefix(row, "Device.") || row == "Device"
@@ -103,6 +108,9 @@ func (w *world) do(ctx context.Context, row string, who oic.Identity) error {
 		return err
 	case "DeleteDevice":
 		return w.DeleteDevice(ctx, who, lamp)
+	case "Send":
+		_, _, err := w.Send(ctx, who, Order{Device: lamp, Request: oic.Request{Op: oic.Update, Href: "/a/light"}})
+		return err
 	}
 	if strings.HasPrefix(row, "Device") && row != "Devices" {
 		return w.doDevice(ctx, row, who)
@@ -223,6 +231,16 @@ func (w *world) doPeople(ctx context.Context, row string, who oic.Identity) (err
 		if err == errStop {
 			err = nil
 		}
+	case "Commands":
+		_, err = w.Commands(ctx, who, command.Filter{})
+	case "Command":
+		if _, err = w.Command(ctx, who, noCommand); fmt.Sprint(err) == "4.04 Not Found: no such command" {
+			err = nil
+		}
+	case "CancelCommand":
+		if _, err = w.CancelCommand(ctx, who, noCommand); fmt.Sprint(err) == "4.04 Not Found: no such command" {
+			err = nil
+		}
 	case "WatchPresence":
 		ctx, cancel := context.WithCancel(ctx)
 		cancel() // what is there now will do
@@ -234,6 +252,9 @@ func (w *world) doPeople(ctx context.Context, row string, who oic.Identity) (err
 	}
 	return err
 }
+
+// noCommand is the id of a command that nobody has made.
+var noCommand = command.NewID(time.Now(), "no such")
 
 // who returns the principal of a column.
 func (w *world) who(column string) (who oic.Identity) {

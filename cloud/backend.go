@@ -149,6 +149,7 @@ func (c *Cloud) Attach(_ context.Context, who oic.Identity, s cloudlink.Session)
 	}
 	c.flow(who.Device).connected()
 	gone := c.directory.Attach(who.Device, s)
+	c.commands.Arrived(who.Device)
 	dev, _ := c.directory.Get(who.Device)
 	return func() { gone(); remove() }, dev.Links, nil
 }

@@ -13,18 +13,32 @@ import (
 )
 
 // BenchmarkHandle is what the cloud adds to a request: authorization, the way
-// to the session and back.
+// to the session and back; for a command, until it is stored twice.
 func BenchmarkHandle(b *testing.B) {
 	w := newWorld(b)
 	_, who := w.token("home", 0)
 	way := w.way(who)
 	w.attach(w.lamp).answer = &oic.Response{Status: oic.Content}
-	req := &oic.Request{Op: oic.Update, Href: "/a/light?if=oic.if.rw", Body: []byte{0xf5}}
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := way.Handle(b.Context(), req); err != nil {
-			b.Fatal(err)
-		}
+	for _, op := range []oic.Op{oic.Retrieve, oic.Update} {
+		req := &oic.Request{Op: op, Href: "/a/light?if=oic.if.rw", Body: []byte{0xf5}}
+		b.Run(op.String(), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := way.Handle(b.Context(), req); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(op.String()+"-16", func(b *testing.B) { // from many at once, fewer than a device takes
+			b.SetParallelism(8)
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					if _, err := way.Handle(b.Context(), req); err != nil {
+						b.Error(err)
+					}
+				}
+			})
+		})
 	}
 }
 

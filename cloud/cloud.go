@@ -6,7 +6,8 @@
 //	who, what ──┤
 //	  access.go └─ directory ── whose device is it, where can it be reached now
 //	     │
-//	     ├─▶ Device ──▶ session ──▶ the device     read, command, observe
+//	     ├─▶ Device ──▶ session ──▶ the device     read, observe
+//	     ├─▶ Send ──▶ command ──▶ session ──▶ …    change; Device leads here, too
 //	     ├─▶ Report ──▶ event ──▶ Device.Observe, FollowEvents
 //	     └─▶ Publish, CreateAccount, NewPairingCode, …
 //
@@ -26,6 +27,7 @@ import (
 	"time"
 
 	"github.com/farreach/farreach/cloud/account"
+	"github.com/farreach/farreach/cloud/command"
 	"github.com/farreach/farreach/cloud/directory"
 	"github.com/farreach/farreach/cloud/event"
 	"github.com/farreach/farreach/cloudlink"
@@ -58,6 +60,7 @@ type Cloud struct {
 	accounts  *account.Accounts
 	directory *directory.Directory
 	events    *event.Events
+	commands  *command.Commands
 	held      held
 	presence  watchers
 	log       *slog.Logger
@@ -115,6 +118,12 @@ func (c *Cloud) open(ctx context.Context, cfg Config) (err error) {
 	c.events, err = event.Open(ctx, cfg.Store, event.Config{
 		MaxAge: cfg.RetentionAge, MaxBytes: cfg.RetentionSize, Log: cfg.Log,
 	})
+	if err != nil {
+		return err
+	}
+	c.commands, err = command.Open(ctx, command.Config{
+		Store: cfg.Store, MaxAge: cfg.RetentionAge, Log: cfg.Log, Reach: c.reach, Hold: c.holdCommand,
+	})
 	return err
 }
 
@@ -123,6 +132,9 @@ func (c *Cloud) Close() {
 	c.stop()
 	c.tasks.Wait()
 	c.held.endAll()
+	if c.commands != nil {
+		c.commands.Close()
+	}
 	if c.events != nil {
 		c.events.Close()
 	}

@@ -68,12 +68,16 @@ func (w *way) Handle(ctx context.Context, req *oic.Request) (*oic.Response, erro
 		return nil, err
 	}
 	defer release()
+	if op == opCommand {
+		_, resp, err := w.c.send(ctx, forward.From, &Order{Device: w.di, Request: *forward})
+		return resp, err
+	}
 	leave, err := w.c.flow(w.di).enter()
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
-	session, err := w.session()
+	session, err := w.c.session(w.di)
 	if err != nil {
 		return nil, err
 	}
@@ -114,13 +118,13 @@ func (w *way) operation(req *oic.Request) (operation, error) {
 	return opCommand, nil
 }
 
-// session returns the session that the device has now.
-func (w *way) session() (directory.Session, error) {
-	if s := w.c.directory.Session(w.di); s != nil {
+// session returns the session that a device has now.
+func (c *Cloud) session(di string) (directory.Session, error) {
+	if s := c.directory.Session(di); s != nil {
 		return s, nil
 	}
-	p := w.c.directory.Presence(w.di)
-	return nil, &OfflineError{w.di, p.Since, p.State}
+	p := c.directory.Presence(di)
+	return nil, &OfflineError{di, p.Since, p.State}
 }
 
 // Observe implements oic.Observer. What the cloud observes itself, for the
@@ -146,7 +150,7 @@ func (w *way) Observe(ctx context.Context, req *oic.Request, each func(*oic.Resp
 	if w.recorded(forward) {
 		return lost(ctx, w.follow(ctx, forward, each))
 	}
-	session, err := w.session()
+	session, err := w.c.session(w.di)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package cloud
 
 import (
 	"context"
+	"errors"
 
 	"github.com/farreach/farreach/cloud/directory"
 	"github.com/farreach/farreach/cloud/event"
@@ -53,7 +54,7 @@ func (c *Cloud) DeviceInfo(_ context.Context, who oic.Identity, di string) (Devi
 }
 
 // DeleteDevice takes a device out of its account: it can no longer sign in,
-// what is open with it ends, and its events are removed.
+// what is open with it ends, and its events and commands are removed.
 func (c *Cloud) DeleteDevice(ctx context.Context, who oic.Identity, di string) error {
 	if err := c.authorize(who, opRemoveDevice, target{device: di}); err != nil {
 		return err
@@ -66,7 +67,7 @@ func (c *Cloud) DeleteDevice(ctx context.Context, who oic.Identity, di string) e
 		return err
 	}
 	c.log.Info("device deleted", "device", di, "account", dev.Account, "by", who.Account)
-	return failed("delete events", c.events.Purge(ctx, dev.Account, di))
+	return failed("delete events", errors.Join(c.events.Purge(ctx, dev.Account, di), c.commands.Purge(ctx, dev.Account, di)))
 }
 
 // removeDevice ends the grant of a device before its record, so that a device

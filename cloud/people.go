@@ -103,7 +103,7 @@ func (c *Cloud) finishDeletion(ctx context.Context, name string) error {
 	for di := range reported {
 		err = errors.Join(err, c.events.Purge(ctx, name, di))
 	}
-	if err != nil {
+	if err = errors.Join(err, c.commands.PurgeAccount(ctx, name)); err != nil {
 		return failed("delete events", err)
 	}
 	return c.accounts.FinishDelete(ctx, name)

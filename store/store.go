@@ -189,6 +189,9 @@ func (s *Store) connect(ctx context.Context, url string, opts []nats.Option) (er
 	return s.Ready(ctx)
 }
 
+// Alone reports whether nobody but this process uses the store: it is embedded.
+func (s *Store) Alone() bool { return s.server != nil }
+
 // Ready reports whether the store can be read and written now: nil, or an
 // error that is ErrUnavailable or ctx's.
 func (s *Store) Ready(ctx context.Context) error {

@@ -1,0 +1,162 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/farreach/farreach/oic"
+	"github.com/farreach/farreach/store"
+)
+
+const (
+	defaultLimit = 100
+	maxRecords   = 200_000         // that one question reads
+	clockSkew    = 5 * time.Second // between whoever made an id and the store
+)
+
+// Filter selects commands. Account is required; any other zero value is no
+// restriction.
+type Filter struct {
+	Account string
+	Device  string // di
+	State   State
+	Since   time.Time // made at this time or later
+	Before  string    // only those older than the one with this ID
+	Limit   int       // how many at most, the newest; 0: 100
+}
+
+// List returns the commands that f selects, the newest first.
+func (c *Commands) List(ctx context.Context, f Filter) ([]Command, error) {
+	if f.Limit <= 0 {
+		f.Limit = defaultLimit
+	}
+	prefix := []string{f.Account}
+	if f.Device != "" {
+		prefix = append(prefix, f.Device)
+	}
+	if f.Account == "" {
+		return nil, errors.New("commands: no account given")
+	}
+	for n := 4 * f.Limit; ; n *= 4 { // a command has two records, most of the time
+		read, oldest := 0, time.Time{}
+		found := map[string]Command{}
+		err := c.log.Newest(ctx, uint64(min(n, maxRecords)), prefix, func(r store.Record) bool {
+			if read++; read == 1 {
+				oldest = r.Time
+			}
+			if cmd, ok := c.parse(r); ok {
+				found[cmd.ID] = cmd
+			}
+			return true
+		})
+		if err != nil {
+			return nil, err
+		}
+		list := f.choose(found)
+		if len(list) >= f.Limit || read < n || n >= maxRecords || oldest.Before(f.Since) {
+			return list[:min(len(list), f.Limit)], nil
+		}
+	}
+}
+
+// choose returns those of found that f selects, the newest first.
+func (f *Filter) choose(found map[string]Command) (list []Command) {
+	for _, cmd := range found {
+		if (f.State == "" || cmd.State == f.State) && !cmd.Made.Before(f.Since) && (f.Before == "" || cmd.ID < f.Before) {
+			list = append(list, cmd)
+		}
+	}
+	slices.SortFunc(list, func(x, y Command) int { return strings.Compare(y.ID, x.ID) })
+	return list
+}
+
+// Get returns the command with this id of an account, and of a device if that
+// is not "". It is a 4.04 if there is none.
+func (c *Commands) Get(ctx context.Context, account, device, id string) (cmd Command, err error) {
+	made, err := madeAt(id)
+	if err != nil {
+		return Command{}, err
+	}
+	prefix := []string{account}
+	if device != "" {
+		prefix = append(prefix, device)
+	}
+	if account == "" {
+		return Command{}, errors.New("command: no account given")
+	}
+	err = c.log.Read(ctx, store.Start{Time: made.Add(-clockSkew)}, prefix, func(r store.Record) bool {
+		if one, ok := c.parse(r); ok && one.ID == id {
+			cmd = one
+		}
+		return !cmd.State.Final() || cmd.ID == ""
+	})
+	if err == nil && cmd.ID == "" {
+		err = errNoCommand
+	}
+	return cmd, err
+}
+
+var errNoCommand = oic.Errorf(oic.NotFound, "no such command")
+
+func isNotFound(err error) bool {
+	refusal, ok := errors.AsType[*oic.StatusError](err)
+	return ok && refusal.Status == oic.NotFound
+}
+
+// Since returns the commands of a device that were sent in the time from until
+// to, oldest first, whatever they came to.
+func (c *Commands) Since(ctx context.Context, account, device string, from, to time.Time) (list []Command, err error) {
+	found := map[string]Command{}
+	n := 0
+	err = c.log.Read(ctx, store.Start{Time: from.Add(-clockSkew)}, []string{account, device}, func(r store.Record) bool {
+		if n++; n > maxRecords || r.Time.After(to.Add(Patience)) {
+			return false
+		}
+		if cmd, ok := c.parse(r); ok {
+			found[cmd.ID] = cmd
+		}
+		return true
+	})
+	for _, cmd := range found {
+		if !cmd.Sent.IsZero() && !cmd.Sent.Before(from) && !cmd.Sent.After(to) {
+			list = append(list, cmd)
+		}
+	}
+	slices.SortFunc(list, func(x, y Command) int { return x.Sent.Compare(y.Sent) })
+	return list, err
+}
+
+// parse reads a record. One that cannot be read is reported and left out.
+func (c *Commands) parse(r store.Record) (Command, bool) {
+	cmd, err := parseRecord(r)
+	if err != nil {
+		c.cfg.Log.Error("command is unreadable and left out", "seq", r.Seq, "err", err)
+		return cmd, false
+	}
+	switch {
+	case cmd.State == Sent && (time.Since(cmd.Sent) > Patience || c.alone && cmd.Sent.Before(c.opened)):
+		cmd.State, cmd.Why = Unknown, orphaned
+	case cmd.State == Queued && time.Since(cmd.Expires) > Patience: // it was never in the table
+		cmd.State, cmd.Ended, cmd.Why = Expired, cmd.Expires, "the server ended before it could wait"
+	}
+	return cmd, true
+}
+
+// Purge removes all commands of a device of the account, those that wait too.
+func (c *Commands) Purge(ctx context.Context, account, device string) error {
+	if account == "" || device == "" {
+		return errors.New("purge commands: no account or device given")
+	}
+	return errors.Join(c.queue.purge(ctx, account, device), c.log.Purge(ctx, []string{account, device}))
+}
+
+// PurgeAccount removes all commands of an account.
+func (c *Commands) PurgeAccount(ctx context.Context, account string) error {
+	if account == "" {
+		return errors.New("purge commands: no account given")
+	}
+	return errors.Join(c.queue.purge(ctx, account, ""), c.log.Purge(ctx, []string{account}))
+}

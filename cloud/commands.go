@@ -1,0 +1,179 @@
+package cloud
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/farreach/farreach/cloud/command"
+	"github.com/farreach/farreach/oic"
+)
+
+// Order is a command that is to be sent to a device.
+type Order struct {
+	Device  string
+	Request oic.Request   // not a Retrieve
+	Queue   time.Duration // how long it may wait if the device is away; 0: not at all. At most command.MaxQueue
+
+	// Of a rule: who.Account is the rule's. With an ID of command.NewID that is
+	// made of what the rule fired on, an order that is given twice is one.
+	ID       string
+	RuleID   string
+	RuleName string
+	Cause    *command.Cause
+}
+
+// Send sends a command to a device, and returns what became of it. A command
+// that waits, because the device is away and the order says so, has neither an
+// answer nor an error.
+//
+// An error without a command.Command.ID is a refusal before anything was kept:
+// who may not do it, or there are too many requests to the device. With one, it
+// is what Device(…).Handle returns: the device's refusal, an *OfflineError, a
+// device that does not answer in time.
+func (c *Cloud) Send(ctx context.Context, who oic.Identity, o Order) (command.Command, *oic.Response, error) {
+	w := &way{c, who, o.Device}
+	o.Request.From = who
+	op, err := w.operation(&o.Request)
+	if err != nil {
+		return command.Command{}, nil, err
+	}
+	if op == opRead {
+		return command.Command{}, nil, oic.Errorf(oic.BadRequest, "a retrieve is no command")
+	}
+	ctx, release, err := c.hold(ctx, who, op, target{device: o.Device})
+	if err != nil {
+		return command.Command{}, nil, err
+	}
+	defer release()
+	return c.send(ctx, who, &o)
+}
+
+// send is Send for who may do it; ctx ends with that right.
+func (c *Cloud) send(ctx context.Context, who oic.Identity, o *Order) (cmd command.Command, resp *oic.Response, err error) {
+	dev, ok := c.directory.Get(o.Device)
+	if !ok {
+		return cmd, nil, errNoDevice
+	}
+	leave, err := c.flow(o.Device).enter()
+	if err != nil {
+		return cmd, nil, err
+	}
+	defer leave()
+	ctx, cancel := context.WithTimeout(ctx, longestRequest)
+	defer cancel()
+	cmd = command.Command{ID: o.ID, Account: dev.Account, Device: o.Device, By: c.asker(who, o)}
+	session, err := c.session(o.Device)
+	switch {
+	case err != nil && o.Queue > 0:
+		cmd, err = c.commands.Queue(ctx, cmd, &o.Request, who, o.Queue)
+	case err != nil:
+		cmd = c.commands.Fail(ctx, cmd, &o.Request, err)
+	default:
+		if err = c.commands.Behind(ctx, o.Device); err == nil {
+			cmd, resp, err = c.commands.Do(ctx, cmd, &o.Request, session)
+		}
+	}
+	return cmd, resp, failed("command", lost(ctx, err))
+}
+
+// asker is who, as it is kept with a command.
+func (c *Cloud) asker(who oic.Identity, o *Order) command.Asker {
+	a := command.Asker{Account: who.Account, Kind: "server"}
+	switch kind, _, _ := strings.Cut(who.Credential, ":"); {
+	case o.RuleID != "":
+		a.Kind, a.ID, a.Name, a.Cause = "rule", o.RuleID, o.RuleName, o.Cause
+	case who.Device != "":
+		a.Kind, a.ID = "device", who.Device
+	case kind != "":
+		a.Kind, a.ID, a.Name = kind, who.Token, who.Name
+	}
+	return a
+}
+
+// delivery is a device as what waits for it is delivered.
+type delivery struct {
+	c  *Cloud
+	di string
+}
+
+// reach implements command.Config.Reach.
+func (c *Cloud) reach(di string) (oic.Handler, error) {
+	if _, err := c.session(di); err != nil {
+		return nil, err
+	}
+	return delivery{c, di}, nil
+}
+
+// Handle implements oic.Handler.
+func (d delivery) Handle(ctx context.Context, req *oic.Request) (*oic.Response, error) {
+	leave, err := d.c.flow(d.di).enter()
+	if err != nil {
+		return nil, errors.Join(err, oic.ErrNotSent)
+	}
+	defer leave()
+	session, err := d.c.session(d.di)
+	if err != nil {
+		return nil, errors.Join(err, oic.ErrNotSent)
+	}
+	resp, err := session.Handle(ctx, req)
+	return resp, lost(ctx, err)
+}
+
+// holdCommand implements command.Config.Hold.
+func (c *Cloud) holdCommand(who oic.Identity, di, href string, end func(error)) (release func(), err error) {
+	op, err := (&way{c, who, di}).operation(&oic.Request{Op: oic.Update, Href: href, From: who})
+	if err != nil {
+		return nil, err
+	}
+	o := &hold{who: who, op: op, on: target{device: di}, end: end}
+	remove := c.held.add(o)
+	until, err := c.allowed(who, op, o.on, time.Now())
+	if err != nil {
+		remove()
+		return nil, err
+	}
+	if until.IsZero() {
+		return remove, nil
+	}
+	expiry := time.AfterFunc(time.Until(until), func() { end(errEnded(until)) })
+	return func() { expiry.Stop(); remove() }, nil
+}
+
+// Commands lists the commands to the devices of who's account that f selects,
+// the newest first.
+func (c *Cloud) Commands(ctx context.Context, who oic.Identity, f command.Filter) ([]command.Command, error) {
+	ctx, release, err := c.hold(ctx, who, opCommands, target{account: who.Account})
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	f.Account = who.Account
+	list, err := c.commands.List(ctx, f)
+	return list, failed("list commands", lost(ctx, err))
+}
+
+// Command returns one command to a device of who's account.
+func (c *Cloud) Command(ctx context.Context, who oic.Identity, id string) (command.Command, error) {
+	if err := c.authorize(who, opCommands, target{account: who.Account}); err != nil {
+		return command.Command{}, err
+	}
+	cmd, err := c.commands.Get(ctx, who.Account, "", id)
+	return cmd, failed("read command", err)
+}
+
+// CancelCommand takes back a command that waits for its device. It is a 4.09 if
+// that does not wait any more.
+func (c *Cloud) CancelCommand(ctx context.Context, who oic.Identity, id string) (command.Command, error) {
+	cmd, err := c.Command(ctx, who, id)
+	if err == nil {
+		err = c.authorize(who, opCommand, target{device: cmd.Device})
+	}
+	if err != nil {
+		return command.Command{}, err
+	}
+	why := "by " + c.asker(who, &Order{}).String()
+	cmd, err = c.commands.Cancel(ctx, who.Account, id, why)
+	return cmd, failed("cancel command", err)
+}
