@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -64,10 +65,12 @@ NewToken                     -       -     -     -     y     y      y        -
 Tokens                       -       -     -     -     y     y      y        -
 RevokeToken                  -       -     -     -     y     y      y        -
 Events                       -       -     -     -     y     y      y        -
+AllEvents                    -       -     -     -     y     y      y        -
 FollowEvents                 -       -     -     -     y     y      y        -
 Commands                     -       -     -     -     y     y      y        -
 Command                      -       -     -     -     y     y      y        -
 CancelCommand                -       -     -     -     y     y      y        -
+FollowNews                   -       -     -     -     y     y      y        -
 WatchPresence                -       y     y     y     y     y      y        y
 `
 
@@ -226,6 +229,13 @@ func (w *world) doPeople(ctx context.Context, row string, who oic.Identity) (err
 		}
 	case "Events":
 		err = w.Events(ctx, who, event.Filter{}, func(event.Event) bool { return false })
+	case "AllEvents":
+		err = w.AllEvents(ctx, who, event.Filter{}, func(event.Event) bool { return false })
+	case "FollowNews":
+		err = w.FollowNews(ctx, who, event.Filter{From: 1}, 0, func(event.News) error { return errStop })
+		if err == errStop {
+			err = nil
+		}
 	case "FollowEvents":
 		err = w.FollowEvents(ctx, who, event.Filter{From: 1}, func(event.Event) error { return errStop })
 		if err == errStop {
@@ -333,7 +343,7 @@ func TestMatrix(t *testing.T) {
 			if w.t = t; changes(c.row) {
 				w = newWorld(t)
 			}
-			if c.row == "Events" || c.row == "FollowEvents" {
+			if slices.Contains([]string{"Events", "AllEvents", "FollowEvents", "FollowNews"}, c.row) {
 				_, err := w.events.Append(t.Context(), event.Event{Account: c.column, Device: lamp, Href: "/a/light"})
 				w.must(err)
 			}

@@ -5,7 +5,6 @@ import (
 	"errors"
 
 	"github.com/farreach/farreach/cloud/directory"
-	"github.com/farreach/farreach/cloud/event"
 	"github.com/farreach/farreach/oic"
 )
 
@@ -81,29 +80,4 @@ func (c *Cloud) removeDevice(ctx context.Context, dev directory.Device) error {
 	}
 	c.forget(dev.ID)
 	return nil
-}
-
-// Events calls each for the events that f selects among those of who's
-// account, until it returns false. See event.Events.Query for the order.
-func (c *Cloud) Events(ctx context.Context, who oic.Identity, f event.Filter, each func(event.Event) bool) error {
-	ctx, release, err := c.hold(ctx, who, opEvents, target{account: who.Account})
-	if err != nil {
-		return err
-	}
-	defer release()
-	f.Account = who.Account
-	return failed("read events", lost(ctx, c.events.Query(ctx, f, each)))
-}
-
-// FollowEvents calls each for the events that f selects among those of who's
-// account, and for each new one, until ctx ends, each returns an error, or who
-// loses the right. See event.Events.Follow for where it starts.
-func (c *Cloud) FollowEvents(ctx context.Context, who oic.Identity, f event.Filter, each func(event.Event) error) error {
-	ctx, release, err := c.hold(ctx, who, opEvents, target{account: who.Account})
-	if err != nil {
-		return err
-	}
-	defer release()
-	f.Account = who.Account
-	return lost(ctx, c.events.Follow(ctx, f, each))
 }

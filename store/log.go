@@ -168,6 +168,40 @@ func (l *Log) Last(ctx context.Context, key []string) (Record, error) {
 	return l.record(message{subject: m.Subject, data: m.Data, seq: m.Sequence, time: m.Time})
 }
 
+// Next returns the first record from sequence seq on, whatever its key, or
+// ErrNotFound: to find a place in the log by halves.
+func (l *Log) Next(ctx context.Context, seq uint64) (Record, error) {
+	op, cancel := l.s.op(ctx)
+	defer cancel()
+	m, err := l.stream.GetMsg(op, max(seq, 1), jetstream.WithGetMsgSubject(l.root+".>"))
+	if err != nil {
+		return Record{}, failure(ctx, "next of "+l.name, err)
+	}
+	return l.record(message{subject: m.Subject, data: m.Data, seq: m.Sequence, time: m.Time})
+}
+
+// Count returns how many records below prefix there are from one sequence up to
+// and with another. A record that is appended meanwhile may count as well.
+func (l *Log) Count(ctx context.Context, from, to uint64, prefix []string) (uint64, error) {
+	var n [2]uint64 // from there on
+	for i, seq := range []uint64{from, to + 1} {
+		r := reader{s: l.s, stream: l.id, seq: seq}
+		if len(prefix) > 0 {
+			var err error
+			if r.filter, err = l.filter(prefix); err != nil {
+				return 0, err
+			}
+		}
+		p, pending, err := r.open(ctx)
+		if err != nil {
+			return 0, err
+		}
+		p.close(ctx)
+		n[i] = pending
+	}
+	return n[0] - min(n[0], n[1]), nil
+}
+
 // LastAll calls each for the newest record of each key below prefix, until it
 // returns false. A prefix is the first tokens of a key, or all of them; nil is
 // every key. A record that is appended meanwhile may come as well.

@@ -58,12 +58,19 @@ type Config struct {
 // restriction.
 type Filter struct {
 	Account string
-	Device  string    // di
-	Href    string    // exactly
-	Since   time.Time // Query only
-	From    uint64    // sequence of the first event
-	Limit   int       // Query only: how many events at most; 0: 1,000
-	Begun   func()    // Follow only: called once; no event from then on is missed
+	Device  string // di
+	Href    string // exactly
+	From    uint64 // sequence of the first event
+
+	// For Query.
+	Since, Until time.Time // received from this time on, and before that
+	Before       uint64    // sequence behind that of the last event
+	Order        Order
+	Limit        int // how many events at most; 0: 1,000
+
+	// Begun, if not nil, is called once by Follow: no event from then on is
+	// missed.
+	Begun func()
 }
 
 // Events is the log of all devices' events. Its methods may be called from
@@ -230,31 +237,6 @@ func (e *Events) States(ctx context.Context, account, device string, each func(E
 		return err
 	}
 	return e.records.LastAll(ctx, prefix, e.parsed(each))
-}
-
-// Query calls each for the events that f selects, oldest first, until it
-// returns false. With f.From these are the first f.Limit from there on, to
-// page through; else the newest f.Limit.
-func (e *Events) Query(ctx context.Context, f Filter, each func(Event) bool) error {
-	prefix, err := f.prefix()
-	if err != nil {
-		return err
-	}
-	limit := f.Limit
-	if limit <= 0 {
-		limit = defaultLimit
-	}
-	read := e.parsed(func(ev Event) bool {
-		if ev.Time.Before(f.Since) {
-			return true
-		}
-		limit--
-		return each(ev) && limit > 0
-	})
-	if f.From > 0 {
-		return e.records.Read(ctx, store.Start{Seq: f.From}, prefix, read)
-	}
-	return e.records.Newest(ctx, uint64(limit), prefix, read)
 }
 
 // Purge removes all events of a device of the account. What the device reports

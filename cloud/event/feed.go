@@ -2,11 +2,8 @@ package event
 
 import (
 	"context"
-	"fmt"
 	"sync"
-	"time"
 
-	"github.com/farreach/farreach/internal/backoff"
 	"github.com/farreach/farreach/store"
 )
 
@@ -18,7 +15,9 @@ import (
 //
 // A follower that is slow holds up nobody: when its queue is full it gets no
 // more of it, and reads from the store what it missed before it waits for new
-// events again. So what waits for it there costs no memory either.
+// events again. So what waits for it there costs no memory either. One that
+// wants states rather than events has a queue in which a newer event takes the
+// place of the older one of the same resource; see news.go.
 type feed struct {
 	begun chan struct{} // closed once pos is known
 
@@ -51,9 +50,8 @@ type follower struct {
 	key  key
 	wake chan struct{} // holds one if something is queued, or behind
 
-	queue  []Event // in order, and without a gap
-	bytes  int     // of bodies
-	behind bool    // an event did not fit: queue gets no more
+	queue  pile
+	behind bool // an event did not fit: queue gets no more
 }
 
 func newFeed() *feed {
@@ -96,16 +94,14 @@ func (d *feed) hand(seq uint64, ev Event) {
 
 // put queues ev. The feed is locked.
 func (f *follower) put(ev Event) {
-	switch {
-	case f.behind:
+	if f.behind {
 		return
-	case len(f.queue) >= maxQueue, f.bytes+len(ev.Body) > maxQueueBytes, f.feed.queued >= maxQueued:
-		f.behind = true
-	default:
-		f.queue = append(f.queue, ev)
-		f.bytes += len(ev.Body)
-		f.feed.queued++
 	}
+	before := len(f.queue.events)
+	if !f.queue.put(ev) || f.feed.queued >= maxQueued {
+		f.behind = true
+	}
+	f.feed.queued += len(f.queue.events) - before
 	select {
 	case f.wake <- struct{}{}:
 	default: // it will come anyway
@@ -113,9 +109,9 @@ func (f *follower) put(ev Event) {
 }
 
 // join returns a follower of k, which is to leave at the end. It gets nothing
-// before it has been reset.
-func (d *feed) join(k key) *follower {
-	f := &follower{feed: d, key: k, wake: make(chan struct{}, 1), behind: true}
+// before it has been reset. See pile for merge.
+func (d *feed) join(k key, merge int) *follower {
+	f := &follower{feed: d, key: k, wake: make(chan struct{}, 1), queue: pile{merge: merge}, behind: true}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.followers[k] == nil {
@@ -146,181 +142,20 @@ func (f *follower) reset() (after uint64) {
 }
 
 // empty returns what is queued, which is no more. The feed is locked.
-func (f *follower) empty() (events []Event) {
-	events = f.queue
-	f.feed.queued -= len(events)
-	f.queue, f.bytes = nil, 0
-	return events
+func (f *follower) empty() News {
+	f.feed.queued -= len(f.queue.events)
+	return f.queue.take()
 }
 
 // take waits for events and returns those that are queued, without any when
 // ctx has ended. When behind, there are more, which are not in the queue.
-func (f *follower) take(ctx context.Context) (events []Event, behind bool) {
+func (f *follower) take(ctx context.Context) (news News, behind bool) {
 	select {
 	case <-f.wake:
 	case <-ctx.Done():
-		return nil, false
+		return News{}, false
 	}
 	f.feed.mu.Lock()
 	defer f.feed.mu.Unlock()
 	return f.empty(), f.behind
-}
-
-// Follow calls each for the events from f.From on, and for each new one, until
-// ctx ends or each returns an error, which is returned. From 0, or beyond the
-// end of the log, it starts with the first new event. What does not fit into a
-// short queue waits in the store, for as long as each takes; Follow goes on by
-// itself when the store was away. Bodies are shared: not to be changed.
-//
-// To go on after an interruption: f.From is the Seq of the last event seen + 1.
-func (e *Events) Follow(ctx context.Context, f Filter, each func(Event) error) error {
-	prefix, err := f.prefix()
-	if err != nil {
-		return err
-	}
-	return e.follow(ctx, f, prefix, each)
-}
-
-// FollowAll is Follow for the events of all accounts, for what acts on behalf
-// of each of them. Of f only From and Begun count.
-func (e *Events) FollowAll(ctx context.Context, f Filter, each func(Event) error) error {
-	return e.follow(ctx, Filter{From: f.From, Begun: f.Begun}, nil, each)
-}
-
-func (e *Events) follow(ctx context.Context, f Filter, prefix []string, each func(Event) error) (err error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(e.life, func() { cancel(fmt.Errorf("%w: closed", store.ErrUnavailable)) })()
-	select {
-	case <-e.feed.begun:
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	queue := e.feed.join(key{f.Account, f.Device, f.Href})
-	defer queue.leave()
-	c := course{events: e, prefix: prefix, queue: queue, each: each}
-	if c.next, err = e.start(ctx, f.From); err != nil {
-		return err
-	}
-	if f.Begun != nil {
-		f.Begun()
-	}
-	for wait := again; ; {
-		stopped, err := c.run(ctx)
-		switch {
-		case stopped:
-			return err
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case err == nil:
-			wait = again
-		default:
-			e.log.Debug("events cannot be read for now", "next", c.next, "err", err)
-			_ = backoff.Sleep(ctx, wait.Next()) // run sees the end of ctx too
-		}
-	}
-}
-
-// again is how long to wait while the store cannot be read.
-var again = backoff.Backoff{Base: 10 * time.Millisecond, Max: time.Second}
-
-// start is the sequence to follow from, for somebody who asks for from.
-func (e *Events) start(ctx context.Context, from uint64) (uint64, error) {
-	e.feed.mu.Lock()
-	end := max(e.feed.pos, e.appended.Load())
-	e.feed.mu.Unlock()
-	for wait := again; from > end+1; { // another process may have appended just now
-		x, err := e.records.Extent(ctx)
-		switch {
-		case err == nil:
-			return min(from, x.Last+1), nil
-		case ctx.Err() != nil:
-			return 0, context.Cause(ctx)
-		}
-		_ = backoff.Sleep(ctx, wait.Next())
-	}
-	if from == 0 {
-		return end + 1, nil
-	}
-	return from, nil
-}
-
-// course is how far a follower has come.
-type course struct {
-	events *Events
-	prefix []string
-	queue  *follower
-	each   func(Event) error
-	next   uint64 // all events before it are done
-}
-
-// run goes on until the queue was too short, or stopped by each.
-func (c *course) run(ctx context.Context) (stopped bool, err error) {
-	if stopped, err = c.catchUp(ctx, c.queue.reset()); stopped || err != nil {
-		return stopped, err
-	}
-	for {
-		events, behind := c.queue.take(ctx)
-		for _, ev := range events {
-			if err := c.pass(ctx, ev); err != nil {
-				return true, err
-			}
-		}
-		if behind || ctx.Err() != nil {
-			return false, nil
-		}
-	}
-}
-
-// dense is how many records are read all together rather than have the store
-// choose among them: that costs it more than reading them.
-const dense = 2 * maxQueue
-
-// catchUp reads the events up to a sequence from the store.
-func (c *course) catchUp(ctx context.Context, upTo uint64) (stopped bool, err error) {
-	if c.next > upTo {
-		return false, nil
-	}
-	prefix := c.prefix
-	if upTo-c.next < dense {
-		prefix = nil
-	}
-	var failed error
-	err = c.events.records.Read(ctx, store.Start{Seq: c.next}, prefix, func(r store.Record) bool {
-		if r.Seq > upTo {
-			return false
-		}
-		ev, err := parseRecord(r)
-		if err != nil {
-			c.events.broken(r, err)
-			return true
-		}
-		if !c.queue.key.matches(&ev) {
-			return true
-		}
-		failed = c.pass(ctx, ev)
-		return failed == nil
-	})
-	switch {
-	case failed != nil:
-		return true, failed
-	case err == nil:
-		c.next = upTo + 1
-	}
-	return false, err
-}
-
-// pass hands on an event that has not been handed on yet.
-func (c *course) pass(ctx context.Context, ev Event) error {
-	if ev.Seq < c.next {
-		return nil
-	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	if err := c.each(ev); err != nil {
-		return err
-	}
-	c.next = ev.Seq + 1
-	return nil
 }

@@ -49,17 +49,18 @@ func follow(t testing.TB, e *event.Events, f event.Filter, n int) *following {
 
 // until returns the bodies of what came, up to and without the one given, and
 // ends the following.
-func (fo *following) until(t testing.TB, last string) (got string) {
+func (fo *following) until(t testing.TB, last string) string {
 	t.Helper()
+	var got strings.Builder
 	for body := ""; body != last; {
-		got += body
+		got.WriteString(body)
 		body = string((<-fo.got).Body)
 	}
 	fo.stop()
 	if err := <-fo.ended; !errors.Is(err, context.Canceled) {
 		t.Errorf("Follow = %v, want context.Canceled", err)
 	}
-	return got
+	return got.String()
 }
 
 // TestFollowKeys: a follower gets what it asked for, and nothing else. Some
