@@ -84,6 +84,16 @@ func guardedItems(c *Call) bool {
 // the way might understand so: of letters in another case, percent-encoded once or
 // more often, with backslashes, empty segments, dots, blanks or parameters.
 func Guarded(path string) bool {
+	if isPlain(path) {
+		first, rest, _ := strings.Cut(path[1:], "/")
+		second, _, _ := strings.Cut(rest, "/")
+		return guarded(first, second)
+	}
+	return guardedAnyhow(path)
+}
+
+// guardedAnyhow is Guarded for whatever there is.
+func guardedAnyhow(path string) bool {
 	path, ok := decoded(path)
 	if !ok {
 		return true
@@ -94,7 +104,7 @@ func Guarded(path string) bool {
 	if i := strings.IndexAny(path, "?#"); i >= 0 {
 		path = path[:i]
 	}
-	var segments []string
+	var first, second string
 	for s := range strings.SplitSeq(strings.ReplaceAll(path, `\`, "/"), "/") {
 		s, _, _ = strings.Cut(s, ";")
 		switch s = strings.TrimFunc(s, blank); s {
@@ -102,11 +112,20 @@ func Guarded(path string) bool {
 		case "..":
 			return true
 		default:
-			segments = append(segments, s)
+			if first == "" {
+				first = s
+			} else if second == "" {
+				second = s
+			}
 		}
 	}
-	is := func(i int, name string) bool { return len(segments) > i && strings.EqualFold(segments[i], name) }
-	return is(0, "oic") && (is(1, "sec") || is(1, "mnt")) || is(0, "XMPPUserResURI")
+	return guarded(first, second)
+}
+
+// guarded is Guarded by the first two segments of a path.
+func guarded(first, second string) bool {
+	return strings.EqualFold(first, "oic") && (strings.EqualFold(second, "sec") || strings.EqualFold(second, "mnt")) ||
+		strings.EqualFold(first, "XMPPUserResURI")
 }
 
 // blank reports whether somebody may not see r.

@@ -218,3 +218,22 @@ func FuzzGuarded(f *testing.F) {
 		}
 	})
 }
+
+// FuzzPlainPath: what is not looked at closely because there is no other way to
+// write it is what a close look gives.
+func FuzzPlainPath(f *testing.F) {
+	for _, s := range []string{"/a/light", "/oic/sec", "/OIC/mnt/x", "/XMPPuserResURI", "/a.b/c-d_e", "/", "/a/", "//a", "/.a", "/a/..", "/a?b", "/a%20", "/a;b"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, path string) {
+		if !isPlain(path) {
+			return
+		}
+		if s, err := respelled(path); err != nil || s != path {
+			t.Errorf("%q is %q, %v", path, s, err)
+		}
+		if Guarded(path) != guardedAnyhow(path) {
+			t.Errorf("%q: guarded %v, anyhow %v", path, Guarded(path), guardedAnyhow(path))
+		}
+	})
+}

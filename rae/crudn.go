@@ -91,14 +91,13 @@ func ParseCall(d *Document) (*Call, error) {
 	if c.Accept, c.Container, err = d.accept(native); err != nil {
 		return nil, err
 	}
-	if v, _ := d.Header(hObserve); c.Op == oic.Retrieve && v == "0" {
+	if v := d.value(hObserve); c.Op == oic.Retrieve && string(v) == "0" {
 		c.Observe = Register
-	} else if c.Op == oic.Retrieve && v == "1" {
+	} else if c.Op == oic.Retrieve && string(v) == "1" {
 		c.Observe = Cancel
 	}
 	c.IfMatch = d.tags(hIfMatch)
-	v, _ := d.Header(hIfNoneMatch)
-	c.IfNothing = v == "*"
+	c.IfNothing = string(d.value(hIfNoneMatch)) == "*"
 	return c, nil
 }
 
@@ -161,11 +160,11 @@ func (d *Document) body(native oic.ContentFormat) (oic.ContentFormat, []byte, er
 	if d.Media == NoBody {
 		return oic.NoFormat, nil, nil
 	}
-	name, ok := d.Header(hContentType)
-	if !ok {
-		name, ok = d.Header(hContentEncoding)
+	name := d.value(hContentType)
+	if name == nil {
+		name = d.value(hContentEncoding)
 	}
-	f := formatOf(name)
+	ok, f := name != nil, formatOf(string(name))
 	switch {
 	case d.Media == JSON && (!ok || f == oic.JSON):
 		body, err := oic.FromJSON(native, d.Body)

@@ -42,6 +42,8 @@ type Document struct {
 	Headers []Header
 	Media   Media
 	Body    []byte // JSON as it stands, or the octets of a container; nil: no body
+
+	text []byte // of headers that were added
 }
 
 // Header is one header. Its value has no blanks around it.
@@ -59,12 +61,22 @@ const (
 
 // Header is the value of the first header called name; ok tells "" from none.
 func (d *Document) Header(name string) (value string, ok bool) {
-	for _, h := range d.Headers {
-		if equalFold(h.Name, name) {
-			return string(h.Value), true
+	b := d.value(name)
+	return string(b), b != nil
+}
+
+// value is Header as it stands there; nil: none.
+func (d *Document) value(name string) []byte {
+	for i := range d.Headers {
+		switch h := &d.Headers[i]; {
+		case !equalFold(h.Name, name):
+		case h.Value == nil:
+			return []byte{}
+		default:
+			return h.Value
 		}
 	}
-	return "", false
+	return nil
 }
 
 // IsAnswer reports whether d is an answer.
@@ -73,23 +85,28 @@ func (d *Document) IsAnswer() bool { return d.Method == Result }
 // Token is the OIC-Token of d, "" if it has none or one that is none: 2 to 16
 // hexadecimal digits.
 func (d *Document) Token() string {
-	v, _ := d.Header(hToken)
+	v := d.value(hToken)
 	if len(v) < 2 || len(v) > 16 {
 		return ""
 	}
-	for i := range len(v) {
-		if !isHex(v[i]) {
+	for _, c := range v {
+		if !isHex(c) {
 			return ""
 		}
 	}
-	return strings.ToLower(v)
+	return strings.ToLower(string(v))
 }
 
+// add adds a header. All have one piece of memory, as long as they fit.
 func (d *Document) add(name, value string) {
 	if d.Headers == nil {
 		d.Headers = make([]Header, 0, 8)
+		d.text = make([]byte, 0, 256)
 	}
-	d.Headers = append(d.Headers, Header{[]byte(name), []byte(value)})
+	from := len(d.text)
+	d.text = append(append(d.text, name...), value...)
+	behind := from + len(name)
+	d.Headers = append(d.Headers, Header{d.text[from:behind:behind], d.text[behind:len(d.text):len(d.text)]})
 }
 
 // ErrShort says that no document is complete: feed more.

@@ -55,7 +55,7 @@ func (se *session) servePromptly(j job) error {
 	over := se.over
 	x.mu.Unlock()
 	if !over {
-		r := &replier{job: j, ctx: se.ctx, answered: make(chan struct{}), prompt: true}
+		r := &replier{job: j, ctx: se.ctx, prompt: true}
 		x.cfg.serve(r.ctx, se.conn.Peer(), j.call, r.reply)
 	}
 	return nil
@@ -241,7 +241,7 @@ type replier struct {
 	job
 	ctx      context.Context
 	watch    *watch        // what the request registers; nil: nothing
-	answered chan struct{} // closed with the first answer
+	answered chan struct{} // closed with the first answer; nil: nobody waits for that
 	prompt   bool          // reply must not wait
 
 	mu    sync.Mutex // held while an answer is written and sent; guards what follows
@@ -285,7 +285,7 @@ func (r *replier) reply(a *Answer) error {
 	} else {
 		err = r.se.sendAnswer(&b, r.call)
 	}
-	if r.times++; r.times == 1 {
+	if r.times++; r.times == 1 && r.answered != nil {
 		close(r.answered)
 	}
 	if r.watch != nil && (!b.Observed || err != nil) {

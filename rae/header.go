@@ -15,8 +15,11 @@ const version1 = "1.0.0"
 
 // native is the kind of CBOR that a body in JSON stands for.
 func (d *Document) native() oic.ContentFormat {
-	v, _ := d.Header(hVersion)
-	major, _, _ := strings.Cut(v, ".")
+	v := d.value(hVersion)
+	if len(v) == 0 {
+		return oic.CBOR
+	}
+	major, _, _ := strings.Cut(string(v), ".")
 	if n, err := strconv.ParseUint(major, 10, 8); err == nil && n >= 1 {
 		return oic.OCF
 	}
@@ -86,7 +89,10 @@ func (d *Document) tags(name string) (tags []string) {
 // maxAge is max-age of Cache-Control. What it has no room for is too long to
 // matter.
 func (d *Document) maxAge() (age time.Duration, ok bool) {
-	v, _ := d.Header(hCacheControl)
+	v, ok := d.Header(hCacheControl)
+	if !ok {
+		return 0, false
+	}
 	for s := range strings.SplitSeq(v, ",") {
 		name, value, _ := strings.Cut(strings.TrimSpace(s), "=")
 		if n, isNumber := number(value, 1<<32-1); isNumber && strings.EqualFold(name, "max-age") {

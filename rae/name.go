@@ -66,18 +66,20 @@ func pickType(rt []string) string {
 // ParseName reads a resource part. ok is false for all that is not of the
 // scheme: it is no OIC device then, and to be ignored.
 func ParseName(resource string) (n Name, ok bool) {
-	parts := strings.Split(resource, "/")
-	if len(resource) > maxResource || len(parts) != 4 || parts[0] != schemeOIC || parts[3] == "" {
+	scheme, rest, _ := strings.Cut(resource, "/")
+	of, rest, _ := strings.Cut(rest, "/")
+	kind, id, _ := strings.Cut(rest, "/")
+	if len(resource) > maxResource || scheme != schemeOIC || id == "" || strings.Contains(id, "/") {
 		return Name{}, false
 	}
-	major, minor, ok := strings.Cut(parts[1], ".")
-	if !ok || !version(major, &n.Major) || !version(minor, &n.Minor) || !isType(parts[2]) {
+	major, minor, ok := strings.Cut(of, ".")
+	if !ok || !version(major, &n.Major) || !version(minor, &n.Minor) || !isType(kind) {
 		return Name{}, false
 	}
-	if parts[2] != kindClient {
-		n.Type = parts[2]
+	if kind != kindClient {
+		n.Type = kind
 	}
-	n.ID = parts[3]
+	n.ID = id
 	if id, ok := uuid(n.ID); ok {
 		n.ID = id
 	}

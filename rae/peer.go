@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -283,7 +284,7 @@ func (p *peer) register(q *pending) (tell bool) {
 	}
 	for token == "" || p.waiting[token] != nil && !p.waiting[token].left {
 		x.token++
-		token = fmt.Sprintf("%08x", x.token)
+		token = tokenText(x.token)
 	}
 	q.call.Token = token
 	if tell = !p.told; tell {
@@ -291,6 +292,12 @@ func (p *peer) register(q *pending) (tell bool) {
 	}
 	p.waiting[token] = q
 	return tell
+}
+
+// tokenText is a token as it is written: 8 digits.
+func tokenText(n uint32) string {
+	var b [4]byte
+	return hex.EncodeToString(binary.BigEndian.AppendUint32(b[:0], n))
 }
 
 // randomToken is a token to begin with: those of before a restart are others.

@@ -60,15 +60,17 @@ func (c *contacts) peer(from jid.JID) Peer {
 // moment. The own account may, by any program; of others, only devices that are
 // shared with, by an id that is one (D13).
 func (c *contacts) admit(from jid.JID) bool {
-	p := c.peer(from)
-	if p.Own || from.IsBare() {
-		return p.Own && !from.IsBare()
+	if own := from.Bare() == c.own; own || from.IsBare() {
+		return own && !from.IsBare()
 	}
 	c.mu.Lock()
 	sees := c.see[from.Bare()]
 	c.mu.Unlock()
-	di := p.Name.Device()
-	return sees && di != "" && slices.ContainsFunc(c.shares, func(s Share) bool {
+	if !sees {
+		return false
+	}
+	di := c.peer(from).Name.Device()
+	return di != "" && slices.ContainsFunc(c.shares, func(s Share) bool {
 		return s.Account.Bare() == from.Bare() && slices.ContainsFunc(s.Devices, func(id string) bool { return strings.EqualFold(id, di) })
 	})
 }

@@ -54,6 +54,14 @@ func isScheme(s string) bool {
 // canonical writes path and query as hrefs are written, and refuses what
 // someone on the way could take for another path.
 func canonical(s string) (string, error) {
+	if isPlain(s) {
+		return s, nil
+	}
+	return respelled(s)
+}
+
+// respelled is canonical for whatever there is.
+func respelled(s string) (string, error) {
 	if strings.Contains(s, "#") {
 		return "", oic.Errorf(oic.BadRequest, "URL with a fragment")
 	}
@@ -77,4 +85,23 @@ func canonical(s string) (string, error) {
 		}
 	}
 	return string(b), nil
+}
+
+// isPlain reports whether there is no other way to write a path, as with most: it
+// has segments of letters, digits, dashes and underscores, with a dot not at the
+// beginning.
+func isPlain(path string) bool {
+	before := byte(0)
+	for i := range len(path) {
+		c := path[i]
+		switch {
+		case isLetter(c), isDigit(c), c == '-', c == '_':
+		case c == '.' && before != '/':
+		case c == '/' && before != '/':
+		default:
+			return false
+		}
+		before = c
+	}
+	return len(path) > 1 && path[0] == '/' && before != '/'
 }
