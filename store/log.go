@@ -91,7 +91,8 @@ func (l *Log) Append(ctx context.Context, key []string, data []byte) (seq uint64
 func (l *Log) AppendAfter(ctx context.Context, key []string, data []byte, after uint64) (seq uint64, err error) {
 	r := [1]Record{{Key: key, Data: data}}
 	l.append(ctx, r[:], &after, func(_ int, e error) { err = e })
-	if errors.Is(err, ErrExists) {
+	if refused, ok := errors.AsType[*jetstream.APIError](err); errors.Is(err, ErrExists) ||
+		ok && refused.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant { // that of replicas
 		err = fmt.Errorf("append to %s: %w", l.name, ErrConflict)
 	}
 	return r[0].Seq, err

@@ -30,7 +30,7 @@ var layers = [][]string{
 	{"xmpp/xmpptest"},
 	{"xmppd", "xmppd/xmppdtest"},
 	{"rae"},
-	{"cloud", "cloud/account", "cloud/command", "cloud/directory", "cloud/event", "cloud/metrics", "reach", "xcproxy"},
+	{"cloud", "cloud/account", "cloud/command", "cloud/directory", "cloud/event", "cloud/metrics", "cloud/rule", "reach", "xcproxy"},
 	{"api"},
 	{"cmd/farreach/internal/"},
 	{"cmd/farreach", "cmd/farreach/internal/bench", "cmd/farreach/internal/checkup", "e2e", "examples/"},
