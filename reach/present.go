@@ -2,6 +2,7 @@ package reach
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -14,16 +15,27 @@ import (
 // Present is a device that is, or was, there over XMPP. All but its name is told
 // by its address.
 type Present struct {
-	ID    string // di; "" if it is none
-	Name  string // "" if it has not told
-	Type  string // "oic.d.light"
-	Peer  jid.JID
-	Here  bool
-	Since time.Time // since when
+	ID     string  // di; "" if it is none
+	Name   string  // "" if it has not told
+	Type   string  // "oic.d.light"
+	Peer   jid.JID // that of the device, or of the proxy that it is behind
+	Behind bool    // it is behind a proxy, and has no address of its own
+	Here   bool
+	Since  time.Time // since when
 }
 
-// OnXMPP lists who is there over XMPP, and who was, in the order of addresses.
-// The first time it waits until that is known; names are asked for once. The
+// Target is the device as something to be reached.
+func (p Present) Target() Target {
+	t := Target{Peer: p.Peer}
+	if p.Behind {
+		t.Device = p.ID
+	}
+	return t
+}
+
+// OnXMPP lists who is there over XMPP, and who was, in the order of addresses,
+// and after them those behind proxies. The
+// first time it waits until that is known; names are asked for once. The
 // error is a *Error, or that of ctx.
 func (w *Ways) OnXMPP(ctx context.Context) ([]Present, error) {
 	if w.xmpp == nil {
@@ -33,7 +45,20 @@ func (w *Ways) OnXMPP(ctx context.Context) ([]Present, error) {
 		return nil, err
 	}
 	w.xmpp.settle(ctx)
-	return w.xmpp.present(ctx), nil
+	return w.xmpp.everybody(ctx), nil
+}
+
+// everybody is who has an address, and who is behind a proxy and has none.
+func (x *xmppWay) everybody(ctx context.Context) []Present {
+	x.behind.seek()
+	list := x.present(ctx)
+	x.behind.settle(ctx)
+	for _, p := range x.behind.present() {
+		if !slices.ContainsFunc(list, func(have Present) bool { return have.ID == p.ID && (have.Here || !p.Here) }) {
+			list = append(list, p)
+		}
+	}
+	return list
 }
 
 func (x *xmppWay) present(ctx context.Context) []Present {
@@ -41,14 +66,14 @@ func (x *xmppWay) present(ctx context.Context) []Present {
 	x.names.learn(ctx, x.e, devices)
 	list := make([]Present, len(devices))
 	for i, d := range devices {
-		list[i] = Present{d.Name.Device(), x.names.of(d), d.Name.Type, d.JID, d.Available, d.Since}
+		list[i] = Present{ID: d.Name.Device(), Name: x.names.of(d), Type: d.Name.Type, Peer: d.JID, Here: d.Available, Since: d.Since}
 	}
 	return list
 }
 
-// list is present for find. Of what only can be shown nothing is said.
-func (x *xmppWay) list(ctx context.Context) (all []known) {
-	for _, p := range x.present(ctx) {
+// named is a list for find. Of what only can be shown nothing is said.
+func named(list []Present) (all []known) {
+	for _, p := range list {
 		if p.ID != "" {
 			all = append(all, known{ID: p.ID, Name: p.Name})
 		}
@@ -60,10 +85,10 @@ func (x *xmppWay) list(ctx context.Context) (all []known) {
 // again when they have come back, because somebody may have renamed them.
 type names struct {
 	mu    sync.Mutex // guards known
-	known map[jid.JID]named
+	known map[jid.JID]nameOf
 }
 
-type named struct {
+type nameOf struct {
 	name  string    // "" if it did not tell
 	since time.Time // since when the device that told was there
 }
@@ -104,13 +129,13 @@ func (n *names) ask(ctx context.Context, e *rae.Endpoint, d rae.Device) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.known == nil {
-		n.known = map[jid.JID]named{}
+		n.known = map[jid.JID]nameOf{}
 	}
 	if err != nil {
 		about.Name = n.known[d.JID].name // as it was
 	}
-	if len(n.known) < maxNames || n.known[d.JID] != (named{}) {
-		n.known[d.JID] = named{strings.TrimSpace(about.Name), d.Since}
+	if len(n.known) < maxNames || n.known[d.JID] != (nameOf{}) {
+		n.known[d.JID] = nameOf{strings.TrimSpace(about.Name), d.Since}
 	}
 }
 

@@ -23,7 +23,6 @@ import (
 
 	"github.com/farreach/farreach/internal/secret"
 	"github.com/farreach/farreach/rae"
-	"github.com/farreach/farreach/xmpp/jid"
 )
 
 // Config says where a person's devices are. A Cloud with Account and Token, or
@@ -107,13 +106,14 @@ func (w *Ways) open(ctx context.Context) error {
 
 // Device returns what t names: an endpoint by its address, or a device by its
 // name, its di or the beginning of that. Names are looked up in the cloud first,
-// and if it has none such among those on XMPP.
+// if it has none such among those on XMPP, and then among those behind proxies
+// there.
 //
 // The error is a *Error of kind Ambiguous, or that of asking who is there; it is
 // NotFound only if all could be asked.
 func (w *Ways) Device(ctx context.Context, t Target) (*Device, error) {
 	if !t.Peer.IsZero() {
-		return w.endpoint(t.Peer)
+		return w.endpoint(t)
 	}
 	all, unasked := w.listed(ctx, t.Device)
 	found, err := find(all, t.Device)
@@ -145,10 +145,10 @@ func (w *Ways) listed(ctx context.Context, name string) (all []known, unasked er
 	if err := w.xmpp.open(ctx); err != nil {
 		return all, cmp.Or(unasked, err)
 	}
-	both := together(all, w.xmpp.list(ctx))
+	both := together(all, named(w.xmpp.present(ctx)))
 	if _, err := find(both, name); err != nil && KindOf(err) == NotFound {
 		w.xmpp.settle(ctx)
-		both = together(all, w.xmpp.list(ctx))
+		both = together(all, named(w.xmpp.everybody(ctx)))
 	}
 	return both, unasked
 }
@@ -164,12 +164,16 @@ func (w *Ways) device(k known) *Device {
 	return newDevice(w, k, routes...)
 }
 
-func (w *Ways) endpoint(peer jid.JID) (*Device, error) {
+func (w *Ways) endpoint(t Target) (*Device, error) {
 	if w.xmpp == nil {
-		return nil, usagef("--xmpp, or a profile with an XMPP account", "%s is reached over XMPP, and there is no account", peer)
+		return nil, usagef("--xmpp, or a profile with an XMPP account", "%s is reached over XMPP, and there is no account", t.Peer)
 	}
-	name, _ := rae.ParseName(peer.Resource())
-	return newDevice(w, known{ID: name.Device()}, xmppRoute{w.xmpp, name.Device(), peer}), nil
+	di := t.Device
+	if di == "" {
+		name, _ := rae.ParseName(t.Peer.Resource())
+		di = name.Device()
+	}
+	return newDevice(w, known{ID: di}, xmppRoute{w.xmpp, di, t.Peer}), nil
 }
 
 // Close ends all ways, and with them what is under way on a Device.

@@ -5,16 +5,18 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/google/uuid"
+
 	"github.com/farreach/farreach/coap"
 	"github.com/farreach/farreach/xmpp/jid"
 )
 
 // Target is what a person wants to reach: a resource of a device. Of URI, Peer
-// and Device it has one.
+// and Device it has one, or Peer with the Device behind it.
 type Target struct {
 	URI    string  // of the CoAP server to be reached straight, without path
 	Peer   jid.JID // full, of an endpoint to be reached over XMPP
-	Device string  // name, di or the beginning of a di: any way will do
+	Device string  // name, di or the beginning of a di: any way will do; with Peer the di of one behind that
 	Href   string  // path and query on the device, with a leading slash
 }
 
@@ -24,7 +26,7 @@ func (t Target) String() string {
 	case t.URI != "":
 		return t.URI + t.Href
 	case !t.Peer.IsZero():
-		return xmppURI(t.Peer, t.Href)
+		return xmppURI(t.Peer, t.Device, t.Href)
 	}
 	// A colon could be taken for the end of a scheme.
 	return strings.ReplaceAll(url.PathEscape(t.Device), ":", "%3A") + t.Href
@@ -43,6 +45,8 @@ const DefaultHref = "/oic/res"
 //	coap://host[:port]/path       by datagrams; coaps:// over DTLS
 //	xmpp:ann@example.org/OIC%2F1.0%2Foic.d.light%2F<di>?oic;href=%2Fa%2Flight
 //	                              an endpoint, over XMPP
+//	xmpp:ann@example.org/OIC%2F1.0%2Foic.d.bridge%2F<di>?oic;href=ocf%3A%2F%2F<di>%2Fa%2Flight
+//	                              a device behind one
 //
 // A slash or a percent sign in a name is percent-encoded. Without a path the
 // target is DefaultHref; "/" alone is a path only where there is a server, which
@@ -90,6 +94,7 @@ func deviceTarget(s string) (Target, error) {
 // 5122, section 2.2; A-22).
 const (
 	schemeXMPP = "xmpp:"
+	schemeOCF  = "ocf://"
 	queryOIC   = "oic"
 )
 
@@ -120,7 +125,7 @@ func xmppTarget(s string) (Target, error) {
 		return Target{}, usagef(try, "%.80q: %v", s, err)
 	}
 	if asks {
-		t.Href, err = hrefIn(query)
+		t.Device, t.Href, err = hrefIn(query)
 	}
 	if err != nil {
 		return Target{}, usagef(try, "%.80q: %v", s, err)
@@ -130,7 +135,7 @@ func xmppTarget(s string) (Target, error) {
 
 var (
 	errBareJID = errors.New("what stands before the first slash is no account")
-	errQuery   = errors.New("the query is not of the form oic;href=")
+	errQuery   = errors.New("the query is not of the form oic;href=, with a path or an ocf:// URI with a device id")
 )
 
 func unescapedJID(s string) (jid.JID, error) {
@@ -141,30 +146,37 @@ func unescapedJID(s string) (jid.JID, error) {
 	return jid.Parse(s)
 }
 
-// hrefIn is the href in the query of an xmpp: URI. Keys that nobody knows are
-// passed over (RFC 5122, section 2.2).
-func hrefIn(query string) (string, error) {
+// hrefIn is the href in the query of an xmpp: URI, and the device that it is of
+// if that is another one than the endpoint. Keys that nobody knows are passed
+// over (RFC 5122, section 2.2).
+func hrefIn(query string) (device, href string, err error) {
 	kind, pairs, _ := strings.Cut(query, ";")
 	if kind != queryOIC {
-		return "", errQuery
+		return "", "", errQuery
 	}
 	for pair := range strings.SplitSeq(pairs, ";") {
 		if key, value, _ := strings.Cut(pair, "="); key == "href" {
-			href, err := url.PathUnescape(value)
-			if err != nil {
-				return "", err
+			if href, err = url.PathUnescape(value); err != nil {
+				return "", "", err
+			}
+			if rest, ok := strings.CutPrefix(href, schemeOCF); ok {
+				device, href, _ = strings.Cut(rest, "/")
+				if href = "/" + href; len(device) != 36 || uuid.Validate(device) != nil {
+					return "", "", errQuery
+				}
 			}
 			if href != "" && !strings.HasPrefix(href, "/") {
-				return "", errQuery
+				return "", "", errQuery
 			}
-			return checkHref(href)
+			href, err = checkHref(href)
+			return strings.ToLower(device), href, err
 		}
 	}
-	return DefaultHref, nil
+	return "", DefaultHref, nil
 }
 
-// xmppURI is the URI of a resource at peer.
-func xmppURI(peer jid.JID, href string) string {
+// xmppURI is the URI of a resource at peer, or of the device behind it.
+func xmppURI(peer jid.JID, device, href string) string {
 	uri := schemeXMPP + url.PathEscape(peer.Domain())
 	if local := peer.Local(); local != "" {
 		uri = schemeXMPP + url.PathEscape(local) + "@" + url.PathEscape(peer.Domain())
@@ -172,7 +184,13 @@ func xmppURI(peer jid.JID, href string) string {
 	if resource := peer.Resource(); resource != "" {
 		uri += "/" + url.PathEscape(resource)
 	}
-	if href != "" && href != DefaultHref {
+	if href == DefaultHref {
+		href = ""
+	}
+	if device != "" {
+		href = schemeOCF + device + href
+	}
+	if href != "" {
 		uri += "?" + queryOIC + ";href=" + url.PathEscape(href)
 	}
 	return uri

@@ -34,12 +34,15 @@ type XMPP struct {
 // needed for the first time and stays until close.
 type xmppWay struct {
 	e   *rae.Endpoint
+	log *slog.Logger
 	ctx context.Context // ends with close
 	end context.CancelFunc
 
 	tasks sync.WaitGroup
 	start sync.Once
 	names names
+
+	behind *behind // proxies
 
 	mu      sync.Mutex               // guards what follows
 	call    <-chan struct{}          // the latest Complete that was closed
@@ -50,7 +53,8 @@ type xmppWay struct {
 }
 
 func newXMPPWay(cfg XMPP, log *slog.Logger) (*xmppWay, error) {
-	x := &xmppWay{changed: map[string]chan struct{}{}}
+	x := &xmppWay{log: log, changed: map[string]chan struct{}{}}
+	x.behind = newBehind(x)
 	var err error
 	x.e, err = rae.New(rae.Config{
 		XMPP: cfg.Config, ID: cmp.Or(cfg.ID, uuid.NewString()), Log: log,
@@ -69,11 +73,16 @@ func (x *xmppWay) met(d rae.Device) {
 	x.mu.Lock()
 	x.heard = time.Now()
 	x.mu.Unlock()
+	if d.Name.Type == typeBridge {
+		x.behind.met(d)
+		x.bump("") // it is news of all behind it
+		return
+	}
 	x.bump(d.Name.Device())
 }
 
 func (x *xmppWay) close() {
-	x.end()
+	x.behind.close()
 	x.tasks.Wait()
 }
 
@@ -238,17 +247,37 @@ func (x *xmppWay) device(di string) (best rae.Device, ok bool) {
 type xmppRoute struct {
 	*xmppWay
 	di   string
-	peer jid.JID // zero: whoever has the di
+	peer jid.JID // of who has the di, or of the proxy that it is behind; zero: whoever there is
 }
 
 func (r xmppRoute) via() string {
+	if peer, ok := r.place(); ok {
+		return xmppURI(peer, r.hiddenAt(peer), "")
+	}
+	return xmppURI(r.account(), "", "")
+}
+
+// place is the endpoint to ask: the peer, the device itself if it is there, else
+// the proxy that it is behind, else the device that was there.
+func (r xmppRoute) place() (jid.JID, bool) {
 	if !r.peer.IsZero() {
-		return xmppURI(r.peer, "")
+		return r.peer, true
 	}
-	if d, ok := r.device(r.di); ok {
-		return xmppURI(d.JID, "")
+	d, ok := r.device(r.di)
+	if !ok || !d.Available {
+		if peer, where := r.behind.place(r.di); where == here {
+			return peer, true
+		}
 	}
-	return xmppURI(r.account(), "")
+	return d.JID, ok
+}
+
+// hiddenAt is the di if peer is not the device itself but a proxy, else "".
+func (r xmppRoute) hiddenAt(peer jid.JID) string {
+	if name, _ := rae.ParseName(peer.Resource()); !strings.EqualFold(name.Device(), r.di) {
+		return strings.ToLower(r.di)
+	}
+	return ""
 }
 
 // remote is the endpoint to ask, once it is known who is there.
@@ -256,18 +285,20 @@ func (r xmppRoute) remote(ctx context.Context) (*rae.Remote, error) {
 	if err := r.open(ctx); err != nil {
 		return nil, err
 	}
-	if !r.peer.IsZero() {
-		return r.e.Open(r.peer), nil
-	}
-	d, ok := r.device(r.di)
+	peer, ok := r.place()
 	if !ok {
+		r.behind.seek()
 		r.settle(ctx)
-		d, ok = r.device(r.di)
+		r.behind.settle(ctx)
+		peer, ok = r.place()
 	}
 	if !ok {
 		return nil, notSent(&Error{Kind: Offline, Err: fmt.Errorf("%s is not at %s: %w", r.di, r.account(), errNotListed)})
 	}
-	return r.e.Open(d.JID), nil
+	if di := r.hiddenAt(peer); di != "" {
+		return r.e.Open(peer).Behind(di), nil
+	}
+	return r.e.Open(peer), nil
 }
 
 func (r xmppRoute) Handle(ctx context.Context, req *oic.Request) (*oic.Response, error) {
@@ -332,8 +363,12 @@ func (r xmppRoute) presence() (presence, <-chan struct{}) {
 	switch {
 	case known && d.Available:
 		return here, news
-	case known, complete, state.Status == rae.Error:
+	case state.Status == rae.Error:
 		return away, news
+	case known, complete:
+		r.behind.seek()
+		_, where := r.behind.place(r.di)
+		return where, news
 	}
 	return unknown, news
 }

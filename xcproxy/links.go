@@ -30,7 +30,9 @@ func (m *mirror) name() string {
 	return m.device.Name
 }
 
-// listed are the links for /oic/res, each with its anchor, of those types.
+// listed are the links for /oic/res, each with its anchor, of those types. That
+// of /oic/d has the name of the device as title, so that who looks at the proxy
+// need not ask each.
 func (m *mirror) listed(types []string) []oic.Link {
 	links := m.links()
 	if !slices.ContainsFunc(links, func(l oic.Link) bool { return l.Href == pathDevice }) {
@@ -42,7 +44,9 @@ func (m *mirror) listed(types []string) []oic.Link {
 	}
 	links = slices.DeleteFunc(links, func(l oic.Link) bool { return !l.Matches(types) })
 	for i := range links {
-		links[i].Anchor = "ocf://" + m.id
+		if links[i].Anchor = "ocf://" + m.id; links[i].Href == pathDevice {
+			links[i].Title = m.name()
+		}
 	}
 	return links
 }

@@ -14,30 +14,7 @@ import (
 // completeTime is how long a shell is kept waiting for names.
 const completeTime = time.Second
 
-// completeTarget completes NAME/href.
-func (a *app) completeTarget(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	name, _, inside := strings.Cut(typed, "/")
-	var targets []string
-	for _, d := range a.knownDevices(cmd) {
-		switch {
-		case !inside:
-			targets = append(targets, d.Name+"/")
-		case d.Name == name:
-			for _, l := range d.Links {
-				targets = append(targets, d.Name+l.Href)
-			}
-		}
-	}
-	if !inside {
-		return targets, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
-	}
-	return targets, cobra.ShellCompDirectiveNoFileComp
-}
-
-// completeDevice completes the name of a device.
+// completeDevice completes the name of a device of the cloud.
 func (a *app) completeDevice(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 	var names []string
 	for _, d := range a.knownDevices(cmd) {
@@ -74,10 +51,15 @@ func (a *app) knownDevices(cmd *cobra.Command) (known []apiclient.Device) {
 	a.completing(cmd, func(ctx context.Context, api *apiclient.Client) {
 		devices, _ := api.Devices(ctx) // none: nothing to offer
 		for _, d := range devices {
-			if d.Name != "" && screen.Printable(d.Name) == d.Name && !strings.ContainsAny(d.Name, "/:\\") {
+			if isWord(d.Name) {
 				known = append(known, d)
 			}
 		}
 	})
 	return known
+}
+
+// isWord reports whether a name can stand in a target as it is.
+func isWord(name string) bool {
+	return name != "" && screen.Printable(name) == name && !strings.ContainsAny(name, "/:\\")
 }

@@ -48,7 +48,7 @@ The exit status is 7 if nothing answered in time, and 8 if the device is offline
   farreach ping coap+tcp://192.0.2.7`,
 		GroupID:           groupReach,
 		Args:              takes("a target such as lamp"),
-		ValidArgsFunction: a.completeDevice,
+		ValidArgsFunction: a.completeAnyDevice,
 		RunE:              func(cmd *cobra.Command, args []string) error { return a.ping(cmd.Context(), p, args[0]) },
 	}
 	p.access.flags(cmd)
@@ -96,7 +96,7 @@ func nameIn(target string) string {
 	if err != nil {
 		return target
 	}
-	if n, ok := rae.ParseName(t.Peer.Resource()); ok {
+	if n, ok := rae.ParseName(t.Peer.Resource()); ok && t.Device == "" {
 		return n.ID
 	}
 	if t.URI == "" {

@@ -202,5 +202,5 @@ func xmppWayTo(dev reach.Present) foundWay {
 	if dev.Here {
 		state = stateReachable
 	}
-	return foundWay{By: "xmpp", URI: reach.Target{Peer: dev.Peer}.String(), State: state, Since: dev.Since}
+	return foundWay{By: "xmpp", URI: dev.Target().String(), State: state, Since: dev.Since}
 }

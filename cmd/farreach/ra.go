@@ -65,7 +65,7 @@ func (a *app) raShowCmd() *cobra.Command {
 		Example: `  farreach ra show coaps://192.0.2.7:40123 --psk-file owner.key
   farreach ra show lamp --json`,
 		Args:              takes("a target such as coaps://192.0.2.7:40123"),
-		ValidArgsFunction: a.completeDevice,
+		ValidArgsFunction: a.completeAnyDevice,
 		RunE:              func(cmd *cobra.Command, args []string) error { return a.raShow(cmd.Context(), r, args[0]) },
 	}
 	r.raFlags(cmd)
