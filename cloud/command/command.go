@@ -90,6 +90,9 @@ type Command struct {
 	Why          string
 }
 
+// Waits reports whether c may wait for its device.
+func (c *Command) Waits() bool { return !c.Expires.IsZero() }
+
 // Asker is who asked, as it is told later.
 type Asker struct {
 	Account string `json:"account"`

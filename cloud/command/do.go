@@ -29,7 +29,8 @@ func (c *Commands) Do(ctx context.Context, cmd Command, req *oic.Request, to oic
 	return c.send(ctx, cmd, req, to)
 }
 
-// send is Do for a command that certainly was not sent before.
+// send is Do for a command that certainly was not sent before. One that waits
+// for its device does so again if it certainly was not sent now.
 func (c *Commands) send(ctx context.Context, cmd Command, req *oic.Request, to oic.Handler) (Command, *oic.Response, error) {
 	cmd.State, cmd.Sent = Sent, now()
 	if err := c.note(ctx, &cmd); err != nil {
@@ -37,7 +38,11 @@ func (c *Commands) send(ctx context.Context, cmd Command, req *oic.Request, to o
 	}
 	c.recent.sent(&cmd)
 	resp, err := to.Handle(ctx, req)
-	cmd.end(resp, err)
+	if cmd.Waits() && errors.Is(err, oic.ErrNotSent) {
+		cmd.State, cmd.Sent = Queued, time.Time{}
+	} else {
+		cmd.end(resp, err)
+	}
 	c.recent.ended(&cmd)
 	// What the device did is true whether or not it can be stored, and whether
 	// or not anybody waits for it still.

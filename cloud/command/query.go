@@ -55,7 +55,7 @@ func (c *Commands) List(ctx context.Context, f Filter) ([]Command, error) {
 		if err != nil {
 			return nil, err
 		}
-		list := f.choose(found)
+		list := c.choose(f, found)
 		if len(list) >= f.Limit || read < n || n >= maxRecords || oldest.Before(f.Since) {
 			return list[:min(len(list), f.Limit)], nil
 		}
@@ -63,8 +63,9 @@ func (c *Commands) List(ctx context.Context, f Filter) ([]Command, error) {
 }
 
 // choose returns those of found that f selects, the newest first.
-func (f *Filter) choose(found map[string]Command) (list []Command) {
+func (c *Commands) choose(f Filter, found map[string]Command) (list []Command) {
 	for _, cmd := range found {
+		cmd = c.today(cmd)
 		if (f.State == "" || cmd.State == f.State) && !cmd.Made.Before(f.Since) && (f.Before == "" || cmd.ID < f.Before) {
 			list = append(list, cmd)
 		}
@@ -96,7 +97,7 @@ func (c *Commands) Get(ctx context.Context, account, device, id string) (cmd Com
 	if err == nil && cmd.ID == "" {
 		err = errNoCommand
 	}
-	return cmd, err
+	return c.today(cmd), err
 }
 
 var errNoCommand = oic.Errorf(oic.NotFound, "no such command")
@@ -122,7 +123,7 @@ func (c *Commands) Since(ctx context.Context, account, device string, from, to t
 	})
 	for _, cmd := range found {
 		if !cmd.Sent.IsZero() && !cmd.Sent.Before(from) && !cmd.Sent.After(to) {
-			list = append(list, cmd)
+			list = append(list, c.today(cmd))
 		}
 	}
 	slices.SortFunc(list, func(x, y Command) int { return x.Sent.Compare(y.Sent) })
@@ -134,15 +135,29 @@ func (c *Commands) parse(r store.Record) (Command, bool) {
 	cmd, err := parseRecord(r)
 	if err != nil {
 		c.cfg.Log.Error("command is unreadable and left out", "seq", r.Seq, "err", err)
-		return cmd, false
 	}
+	return cmd, err == nil
+}
+
+// today is cmd by its last record, as it must be seen now.
+func (c *Commands) today(cmd Command) Command {
 	switch {
-	case cmd.State == Sent && (time.Since(cmd.Sent) > Patience || c.alone && cmd.Sent.Before(c.opened)):
+	case cmd.State == Sent && !time.Now().Before(c.patience(cmd.Sent)):
 		cmd.State, cmd.Why = Unknown, orphaned
 	case cmd.State == Queued && time.Since(cmd.Expires) > Patience: // it was never in the table
 		cmd.State, cmd.Ended, cmd.Why = Expired, cmd.Expires, "the server ended before it could wait"
 	}
-	return cmd, true
+	return cmd
+}
+
+// patience is until when a command that was sent may have no outcome. If nobody
+// else uses the store, whoever sent it before this process began will never
+// tell.
+func (c *Commands) patience(sent time.Time) time.Time {
+	if c.alone && sent.Before(c.opened) {
+		return c.opened
+	}
+	return sent.Add(Patience)
 }
 
 // Purge removes all commands of a device of the account, those that wait too.

@@ -102,7 +102,7 @@ func (c *Commands) one(ctx context.Context, key string, w *waiting, rights map[s
 		_, err := c.settle(ctx, *w)
 		return time.Time{}, err
 	case r.State == Sent:
-		if end := c.patience(r); time.Now().Before(end) {
+		if end := c.patience(r.Sent); time.Now().Before(end) {
 			return end, nil
 		}
 		return time.Time{}, c.orphan(ctx, w)
@@ -145,16 +145,6 @@ func (c *Commands) hold(w *waiting) *held {
 	}
 	h.release = release
 	return h
-}
-
-// patience is when a command that was taken to be sent has no outcome any more.
-// If nobody else uses the store, whoever took it before this process began will
-// never tell.
-func (c *Commands) patience(r *record) time.Time {
-	if c.alone && r.Sent.Before(c.opened) {
-		return c.opened
-	}
-	return r.Sent.Add(Patience)
 }
 
 // orphan ends a command that was taken to be sent by somebody who has gone. The
@@ -239,18 +229,13 @@ func (c *Commands) deliverOne(ctx context.Context, w *waiting, to oic.Handler) e
 	}
 	cmd, _, err = c.send(ctx, cmd, cmd.request(w.Who), to)
 	after := context.WithoutCancel(ctx)
-	if cmd.State == Failed && errors.Is(err, oic.ErrNotSent) {
-		return errors.Join(err, c.back(after, took))
+	switch cmd.State {
+	case Queued:
+		took.Command = recordOf(&cmd)
+		return errors.Join(err, c.queue.table.Put(after, key, took))
+	case Sent: // that could not be stored, so it was not
+		took.Command.State, took.Command.Sent = Queued, time.Time{}
+		return errors.Join(err, c.queue.table.Put(after, key, took))
 	}
 	return c.queue.table.Delete(after, key)
-}
-
-// back lets a command that was not sent after all wait again.
-func (c *Commands) back(ctx context.Context, w waiting) error {
-	w.Command.State, w.Command.Sent = Queued, time.Time{}
-	cmd, err := w.Command.command(w.Account, w.Device)
-	if err != nil {
-		return err
-	}
-	return errors.Join(c.note(ctx, &cmd), c.queue.table.Put(ctx, w.key(), w))
 }

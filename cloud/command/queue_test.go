@@ -1,0 +1,198 @@
+package command_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/farreach/farreach/cloud/command"
+	"github.com/farreach/farreach/oic"
+)
+
+// TestQueue: what waits is delivered when the device is back, in order and
+// once, also by a server that was started again meanwhile.
+func TestQueue(t *testing.T) {
+	h := newHouse(t)
+	h.go_()
+	var last command.Command
+	for _, body := range []string{"1", "2", "3", "4"} {
+		last = h.queue(body, time.Hour)
+	}
+	h.Arrived(lamp) // it is not there
+	h.close()
+	h.open()
+	if list, err := h.List(t.Context(), command.Filter{Account: "home", State: command.Queued}); err != nil || len(list) != 4 {
+		t.Fatalf("%d wait, %v", len(list), err)
+	}
+	h.come()
+	cmd := h.becomes(last.ID, command.Done)
+	h.come()
+	h.close()
+	h.open()
+	h.come()
+	if err := h.Behind(t.Context(), lamp); err != nil {
+		t.Fatal(err)
+	}
+	if got := h.sent(); !slices.Equal(got, []string{"1", "2", "3", "4"}) {
+		t.Errorf("the lamp was sent %q", got)
+	}
+	if cmd.Sent.Before(cmd.Made) || cmd.Status != oic.Changed || cmd.By.Name != "phone" {
+		t.Errorf("%+v", cmd)
+	}
+}
+
+// TestQueueIsBounded: threats, section 3.4.
+func TestQueueIsBounded(t *testing.T) {
+	h := newHouse(t)
+	h.go_()
+	for range 16 {
+		h.queue("1", time.Hour)
+	}
+	_, err := h.Queue(t.Context(), to(lamp), update("1"), ann, time.Hour)
+	if status, _ := oic.StatusOf(err); status != oic.Unavailable {
+		t.Errorf("the 17th: %v", err)
+	}
+	if _, err := h.Queue(t.Context(), to(door), update("1"), ann, time.Hour); err != nil {
+		t.Errorf("for another device: %v", err)
+	}
+	for _, wait := range []time.Duration{0, -1, time.Hour + 1} {
+		_, err := h.Queue(t.Context(), to(door), update("1"), ann, wait)
+		if status, _ := oic.StatusOf(err); status != oic.BadRequest {
+			t.Errorf("to wait for %v: %v", wait, err)
+		}
+	}
+}
+
+// TestQueueEnds: one that waits expires, is cancelled, or ends with the right
+// of who asked, and is not sent afterwards.
+func TestQueueEnds(t *testing.T) {
+	h := newHouse(t)
+	h.go_()
+	late := h.queue("late", 50*time.Millisecond)
+	back := h.queue("back", time.Hour)
+	if got, err := h.Cancel(t.Context(), "home", back.ID, "by ann"); err != nil || got.State != command.Cancelled || got.Why != "by ann" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	h.becomes(late.ID, command.Expired)
+	for _, id := range []string{back.ID, late.ID} {
+		_, err := h.Cancel(t.Context(), "home", id, "by ann")
+		if status, _ := oic.StatusOf(err); status != oic.Conflict {
+			t.Errorf("cancelled again: %v", err)
+		}
+	}
+	_, err := h.Cancel(t.Context(), "barn", back.ID, "by a stranger")
+	if status, _ := oic.StatusOf(err); status != oic.NotFound {
+		t.Errorf("cancelled by another account: %v", err)
+	}
+	lost := h.queue("lost", time.Hour)
+	started := time.Now()
+	h.deny()
+	cmd := h.becomes(lost.ID, command.Cancelled)
+	if cmd.Why != "who asked lost the right: the login no longer holds" || time.Since(started) > time.Second {
+		t.Errorf("%+v", cmd)
+	}
+	denied := h.queue("denied", time.Hour)
+	h.becomes(denied.ID, command.Cancelled)
+	h.come()
+	if err := h.Behind(t.Context(), lamp); err != nil || len(h.sent()) > 0 {
+		t.Errorf("the lamp was sent %q; %v", h.sent(), err)
+	}
+}
+
+// TestRightLostWhileDown: who has lost his right while no server ran has lost
+// what waits.
+func TestRightLostWhileDown(t *testing.T) {
+	h := newHouse(t)
+	h.go_()
+	cmd := h.queue("1", time.Hour)
+	h.close()
+	h.denied = oic.Errorf(oic.NotFound, "no such device")
+	h.away = false
+	h.open()
+	h.becomes(cmd.ID, command.Cancelled)
+	if len(h.sent()) > 0 {
+		t.Errorf("the lamp was sent %q", h.sent())
+	}
+}
+
+// TestNotSent: what was certainly not sent waits again, what was sent perhaps
+// is not sent again.
+func TestNotSent(t *testing.T) {
+	h := newHouse(t)
+	h.go_()
+	cmd := h.queue("1", time.Hour)
+	tries := 0
+	h.handle = func(context.Context, *oic.Request) (*oic.Response, error) {
+		if tries++; tries == 1 {
+			return nil, errors.Join(offline, oic.ErrNotSent)
+		}
+		return nil, offline
+	}
+	h.come()
+	if got := h.becomes(cmd.ID, command.Failed); got.Why != "device offline" {
+		t.Errorf("%+v", got)
+	}
+	if tries != 2 {
+		t.Errorf("sent %d times", tries)
+	}
+}
+
+// TestKilled: of a command that was on its way when the server ended nobody
+// knows, and it is not sent again; those behind it are.
+func TestKilled(t *testing.T) {
+	h := newHouse(t)
+	h.go_()
+	first, second := h.queue("1", time.Hour), h.queue("2", time.Hour)
+	asked, killed := make(chan bool), make(chan bool)
+	h.handle = func(ctx context.Context, req *oic.Request) (*oic.Response, error) {
+		if string(req.Body) == "1" {
+			close(asked)
+			<-killed
+			h.store.Close() // so that the outcome is not kept
+		}
+		return &oic.Response{Status: oic.Changed}, nil
+	}
+	h.come()
+	<-asked
+	if got := h.becomes(first.ID, command.Sent); got.Sent.IsZero() {
+		t.Errorf("%+v", got)
+	}
+	_, err := h.Cancel(t.Context(), "home", first.ID, "by ann")
+	if status, _ := oic.StatusOf(err); status != oic.Conflict {
+		t.Errorf("cancelled: %v", err)
+	}
+	close(killed)
+	h.close()
+	h.open()
+	if got := h.becomes(first.ID, command.Unknown); got.Why == "" {
+		t.Errorf("%+v", got)
+	}
+	h.becomes(second.ID, command.Done)
+	if got := h.sent(); !slices.Equal(got, []string{"1", "2"}) {
+		t.Errorf("the lamp was sent %q", got)
+	}
+}
+
+// TestBehind: a command for a device that has just come back does not overtake
+// those that have waited.
+func TestBehind(t *testing.T) {
+	h := newHouse(t)
+	h.go_()
+	h.queue("1", time.Hour)
+	h.queue("2", time.Hour)
+	if err := h.Behind(t.Context(), lamp); err != nil { // it is not there: nothing to wait for
+		t.Fatal(err)
+	}
+	h.set(false)
+	if err := h.Behind(t.Context(), lamp); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := h.Do(t.Context(), to(lamp), update("3"), oic.HandlerFunc(h.lamp)); err != nil {
+		t.Fatal(err)
+	}
+	if got := h.sent(); !slices.Equal(got, []string{"1", "2", "3"}) {
+		t.Errorf("the lamp was sent %q", got)
+	}
+}
