@@ -10,40 +10,103 @@ import (
 	"time"
 
 	"github.com/farreach/farreach/device"
-	"github.com/farreach/farreach/internal/backoff"
 	"github.com/farreach/farreach/oic"
+	"github.com/farreach/farreach/rae"
 	"github.com/farreach/farreach/reach"
-	"github.com/farreach/farreach/xcproxy"
 	"github.com/farreach/farreach/xmppd/xmppdtest"
 )
 
-// bridged runs a proxy all of whose devices are behind it, until the test ends or
-// leave is called.
-func bridged(t *testing.T, srv *xmppdtest.Server, state xcproxy.StateStore, hosts ...*device.Host) (p *xcproxy.Proxy, leave func()) {
+// bridge is a proxy whose devices are all behind it.
+type bridge struct {
+	oic.Observer // its own resources
+
+	mu      sync.Mutex // guards what follows
+	there   map[string]*device.Host
+	changed chan struct{}
+}
+
+const bridgeID = "0685b960-736f-46f7-bec0-9e6cbd61adcf"
+
+// bridged runs a proxy until the test ends or leave is called.
+func bridged(t *testing.T, srv *xmppdtest.Server, hosts ...*device.Host) (b *bridge, leave func()) {
 	t.Helper()
-	p, err := xcproxy.New(xcproxy.Config{Policy: xcproxy.Everything(), XMPP: srv.Client("ann", ""), Streams: -1,
-		State: state, Retry: backoff.Backoff{Base: time.Second}, Log: quiet})
+	own := device.NewHost(device.Config{ID: bridgeID, Type: "oic.d.bridge", Name: "proxy", Log: quiet})
+	b = &bridge{Observer: own.Remote(), there: map[string]*device.Host{}, changed: make(chan struct{})}
+	b.found(hosts...)
+	e, err := rae.New(rae.Config{XMPP: srv.Client("ann", ""), Device: b, Behind: b.behind, Log: quiet})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, h := range hosts {
-		p.Found(foundOf(h))
-	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	running.Go(func() { p.Run(ctx) })
+	running.Go(func() { e.Run(ctx) })
 	leave = sync.OnceFunc(func() {
 		cancel()
 		running.Wait()
 	})
 	t.Cleanup(leave)
-	time.Sleep(time.Second)
-	synctest.Wait()
-	return p, leave
+	<-e.Complete()
+	return b, leave
 }
 
-func foundOf(h *device.Host) xcproxy.Found {
-	return xcproxy.Found{ID: h.ID(), Name: h.Name(), Types: []string{"oic.d.light"}, Links: h.Links(), Device: h}
+func (b *bridge) found(hosts ...*device.Host) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, h := range hosts {
+		b.there[h.ID()] = h
+	}
+	close(b.changed)
+	b.changed = make(chan struct{})
+}
+
+func (b *bridge) lost(di string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.there, di)
+	close(b.changed)
+	b.changed = make(chan struct{})
+}
+
+func (b *bridge) behind(di string) oic.Handler {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if h := b.there[di]; h != nil {
+		return h.Remote()
+	}
+	return nil
+}
+
+// Handle tells of /oic/d of those behind, as long as nothing else is asked for.
+func (b *bridge) Handle(ctx context.Context, req *oic.Request) (*oic.Response, error) {
+	if req.Href != "/oic/res?rt=oic.wk.d" {
+		return b.Observer.Handle(ctx, req)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	links := []oic.Link{{Href: "/oic/d", Anchor: "ocf://" + bridgeID, Types: []string{"oic.wk.d", "oic.d.bridge"}}}
+	for di, h := range b.there {
+		links = append(links, oic.Link{Href: "/oic/d", Anchor: "ocf://" + di, Types: []string{"oic.d.light", "oic.wk.d"}, Title: h.Name()})
+	}
+	body, err := oic.Encode(oic.OCF, links)
+	return &oic.Response{Status: oic.Content, Format: oic.OCF, Body: body}, err
+}
+
+func (b *bridge) Observe(ctx context.Context, req *oic.Request, each func(*oic.Response)) error {
+	for ctx.Err() == nil {
+		b.mu.Lock()
+		changed := b.changed
+		b.mu.Unlock()
+		resp, err := b.Handle(ctx, req)
+		if err != nil {
+			return err
+		}
+		each(resp)
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
+	}
+	return ctx.Err()
 }
 
 // A device without an address of its own is found by its name and its di, read,
@@ -51,7 +114,7 @@ func foundOf(h *device.Host) xcproxy.Found {
 func TestBehindProxy(t *testing.T) {
 	onXMPP(t, func(t *testing.T, srv *xmppdtest.Server) {
 		lamp, door := simulated(t, "lamp", di, "attic"), simulated(t, "lamp", other, "hall")
-		p, _ := bridged(t, srv, nil, lamp, door)
+		bridged(t, srv, lamp, door)
 		w := phone(t, srv)
 		for _, target := range []string{"attic", "ATTIC", di, "ocf://" + di} {
 			parsed, err := reach.ParseTarget(target + "/a/light")
@@ -66,7 +129,7 @@ func TestBehindProxy(t *testing.T) {
 			if got := read(d, parsed.Href); !strings.Contains(got, `"value":false`) {
 				t.Errorf("%s is %s", target, got)
 			}
-			want := "xmpp:ann@home.example/OIC%2F1.0%2Foic.d.bridge%2F" + p.ID() + "?oic;href=ocf:%2F%2F" + di
+			want := "xmpp:ann@home.example/OIC%2F1.0%2Foic.d.bridge%2F" + bridgeID + "?oic;href=ocf:%2F%2F" + di
 			if d.ID() != di || d.Name() != "attic" || d.Via() != want {
 				t.Errorf("%s is %s %q, via %s; want via %s", target, d.ID(), d.Name(), d.Via(), want)
 			}
@@ -103,8 +166,7 @@ func called(t *testing.T, w *reach.Ways, name string) *reach.Device {
 func TestListedBehindProxy(t *testing.T) {
 	onXMPP(t, func(t *testing.T, srv *xmppdtest.Server) {
 		lamp, hall := simulated(t, "lamp", di, "attic"), simulated(t, "lamp", other, "hall")
-		state := xcproxy.FileState(t.TempDir() + "/proxy.json")
-		p, leave := bridged(t, srv, state, lamp)
+		p, leave := bridged(t, srv, lamp)
 		w := phone(t, srv)
 		expect := func(want ...string) {
 			t.Helper()
@@ -122,16 +184,16 @@ func TestListedBehindProxy(t *testing.T) {
 			}
 		}
 		expect("proxy oic.d.bridge false true", "attic oic.d.light true true")
-		p.Found(foundOf(hall))
+		p.found(hall)
 		time.Sleep(time.Second)
 		expect("proxy oic.d.bridge false true", "attic oic.d.light true true", "hall oic.d.light true true")
-		p.Lost(di)
+		p.lost(di)
 		time.Sleep(time.Second)
 		expect("proxy oic.d.bridge false true", "attic oic.d.light true false", "hall oic.d.light true true")
 		leave()
 		time.Sleep(time.Second)
 		expect("proxy oic.d.bridge false false", "attic oic.d.light true false", "hall oic.d.light true false")
-		bridged(t, srv, state, lamp)
+		bridged(t, srv, lamp)
 		time.Sleep(time.Minute)
 		expect("proxy oic.d.bridge false true", "attic oic.d.light true true", "hall oic.d.light true false")
 	})
@@ -142,8 +204,7 @@ func TestListedBehindProxy(t *testing.T) {
 func TestObserveBehindProxy(t *testing.T) {
 	onXMPP(t, func(t *testing.T, srv *xmppdtest.Server) {
 		lamp := simulated(t, "lamp", di, "attic")
-		state := xcproxy.FileState(t.TempDir() + "/proxy.json")
-		_, leave := bridged(t, srv, state, lamp)
+		_, leave := bridged(t, srv, lamp)
 		w := phone(t, srv)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
@@ -182,7 +243,7 @@ func TestObserveBehindProxy(t *testing.T) {
 		leave()
 		expect(2)
 		dim(8)
-		_, leave = bridged(t, srv, state, lamp)
+		_, leave = bridged(t, srv, lamp)
 		expect(3)
 		leave()
 		dim(9)
