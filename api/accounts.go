@@ -134,7 +134,7 @@ func (h *Handler) newPairingCode(ctx context.Context, _ *struct{}) (*body[Pairin
 	}}, nil
 }
 
-func (h *Handler) listAccounts(ctx context.Context, in *pageInput) (*paged[Accounts], error) {
+func (h *Handler) listAccounts(ctx context.Context, in *PageInput) (*paged[Accounts], error) {
 	list, err := h.cloud.Accounts(ctx, asker(ctx))
 	if err != nil {
 		return nil, h.problem(err)

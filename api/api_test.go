@@ -36,6 +36,7 @@ const (
 // reported, the account other has nothing, root is an admin.
 type home struct {
 	t      testing.TB
+	store  *store.Store
 	cloud  *cloud.Cloud
 	api    *api.Handler
 	base   string
@@ -58,7 +59,7 @@ func newHome(t testing.TB) *home {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	h := &home{t: t, cloud: c, tokens: map[string]secret.String{}, client: &http.Client{Transport: &http.Transport{}}}
+	h := &home{t: t, store: s, cloud: c, tokens: map[string]secret.String{}, client: &http.Client{Transport: &http.Transport{}}}
 	t.Cleanup(h.client.CloseIdleConnections)
 	for name, admin := range map[string]bool{"home": false, "other": false, "root": true} {
 		h.account(name, admin)
@@ -266,7 +267,7 @@ func TestProblems(t *testing.T) {
 		{"GET", "/api/v1/devices", "", "", 401, "token required"},
 		{"GET", "/api/v1/devices", "fut_wrong", "", 401, "wrong or revoked token"},
 		{"GET", "/api/v1/events?devcie=x", h.as("home"), "", 422, "devcie"},
-		{"GET", "/api/v1/events?limit=0", h.as("home"), "", 422, "query.limit"},
+		{"GET", "/api/v1/events?limit=-1", h.as("home"), "", 422, "query.limit"},
 		{"GET", "/api/v1/events?limit=1001", h.as("home"), "", 422, "query.limit"},
 		{"GET", "/api/v1/events?since=yesterday", h.as("home"), "", 422, "query.since"},
 		{"GET", "/api/v1/events?device=%00x", h.as("home"), "", 400, "NUL"},

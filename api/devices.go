@@ -65,7 +65,7 @@ func (h *Handler) deviceRoutes() {
 		})
 }
 
-func (h *Handler) listDevices(ctx context.Context, in *pageInput) (*paged[Devices], error) {
+func (h *Handler) listDevices(ctx context.Context, in *PageInput) (*paged[Devices], error) {
 	list, err := h.cloud.Inventory(ctx, asker(ctx))
 	if err != nil {
 		return nil, h.problem(err)

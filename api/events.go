@@ -13,15 +13,16 @@ import (
 	"github.com/farreach/farreach/oic"
 )
 
-// maxEventBytes is how much of representations one answer holds, roughly.
-const maxEventBytes = 8 << 20
+const (
+	usualEvents   = 100     // on a page, if the client does not say
+	maxEventBytes = 4 << 20 // of representations on a page, roughly: less than a query holds
+)
 
-// Events is a part of the account's events, oldest first.
+// Events is a page of the account's events.
 type Events struct {
 	Schema string  `json:"schema" enum:"farreach.events/v1"`
 	Events []Event `json:"events"`
-	Next   uint64  `json:"next,omitempty" doc:"from=next goes on after these"`
-	More   bool    `json:"more,omitempty" doc:"the answer was cut: there are more from next on"`
+	Next   string  `json:"next,omitempty" doc:"cursor=next gives the next page; none: there are no more"`
 }
 
 // Event is what a device reported of one resource.
@@ -38,44 +39,104 @@ type Event struct {
 	Raw     []byte          `json:"raw,omitempty" doc:"the representation as it came, if rep cannot show it"`
 }
 
-// eventsInput selects events.
-type eventsInput struct {
+// SelectInput says which events are meant. Exported as PageInput is.
+type SelectInput struct {
 	Device string    `query:"device" maxLength:"64" doc:"only of this device: its di"`
 	Href   string    `query:"href" maxLength:"2048" doc:"only of this resource"`
-	Since  time.Time `query:"since" doc:"not before this time"`
-	From   uint64    `query:"from" doc:"the first ones from this seq on; else the newest ones"`
-	Limit  int       `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"how many at most"`
+	Since  time.Time `query:"since" doc:"received not before this time"`
+	Until  time.Time `query:"until" doc:"received before this time"`
 }
 
-func (in *eventsInput) filter() event.Filter {
-	return event.Filter{
-		Device: strings.ToLower(in.Device), Href: in.Href, Since: in.Since, From: in.From, Limit: in.Limit,
+func (in *SelectInput) filter() event.Filter {
+	return event.Filter{Device: strings.ToLower(in.Device), Href: in.Href, Since: in.Since, Until: in.Until}
+}
+
+// eventsInput is a page of them.
+type eventsInput struct {
+	SelectInput
+	PageInput
+	From  uint64 `query:"from" doc:"the first ones from this seq on"`
+	Order string `query:"order" enum:"asc,desc" doc:"asc: from the oldest one on; desc: from the newest one back; none: the newest ones, oldest first, and then those before"`
+}
+
+// page is the filter of the page that is meant, with one event more, to know
+// whether there is a next one.
+func (in *eventsInput) page() (f event.Filter, err error) {
+	f = in.filter()
+	f.From, f.Limit = in.From, in.limit(usualEvents)+1
+	switch {
+	case in.Order == "desc":
+		f.Order = event.NewestFirst
+	case in.Order == "asc" || in.From > 0:
+		f.Order = event.OldestFirst
 	}
+	after, err := in.afterSeq()
+	if err != nil {
+		return f, err
+	}
+	if f.Order == event.OldestFirst && after > 0 {
+		f.From = after + 1
+	} else {
+		f.Before = after
+	}
+	return f, nil
 }
 
 func (h *Handler) eventRoutes() {
 	huma.Register(h.huma, operation(http.MethodGet, "/api/v1/events", "list-events",
-		"List what the account's devices reported, oldest first", "events", 200, 403, 503), h.listEvents)
+		"List what the account's devices reported", "events", 200, 403, 503), h.listEvents)
 	h.streamRoute()
 }
 
-func (h *Handler) listEvents(ctx context.Context, in *eventsInput) (*body[Events], error) {
-	who := asker(ctx)
-	name := h.names(ctx, who)
-	out := Events{Schema: "farreach.events/v1", Events: []Event{}}
-	size := 0
-	err := h.cloud.Events(ctx, who, in.filter(), func(ev event.Event) bool {
-		e := h.event(ev, name(ev.Device))
-		out.Events = append(out.Events, e)
-		out.Next = ev.Seq + 1
-		size += len(e.Rep) + len(e.Raw)
-		out.More = size > maxEventBytes || in.From > 0 && len(out.Events) == in.Limit
-		return size <= maxEventBytes
-	})
+func (h *Handler) listEvents(ctx context.Context, in *eventsInput) (*paged[Events], error) {
+	f, err := in.page()
 	if err != nil {
+		return nil, err
+	}
+	who := asker(ctx)
+	page := eventPage{limit: f.Limit - 1, backwards: f.Order == event.NewestLast}
+	if err := h.cloud.Events(ctx, who, f, page.add); err != nil {
 		return nil, h.problem(err)
 	}
-	return &body[Events]{out}, nil
+	name := h.names(ctx, who)
+	out := Events{Schema: "farreach.events/v1", Events: make([]Event, len(page.events))}
+	for i, ev := range page.events {
+		out.Events[i] = h.event(ev, name(ev.Device))
+	}
+	next := ""
+	if n := len(page.events); n > 0 && page.more {
+		last := page.events[n-1]
+		if page.backwards {
+			last = page.events[0]
+		}
+		next = cursorSeq(last.Seq)
+		out.Next = next
+	}
+	return onePage(ctx, out, next), nil
+}
+
+// eventPage takes one event more than a page has.
+type eventPage struct {
+	limit     int
+	backwards bool // the next page is before the first event
+	events    []event.Event
+	size      int // bytes of bodies
+	more      bool
+}
+
+func (p *eventPage) add(ev event.Event) bool {
+	p.events = append(p.events, ev)
+	p.size += len(ev.Body)
+	for len(p.events) > p.limit || p.size > maxEventBytes && len(p.events) > 1 {
+		p.more = true
+		if !p.backwards {
+			p.events = p.events[:len(p.events)-1]
+			return false
+		}
+		p.size -= len(p.events[0].Body)
+		p.events = p.events[1:]
+	}
+	return true
 }
 
 // event is an event as JSON.

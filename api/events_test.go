@@ -8,7 +8,9 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/farreach/farreach/cloud/event"
 	"github.com/farreach/farreach/oic"
 )
 
@@ -45,6 +47,8 @@ func TestEvents(t *testing.T) {
 	for query, want := range map[string][]int{
 		"limit=2":                   {2, 3},
 		"limit=2&from=1":            {0, 1},
+		"limit=2&order=asc":         {0, 1},
+		"limit=2&order=desc":        {3, 2},
 		fmt.Sprint("from=", seq(2)): {2, 3},
 		"device=" + lamp:            {0, 1, 2, 3},
 		"device=" + strings.ToUpper(lamp) + "&href=/a/light": {0, 1, 2, 3},
@@ -52,12 +56,10 @@ func TestEvents(t *testing.T) {
 		"href=/a":                         {},
 		"since=2999-01-01T00:00:00Z":      {},
 		"since=" + first["time"].(string): {0, 1, 2, 3},
+		"until=" + first["time"].(string): {},
+		"until=2999-01-01T00:00:00Z":      {0, 1, 2, 3},
 	} {
-		doc := document(t, h.ask("GET", "/api/v1/events?"+query, h.as("home"), ""), 200)
-		got := []int{}
-		for _, e := range doc["events"].([]any) {
-			got = append(got, int(e.(map[string]any)["seq"].(float64)))
-		}
+		got, next := h.events(query)
 		wanted := []int{}
 		for _, i := range want {
 			wanted = append(wanted, seq(i))
@@ -65,8 +67,55 @@ func TestEvents(t *testing.T) {
 		if fmt.Sprint(got) != fmt.Sprint(wanted) {
 			t.Errorf("%s gives %v, want %v", query, got, wanted)
 		}
-		if len(got) > 0 && doc["next"] != float64(got[len(got)-1]+1) {
-			t.Errorf("%s: next is %v", query, doc["next"])
+		if more := strings.HasPrefix(query, "limit"); (next != "") != more {
+			t.Errorf("%s: next is %q", query, next)
+		}
+	}
+	if p := document(t, h.ask("GET", "/api/v1/events?cursor=x", h.as("home"), ""), 400); p["detail"] == nil {
+		t.Errorf("problem %v", p)
+	}
+}
+
+// events asks for one page.
+func (h *home) events(query string) (seqs []int, next string) {
+	h.t.Helper()
+	doc := document(h.t, h.ask("GET", "/api/v1/events?"+query, h.as("home"), ""), 200)
+	seqs = []int{}
+	for _, e := range doc["events"].([]any) {
+		seqs = append(seqs, int(e.(map[string]any)["seq"].(float64)))
+	}
+	next, _ = doc["next"].(string)
+	return seqs, next
+}
+
+// TestEventPages: by its cursor, page by page, everything comes once.
+func TestEventPages(t *testing.T) {
+	h := newHome(t) // has reported once
+	for i := range 24 {
+		h.report(string([]byte{byte(i)}))
+	}
+	for order, at := range map[string]func(page, i, n int) int{
+		"order=asc":  func(page, i, _ int) int { return 10*page + i },
+		"from=1":     func(page, i, _ int) int { return 10*page + i },
+		"order=desc": func(page, i, _ int) int { return 24 - 10*page - i },
+		"device=":    func(page, i, n int) int { return 25 - 10*page - n + i },
+	} {
+		next, first, seen := "", 0, 0
+		for page := 0; page == 0 || next != ""; page++ {
+			var seqs []int
+			seqs, next = h.events("limit=10&" + order + "&cursor=" + next)
+			if page == 0 {
+				first = seqs[0] - at(0, 0, len(seqs))
+			}
+			for i, seq := range seqs {
+				if want := first + at(page, i, len(seqs)); seq != want {
+					t.Errorf("%s, page %d: event %d, want %d", order, page, seq, want)
+				}
+			}
+			seen += len(seqs)
+		}
+		if seen != 25 {
+			t.Errorf("%s: %d events", order, seen)
 		}
 	}
 }
@@ -82,21 +131,44 @@ func TestEventsAreCut(t *testing.T) {
 	for range 50 {
 		h.report(string(body))
 	}
-	seen, next := 0, 1
-	for pages := 1; ; pages++ {
-		doc := document(t, h.ask("GET", fmt.Sprint("/api/v1/events?limit=1000&from=", next), h.as("home"), ""), 200)
-		seen += len(doc["events"].([]any))
-		if doc["more"] != true {
-			if pages != 2 || seen != 51 {
-				t.Errorf("%d events on %d pages", seen, pages)
-			}
-			return
+	for _, order := range []string{"asc", "desc"} {
+		seen, pages, next := 0, 0, ""
+		for pages == 0 || next != "" {
+			var seqs []int
+			seqs, next = h.events("limit=1000&order=" + order + "&cursor=" + next)
+			seen += len(seqs)
+			pages++
 		}
-		next = int(doc["next"].(float64))
+		if pages != 3 || seen != 51 {
+			t.Errorf("%s: %d events on %d pages", order, seen, pages)
+		}
 	}
 }
 
-// stream is one server-sent event.
+// history adds n temperatures of the lamp, one of each minute up to now.
+func (h *home) history(n int) (start time.Time) {
+	h.t.Helper()
+	e, err := event.Open(h.t.Context(), h.store, event.Config{})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	defer e.Close()
+	start = time.Now().Add(-time.Duration(n) * time.Minute).UTC()
+	some := make([]event.Event, 0, n)
+	for i := range n {
+		body, err := oic.Encode(oic.OCF, map[string]any{"temperature": float64(i)})
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		some = append(some, event.Event{Account: "home", Device: lamp, Href: "/a/light", Format: oic.OCF, Body: body, Time: start.Add(time.Duration(i) * time.Minute)})
+	}
+	if errs := e.AppendAll(h.t.Context(), some); errs != nil {
+		h.t.Fatal(errs)
+	}
+	return start
+}
+
+// streamed is one server-sent event.
 type streamed struct{ id, kind, data string }
 
 // nextEvent reads the next server-sent event.
@@ -206,6 +278,30 @@ func TestTooManyStreams(t *testing.T) {
 	}
 	if got := h.ask("GET", "/api/v1/devices", h.as("home"), "").StatusCode; got != 200 {
 		t.Errorf("beside the streams: %d", got)
+	}
+}
+
+// TestStreamOfStates: a client that was away for long is given states, and told
+// how many events they stand for, unless it wants every event.
+func TestStreamOfStates(t *testing.T) {
+	h := newHome(t)
+	const n = 9000
+	live := h.stream("?every=true")
+	h.history(n)
+	for range n {
+		nextEvent(t, live)
+	}
+	in := h.stream("?from=1")
+	last := nextEvent(t, in)
+	merged := nextEvent(t, in)
+	if merged.kind != "merged" || merged.data != fmt.Sprintf(`{"schema":"farreach.merged/v1","events":%d}`, n) || merged.id != "" {
+		t.Errorf("streamed %+v, then %+v", last, merged)
+	}
+	every := h.stream("?every=true&from=1")
+	for i := range n + 1 {
+		if e := nextEvent(t, every); e.kind != "" || i == n && e != last {
+			t.Fatalf("event %d is %+v, the last %+v", i, e, last)
+		}
 	}
 }
 

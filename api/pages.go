@@ -21,14 +21,15 @@ import (
 // maxPage is how many items a page has at most.
 const maxPage = 1000
 
-// pageInput is the part of a query that says which page is meant.
-type pageInput struct {
+// PageInput is the part of a query that says which page is meant. It is exported
+// to be seen by huma where it is embedded.
+type PageInput struct {
 	Limit  int    `query:"limit" minimum:"0" maximum:"1000" doc:"how many at most; 0: as many as a page has"`
 	Cursor string `query:"cursor" maxLength:"4096" doc:"next of the page before; none: the first page"`
 }
 
 // limit is how many items are wanted, usual if the client did not say.
-func (in pageInput) limit(usual int) int {
+func (in PageInput) limit(usual int) int {
 	if in.Limit <= 0 {
 		return usual
 	}
@@ -37,7 +38,7 @@ func (in pageInput) limit(usual int) int {
 
 // after is the key of the last item of the page before, "" for the first page.
 // A cursor that is none is a 400.
-func (in pageInput) after() (string, error) {
+func (in PageInput) after() (string, error) {
 	key, err := base64.RawURLEncoding.Strict().DecodeString(in.Cursor)
 	if err != nil {
 		return "", errCursor
@@ -46,7 +47,7 @@ func (in pageInput) after() (string, error) {
 }
 
 // afterSeq is after for lists whose keys are numbers; 0 for the first page.
-func (in pageInput) afterSeq() (uint64, error) {
+func (in PageInput) afterSeq() (uint64, error) {
 	key, err := in.after()
 	if err != nil || key == "" {
 		return 0, err
@@ -68,7 +69,7 @@ func cursorSeq(seq uint64) string { return cursor(strconv.FormatUint(seq, 10)) }
 
 // page cuts one out of a list that is sorted by key, ascending, with the cursor
 // of the next one, "" if there is none.
-func page[T any](list []T, in pageInput, usual int, key func(T) string) (part []T, next string, err error) {
+func page[T any](list []T, in PageInput, usual int, key func(T) string) (part []T, next string, err error) {
 	after, err := in.after()
 	if err != nil {
 		return nil, "", err

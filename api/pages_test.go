@@ -16,7 +16,7 @@ func TestPages(t *testing.T) {
 	whole := strings.Split("a b c d e f g", " ")
 	for limit := 1; limit <= 8; limit++ {
 		var got []string
-		in := pageInput{Limit: limit}
+		in := PageInput{Limit: limit}
 		for pages := 0; ; pages++ {
 			part, next, err := page(whole, in, maxPage, letter)
 			if err != nil || pages > len(whole) {
@@ -32,32 +32,32 @@ func TestPages(t *testing.T) {
 			t.Errorf("pages of %d: %v", limit, got)
 		}
 	}
-	part, _, err := page([]string{"c", "d"}, pageInput{Cursor: cursor("b")}, maxPage, letter) // a and b are gone
+	part, _, err := page([]string{"c", "d"}, PageInput{Cursor: cursor("b")}, maxPage, letter) // a and b are gone
 	if err != nil || !slices.Equal(part, []string{"c", "d"}) {
 		t.Errorf("after a removed item: %v, %v", part, err)
 	}
-	if part, next, err := page(whole, pageInput{Cursor: cursor("g")}, 1, letter); len(part) != 0 || next != "" || err != nil {
+	if part, next, err := page(whole, PageInput{Cursor: cursor("g")}, 1, letter); len(part) != 0 || next != "" || err != nil {
 		t.Errorf("after the last: %v, %q, %v", part, next, err)
 	}
 }
 
 func TestCursors(t *testing.T) {
 	same := func(key string) bool {
-		got, err := pageInput{Cursor: cursor(key)}.after()
+		got, err := PageInput{Cursor: cursor(key)}.after()
 		return err == nil && got == key
 	}
 	if err := quick.Check(same, nil); err != nil {
 		t.Error(err)
 	}
-	if seq, err := (pageInput{Cursor: cursorSeq(1 << 63)}).afterSeq(); seq != 1<<63 || err != nil {
+	if seq, err := (PageInput{Cursor: cursorSeq(1 << 63)}).afterSeq(); seq != 1<<63 || err != nil {
 		t.Errorf("afterSeq: %d, %v", seq, err)
 	}
 	for _, bad := range []string{"!", "YQ==", "YR", "a b"} {
-		if key, err := (pageInput{Cursor: bad}).after(); err == nil {
+		if key, err := (PageInput{Cursor: bad}).after(); err == nil {
 			t.Errorf("cursor %q is the key %q", bad, key)
 		}
 	}
-	if seq, err := (pageInput{Cursor: cursor("-1")}).afterSeq(); err == nil {
+	if seq, err := (PageInput{Cursor: cursor("-1")}).afterSeq(); err == nil {
 		t.Errorf("cursor of -1 is %d", seq)
 	}
 }

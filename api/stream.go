@@ -3,8 +3,9 @@ package api
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"net/http"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,8 +17,9 @@ import (
 )
 
 const (
-	beat      = 15 * time.Second // between comments on a silent stream
-	writeTime = 10 * time.Second // for the client to take one event
+	beat       = 15 * time.Second // between comments on a silent stream
+	writeTime  = 10 * time.Second // for the client to take one write
+	slowEvents = 1024             // that wait for a client before states do
 )
 
 // streamInput selects the events of a stream.
@@ -25,15 +27,25 @@ type streamInput struct {
 	Device string `query:"device" maxLength:"64" doc:"only of this device: its di"`
 	Href   string `query:"href" maxLength:"2048" doc:"only of this resource"`
 	From   uint64 `query:"from" doc:"start with this seq; else with the first new one"`
+	Every  bool   `query:"every" doc:"leave out no event, however slow the client is or however long it was away"`
 	LastID uint64 `header:"Last-Event-ID" doc:"go on after this seq"`
 }
 
 func (in *streamInput) filter() event.Filter {
-	f := event.Filter{Device: in.Device, Href: in.Href, From: in.From}
+	f := event.Filter{Device: strings.ToLower(in.Device), Href: in.Href, From: in.From}
 	if in.LastID > 0 {
 		f.From = in.LastID + 1
 	}
 	return f
+}
+
+// merge is how many events wait for a client before only the newest of each
+// resource do (threats.md, section 3.4).
+func (in *streamInput) merge() int {
+	if in.Every {
+		return event.Everything
+	}
+	return slowEvents
 }
 
 // streamRoute serves events as they come, as server-sent events (HTML
@@ -42,18 +54,19 @@ func (h *Handler) streamRoute() {
 	op := operation(http.MethodGet, "/api/v1/events/stream", "stream-events",
 		"Follow what the account's devices report", "events", 200, 403, 503)
 	op.Responses = map[string]*huma.Response{"200": {
-		Description: "Server-sent events, each with its seq as id and an Event as data. An event of type end says why the server ends the stream.",
+		Description: "Server-sent events, each with its seq as id and an Event as data. An event of type merged (farreach.merged/v1) says how many older events were left out for the newest ones of their resources, because the client is slow or was away for long. One of type end (farreach.end/v1) says why the server ends the stream.",
 		Content:     map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{Type: "string"}}},
 	}}
 	huma.Register(h.huma, op, func(ctx context.Context, in *streamInput) (*huma.StreamResponse, error) {
-		return &huma.StreamResponse{Body: func(ctx huma.Context) { h.stream(ctx, asker(ctx.Context()), in.filter()) }}, nil
+		return &huma.StreamResponse{Body: func(ctx huma.Context) { h.stream(ctx, asker(ctx.Context()), in.filter(), in.merge()) }}, nil
 	})
 }
 
 // stream follows events until the client or the server goes. Between the store
-// and the client only few events wait: a client that is slow is sent what it
-// missed when it is ready, and one that takes nothing is cut off.
-func (h *Handler) stream(hc huma.Context, who oic.Identity, f event.Filter) {
+// and the client only few events wait: a client that is slow is given states
+// when it is ready, or, if it wants every event, those that it missed; one that
+// takes nothing is cut off.
+func (h *Handler) stream(hc huma.Context, who oic.Identity, f event.Filter, merge int) {
 	done, ok := h.load.openStream(who.Account)
 	if !ok {
 		h.refuse(hc, oic.Errorf(oic.TooMany, "more than %d streams of one account", maxStreams))
@@ -61,13 +74,13 @@ func (h *Handler) stream(hc huma.Context, who oic.Identity, f event.Filter) {
 	}
 	defer done()
 	ctx, cancel := context.WithCancel(hc.Context())
-	events, begun, ended := make(chan event.Event), make(chan struct{}), make(chan error, 1)
+	news, begun, ended := make(chan event.News), make(chan struct{}), make(chan error, 1)
 	f.Begun = func() { close(begun) }
 	var follower sync.WaitGroup
 	follower.Go(func() {
-		ended <- h.cloud.FollowEvents(ctx, who, f, func(ev event.Event) error {
+		ended <- h.cloud.FollowNews(ctx, who, f, merge, func(some event.News) error {
 			select {
-			case events <- ev:
+			case news <- some:
 				return nil
 			case <-ctx.Done():
 				return ctx.Err()
@@ -86,14 +99,13 @@ func (h *Handler) stream(hc huma.Context, who oic.Identity, f event.Filter) {
 	case <-begun:
 	}
 	_, w := humago.Unwrap(hc)
-	out := newSSE(w)
-	if err := h.send(ctx, out, who, events, ended); err != nil {
+	if err := h.send(ctx, newSSE(w), who, news, ended); err != nil {
 		h.log.Debug("event stream cut", "account", who.Account, "err", err)
 	}
 }
 
 // send writes the stream. Its error is that of writing.
-func (h *Handler) send(ctx context.Context, out *sse, who oic.Identity, events <-chan event.Event, ended <-chan error) error {
+func (h *Handler) send(ctx context.Context, out *sse, who oic.Identity, news <-chan event.News, ended <-chan error) error {
 	if err := out.start(); err != nil {
 		return err
 	}
@@ -102,9 +114,8 @@ func (h *Handler) send(ctx context.Context, out *sse, who oic.Identity, events <
 	for {
 		var err error
 		select {
-		case ev := <-events:
-			dev, _ := h.cloud.DeviceInfo(ctx, who, ev.Device) // a device that is gone has no name
-			err = out.event(h.event(ev, dev.Name))
+		case some := <-news:
+			err = h.tell(ctx, out, who, some)
 			silence.Reset(beat)
 		case <-silence.C:
 			err = out.comment()
@@ -122,13 +133,51 @@ func (h *Handler) send(ctx context.Context, out *sse, who oic.Identity, events <
 	}
 }
 
-// sse writes server-sent events.
+// tell writes events, and how many were left out for them.
+func (h *Handler) tell(ctx context.Context, out *sse, who oic.Identity, some event.News) error {
+	name := h.names(ctx, who)
+	for _, ev := range some.Events {
+		if err := out.add(strconv.FormatUint(ev.Seq, 10), "", h.event(ev, name(ev.Device))); err != nil {
+			return err
+		}
+	}
+	if some.Merged > 0 {
+		if err := out.add("", "merged", Merged{Schema: "farreach.merged/v1", Events: some.Merged}); err != nil {
+			return err
+		}
+	}
+	return out.flush()
+}
+
+// Merged says how many events a stream left out because there were newer ones
+// of the same resources.
+type Merged struct {
+	Schema string `json:"schema" enum:"farreach.merged/v1"`
+	Events int    `json:"events"`
+}
+
+// End says why a stream ends. The client goes on after the last id it saw.
+type End struct {
+	Schema string `json:"schema" enum:"farreach.end/v1"`
+	Reason string `json:"reason"`
+}
+
+// sse writes server-sent events, those that are there together with one write.
 type sse struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
+	room    [4 << 10]byte // enough for most
+	text    []byte        // not written yet
 }
 
-func newSSE(w http.ResponseWriter) *sse { return &sse{w, http.NewResponseController(w)} }
+// longWrite is how much is written at once, bytes: each has writeTime.
+const longWrite = 64 << 10
+
+func newSSE(w http.ResponseWriter) *sse {
+	s := &sse{w: w, control: http.NewResponseController(w)}
+	s.text = s.room[:0]
+	return s
+}
 
 func (s *sse) start() error {
 	_ = s.control.SetReadDeadline(time.Time{}) // a stream has no end
@@ -138,33 +187,43 @@ func (s *sse) start() error {
 	return s.comment()
 }
 
-func (s *sse) comment() error { return s.write(":\n\n") }
+func (s *sse) comment() error {
+	s.text = append(s.text, ":\n\n"...)
+	return s.flush()
+}
 
-func (s *sse) event(e Event) error {
-	b, err := json.Marshal(e)
+// add adds an event. Its id and kind may be empty; doc is its data, as JSON.
+func (s *sse) add(id, kind string, doc any) error {
+	b, err := json.Marshal(doc) // one line
 	if err != nil {
 		return err
 	}
-	return s.write(fmt.Sprintf("id: %d\ndata: %s\n\n", e.Seq, b)) // JSON is one line
+	for _, field := range [...][2]string{{"id: ", id}, {"event: ", kind}} {
+		if field[1] != "" {
+			s.text = append(append(append(s.text, field[0]...), field[1]...), '\n')
+		}
+	}
+	s.text = append(append(append(s.text, "data: "...), b...), "\n\n"...)
+	if len(s.text) >= longWrite {
+		return s.flush()
+	}
+	return nil
 }
 
-// End says why a stream ends. The client goes on after the last id it saw.
-type End struct {
-	Schema string `json:"schema" enum:"farreach.end/v1"`
-	Reason string `json:"reason"`
-}
-
+// end says why the stream ends.
 func (s *sse) end(reason string) error {
-	b, err := json.Marshal(End{Schema: "farreach.end/v1", Reason: reason})
-	if err != nil {
+	if err := s.add("", "end", End{Schema: "farreach.end/v1", Reason: reason}); err != nil {
 		return err
 	}
-	return s.write(fmt.Sprintf("event: end\ndata: %s\n\n", b))
+	return s.flush()
 }
 
-func (s *sse) write(text string) error {
+// flush writes what was added.
+func (s *sse) flush() error {
 	_ = s.control.SetWriteDeadline(time.Now().Add(writeTime))
-	if _, err := s.w.Write([]byte(text)); err != nil {
+	_, err := s.w.Write(s.text)
+	s.text = s.room[:0]
+	if err != nil {
 		return err
 	}
 	return s.control.Flush()

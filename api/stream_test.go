@@ -21,7 +21,7 @@ func TestHeartbeat(t *testing.T) {
 		out := httptest.NewRecorder()
 		ended := make(chan error, 1)
 		time.AfterFunc(50*time.Second, func() { ended <- oic.Errorf(oic.Unauthorized, "the login no longer holds") })
-		if err := h.send(t.Context(), newSSE(out), oic.Identity{}, make(chan event.Event), ended); err != nil {
+		if err := h.send(t.Context(), newSSE(out), oic.Identity{}, make(chan event.News), ended); err != nil {
 			t.Fatal(err)
 		}
 		const want = ":\n\n" + ":\n\n:\n\n:\n\n" +

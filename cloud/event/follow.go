@@ -21,13 +21,13 @@ func (e *Events) Follow(ctx context.Context, f Filter, each func(Event) error) e
 	if err != nil {
 		return err
 	}
-	return e.follow(ctx, f, prefix, everything, oneByOne(each))
+	return e.follow(ctx, f, prefix, Everything, oneByOne(each))
 }
 
 // FollowAll is Follow for the events of all accounts, for what acts on behalf
 // of each of them. Of f only From and Begun count.
 func (e *Events) FollowAll(ctx context.Context, f Filter, each func(Event) error) error {
-	return e.follow(ctx, Filter{From: f.From, Begun: f.Begun}, nil, everything, oneByOne(each))
+	return e.follow(ctx, Filter{From: f.From, Begun: f.Begun}, nil, Everything, oneByOne(each))
 }
 
 func oneByOne(each func(Event) error) func(context.Context, News) error {
@@ -154,7 +154,7 @@ func (c *course) catchUp(ctx context.Context, upTo uint64) (stopped bool, err er
 		}
 		return c.read(ctx, upTo, 0, read)
 	}
-	if c.merge != everything {
+	if c.merge != Everything {
 		n, err := records.Count(ctx, c.next, upTo, c.prefix)
 		if err != nil {
 			return false, err

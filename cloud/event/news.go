@@ -33,8 +33,8 @@ func (e *Events) FollowNews(ctx context.Context, f Filter, merge int, each func(
 	return e.follow(ctx, f, prefix, max(merge, 0), func(_ context.Context, n News) error { return each(n) })
 }
 
-// everything is pile.merge of those who want every event.
-const everything = math.MaxInt
+// Everything is for FollowNews, so that it leaves no event out.
+const Everything = math.MaxInt
 
 // pile is events that wait for one follower.
 type pile struct {

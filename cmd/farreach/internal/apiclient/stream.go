@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // maxLine is the longest line of a stream, in bytes: a representation of a
@@ -25,8 +24,10 @@ func (c *Client) Follow(ctx context.Context, f Filter, from uint64, each func(Ev
 	if from > 0 {
 		head.Set("Last-Event-ID", strconv.FormatUint(from, 10))
 	}
-	f.Since, f.Limit = time.Time{}, 0
-	resp, err := c.send(ctx, http.MethodGet, "/events/stream", f.query(), nil, head)
+	f = Filter{Device: f.Device, Href: f.Href}
+	query := f.query()
+	query.Set("every", "true")
+	resp, err := c.send(ctx, http.MethodGet, "/events/stream", query, nil, head)
 	if err != nil {
 		return err
 	}
