@@ -96,6 +96,7 @@ func New(c *cloud.Cloud, cfg Config) *Handler {
 	h.eventRoutes()
 	h.accountRoutes()
 	h.tokenRoutes()
+	h.shareRoutes()
 	h.operateRoutes()
 	h.documentRoute()
 	if cfg.CoAP != nil {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/farreach/farreach/api"
 	"github.com/farreach/farreach/cloud"
+	"github.com/farreach/farreach/cloud/account"
 	"github.com/farreach/farreach/cloud/metrics"
 	"github.com/farreach/farreach/cloudlink"
 	"github.com/farreach/farreach/coap"
@@ -33,7 +34,8 @@ const (
 )
 
 // home is a cloud with a real listener: the account home has a lamp that has
-// reported, the account other has nothing, root is an admin.
+// reported and that is shared with viewer and member; the account other has
+// nothing, root is an admin.
 type home struct {
 	t      testing.TB
 	store  *store.Store
@@ -61,10 +63,12 @@ func newHome(t testing.TB) *home {
 	t.Cleanup(c.Close)
 	h := &home{t: t, store: s, cloud: c, tokens: map[string]secret.String{}, client: &http.Client{Transport: &http.Transport{}}}
 	t.Cleanup(h.client.CloseIdleConnections)
-	for name, admin := range map[string]bool{"home": false, "other": false, "root": true} {
+	for name, admin := range map[string]bool{"home": false, "other": false, "root": true, "viewer": false, "member": false} {
 		h.account(name, admin)
 	}
 	h.join()
+	h.share("viewer", account.Viewer)
+	h.share("member", account.Member)
 	h.api = api.New(c, api.Config{Hosts: []string{"hub.example.org"}, Version: "test", Log: log,
 		CoAP:    coap.NewWebSocketListener(new(net.TCPAddr)),
 		XMPP:    http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadRequest) }),
@@ -83,6 +87,18 @@ func (h *home) account(name string, admin bool) {
 		h.t.Fatal(err)
 	}
 	h.tokens[name] = token
+}
+
+// share shares the lamp with an account, which accepts.
+func (h *home) share(with string, role account.Role) {
+	h.t.Helper()
+	s, err := h.cloud.NewShare(h.t.Context(), oic.Identity{Account: "home"}, lamp, with, role)
+	if err == nil {
+		_, err = h.cloud.AcceptShare(h.t.Context(), oic.Identity{Account: with}, s.ID)
+	}
+	if err != nil {
+		h.t.Fatal(err)
+	}
 }
 
 // join makes the lamp a device of the account home.
@@ -228,7 +244,7 @@ func TestAccounts(t *testing.T) {
 		t.Errorf("Location %q", got)
 	}
 	document(t, h.ask("POST", "/api/v1/accounts", h.as("root"), body), 409)
-	if list := document(t, h.ask("GET", "/api/v1/accounts", h.as("root"), ""), 200); len(list["accounts"].([]any)) != 4 {
+	if list := document(t, h.ask("GET", "/api/v1/accounts", h.as("root"), ""), 200); len(list["accounts"].([]any)) != 6 {
 		t.Errorf("accounts: %v", list)
 	}
 	document(t, h.ask("PUT", "/api/v1/accounts/guest/password", h.as("root"), `{"password":"another password"}`), 204)

@@ -9,6 +9,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/farreach/farreach/cloud"
+	"github.com/farreach/farreach/cloud/account"
 )
 
 // Devices is a list of devices.
@@ -25,6 +26,7 @@ type Device struct {
 	Name    string    `json:"name" doc:"may be empty"`
 	Type    string    `json:"type" example:"oic.d.light" doc:"may be empty"`
 	Account string    `json:"account" doc:"the owner"`
+	Role    string    `json:"role,omitempty" enum:"owner,member,viewer" doc:"what you are to it; none: only an admin"`
 	State   string    `json:"state" enum:"reachable,offline,unknown"`
 	Since   time.Time `json:"since,omitzero" required:"false" doc:"when the state began"`
 	Proven  time.Time `json:"proven,omitzero" required:"false" doc:"the last sign of life"`
@@ -89,6 +91,9 @@ func device(d cloud.DeviceInfo) Device {
 	}
 	if d.Presence.Gateway != "" {
 		out.Reason = "gateway-gone"
+	}
+	if d.Role != account.Nobody {
+		out.Role = d.Role.String()
 	}
 	for i, l := range d.Links {
 		out.Links[i] = Link{Href: l.Href, Types: l.Types, Interfaces: l.Interfaces, Title: l.Title, Observable: l.Observable()}

@@ -13,38 +13,43 @@ import (
 
 // columns are who asks, in the order of the statuses of a row. A device's
 // token is not for the API: devices speak the Cloud Interface.
-var columns = []string{"anonymous", "wrong token", "device token", "home", "other", "root"}
+// The lamp is shared with viewer and member.
+var columns = []string{"anonymous", "wrong token", "device token", "viewer", "member", "home", "other", "root"}
 
 // access is the matrix of the API: what each route answers to whom. A route
 // without a row fails TestMatrix.
 var access = map[string]struct {
 	body   string
-	status [6]int
+	status [8]int
 }{
-	"GET /healthz":                                  {"", [6]int{200, 200, 200, 200, 200, 200}},
-	"GET /readyz":                                   {"", [6]int{200, 200, 200, 200, 200, 200}},
-	"GET /openapi.json":                             {"", [6]int{200, 200, 200, 200, 200, 200}},
-	"GET /.well-known/coap":                         {"", [6]int{400, 400, 400, 400, 400, 400}}, // a WebSocket only; who is there is asked within
-	"GET /xmpp-websocket":                           {"", [6]int{400, 400, 400, 400, 400, 400}},
-	"GET /api/v1/devices":                           {"", [6]int{401, 401, 401, 200, 200, 200}}, // each its own
-	"GET /api/v1/devices/{di}":                      {"", [6]int{401, 401, 401, 200, 404, 200}}, // metadata only
-	"DELETE /api/v1/devices/{di}":                   {"", [6]int{401, 401, 401, 204, 404, 204}},
-	"GET /api/v1/events":                            {"", [6]int{401, 401, 401, 200, 200, 200}}, // each its own
-	"GET /api/v1/events/stream":                     {"", [6]int{401, 401, 401, 200, 200, 200}}, // each its own
-	"POST /api/v1/pairing-codes":                    {"{}", [6]int{401, 401, 401, 201, 201, 201}},
-	"GET /api/v1/accounts":                          {"", [6]int{401, 401, 401, 403, 403, 200}},
-	"POST /api/v1/accounts":                         {`{"name":"guest","password":"long enough"}`, [6]int{401, 401, 401, 403, 403, 201}},
-	"PUT /api/v1/accounts/{name}/password":          {`{"password":"long enough"}`, [6]int{401, 401, 401, 204, 403, 204}},
-	"GET /api/v1/accounts/{name}/logins":            {"", [6]int{401, 401, 401, 200, 403, 200}},
-	"POST /api/v1/accounts/{name}/logins":           {`{"name":"lamp","resource":"r"}`, [6]int{401, 401, 401, 201, 403, 409}}, // root: the name is taken
-	"DELETE /api/v1/accounts/{name}/logins/{login}": {"", [6]int{401, 401, 401, 404, 403, 404}},
-	"GET /api/v1/tokens":                            {"", [6]int{401, 401, 401, 200, 200, 200}}, // each its own
-	"POST /api/v1/tokens":                           {`{"scope":"read"}`, [6]int{401, 401, 401, 201, 201, 201}},
-	"DELETE /api/v1/tokens/{id}":                    {"", [6]int{401, 401, 401, 404, 404, 404}}, // each its own
-	"GET /api/v1/status":                            {"", [6]int{401, 401, 401, 403, 403, 200}},
-	"GET /api/v1/backup":                            {"", [6]int{401, 401, 401, 403, 403, 200}},
-	"GET /metrics":                                  {"", [6]int{401, 401, 401, 403, 403, 200}},
-	"DELETE /api/v1/accounts/{name}":                {"", [6]int{401, 401, 401, 403, 403, 204}},
+	"GET /healthz":                                  {"", [8]int{200, 200, 200, 200, 200, 200, 200, 200}},
+	"GET /readyz":                                   {"", [8]int{200, 200, 200, 200, 200, 200, 200, 200}},
+	"GET /openapi.json":                             {"", [8]int{200, 200, 200, 200, 200, 200, 200, 200}},
+	"GET /.well-known/coap":                         {"", [8]int{400, 400, 400, 400, 400, 400, 400, 400}}, // a WebSocket only; who is there is asked within
+	"GET /xmpp-websocket":                           {"", [8]int{400, 400, 400, 400, 400, 400, 400, 400}},
+	"GET /api/v1/devices":                           {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}}, // each its own
+	"GET /api/v1/devices/{di}":                      {"", [8]int{401, 401, 401, 200, 200, 200, 404, 200}}, // metadata only
+	"DELETE /api/v1/devices/{di}":                   {"", [8]int{401, 401, 401, 403, 403, 204, 404, 204}},
+	"GET /api/v1/events":                            {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}}, // each its own
+	"GET /api/v1/events/stream":                     {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}}, // each its own
+	"POST /api/v1/pairing-codes":                    {"{}", [8]int{401, 401, 401, 201, 201, 201, 201, 201}},
+	"GET /api/v1/accounts":                          {"", [8]int{401, 401, 401, 403, 403, 403, 403, 200}},
+	"POST /api/v1/accounts":                         {`{"name":"guest","password":"long enough"}`, [8]int{401, 401, 401, 403, 403, 403, 403, 201}},
+	"PUT /api/v1/accounts/{name}/password":          {`{"password":"long enough"}`, [8]int{401, 401, 401, 403, 403, 204, 403, 204}},
+	"GET /api/v1/accounts/{name}/logins":            {"", [8]int{401, 401, 401, 403, 403, 200, 403, 200}},
+	"POST /api/v1/accounts/{name}/logins":           {`{"name":"lamp","resource":"r"}`, [8]int{401, 401, 401, 403, 403, 201, 403, 409}}, // root: the name is taken
+	"DELETE /api/v1/accounts/{name}/logins/{login}": {"", [8]int{401, 401, 401, 403, 403, 404, 403, 404}},
+	"GET /api/v1/tokens":                            {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}}, // each its own
+	"POST /api/v1/tokens":                           {`{"scope":"read"}`, [8]int{401, 401, 401, 201, 201, 201, 201, 201}},
+	"DELETE /api/v1/tokens/{id}":                    {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}}, // each its own
+	"GET /api/v1/shares":                            {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}}, // each its own
+	"POST /api/v1/shares":                           {`{"di":"` + lamp + `","with":"barn","role":"viewer"}`, [8]int{401, 401, 401, 403, 403, 201, 404, 403}},
+	"POST /api/v1/shares/{id}/accept":               {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}}, // each its own
+	"DELETE /api/v1/shares/{id}":                    {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}},
+	"GET /api/v1/status":                            {"", [8]int{401, 401, 401, 403, 403, 403, 403, 200}},
+	"GET /api/v1/backup":                            {"", [8]int{401, 401, 401, 403, 403, 403, 403, 200}},
+	"GET /metrics":                                  {"", [8]int{401, 401, 401, 403, 403, 403, 403, 200}},
+	"DELETE /api/v1/accounts/{name}":                {"", [8]int{401, 401, 401, 403, 403, 403, 403, 204}},
 }
 
 // TestMatrix asks every route as everybody. {di} is the lamp of home, {name}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/farreach/farreach/cloud/account"
 	"github.com/farreach/farreach/oic"
 )
 
@@ -25,6 +26,7 @@ const (
 	opCommands                      // read what was commanded, by whom, and what came of it
 	opPair                          // make a pairing code
 	opTokens                        // make, list and revoke API tokens
+	opShare                         // share devices, and accept what others share
 	opPassword                      // set the password of an account
 	opLogins                        // add, list and remove log-ins of an account
 	opStream                        // send stanzas as an account
@@ -36,7 +38,7 @@ const (
 
 var operationNames = [operations]string{
 	"health", "sign up", "sign in", "publish", "see", "read", "command", "reach security resources",
-	"remove device", "read events", "read commands", "pair", "manage tokens", "set password", "manage log-ins", "open a stream", "manage accounts", "see how the server does",
+	"remove device", "read events", "read commands", "pair", "manage tokens", "share", "set password", "manage log-ins", "open a stream", "manage accounts", "see how the server does",
 	"back up",
 }
 
@@ -50,13 +52,15 @@ func (op operation) String() string {
 // kind is one column of the matrix: what somebody is to the target.
 type kind int
 
-// The kinds. A person has one of other and owner, and admin beside it if he is
-// one.
+// The kinds. A person has one of other, viewer, member and owner, and admin
+// beside it if he is one.
 const (
 	anonymous kind = iota
 	self           // the device that is the target
 	device         // any other device, of the same account or not
 	other          // a person, and the target is of another account
+	viewer         // a person with whom the target is shared, to see and read
+	member         // a person with whom it is shared, to change what it does, too
 	owner          // a person of the target's account
 	admin          // whoever manages accounts
 	kinds          // how many there are
@@ -70,19 +74,20 @@ type row [kinds]bool
 // An admin manages accounts and may see and remove devices, but gets at
 // nobody's data, except with a backup.
 var matrix = [operations]row{
-	opHealth:       {anonymous: true, self: true, device: true, other: true, owner: true, admin: true},
+	opHealth:       {anonymous: true, self: true, device: true, other: true, viewer: true, member: true, owner: true, admin: true},
 	opSignUp:       {anonymous: true},
 	opSignIn:       {self: true},
 	opPublish:      {self: true},
-	opSee:          {self: true, owner: true, admin: true},
-	opRead:         {self: true, owner: true},
-	opCommand:      {owner: true},
+	opSee:          {self: true, viewer: true, member: true, owner: true, admin: true},
+	opRead:         {self: true, viewer: true, member: true, owner: true},
+	opCommand:      {member: true, owner: true},
 	opSecurity:     {},
 	opRemoveDevice: {owner: true, admin: true},
-	opEvents:       {owner: true},
+	opEvents:       {viewer: true, member: true, owner: true},
 	opCommands:     {owner: true},
 	opPair:         {owner: true},
 	opTokens:       {owner: true},
+	opShare:        {owner: true},
 	opPassword:     {owner: true, admin: true},
 	opLogins:       {owner: true, admin: true},
 	opStream:       {owner: true},
@@ -134,11 +139,11 @@ func (c *Cloud) allowed(who oic.Identity, op operation, t target, now time.Time)
 		t.account = dev.Account // "" if there is none: then it is nobody's
 	}
 	switch {
-	case may(who, op, t):
+	case c.may(who, op, t):
 		return until, inScope(who, op)
 	case who.Anonymous():
 		return until, oic.Errorf(oic.Unauthorized, "login required")
-	case t.device != "" && !may(who, opSee, t):
+	case t.device != "" && !c.may(who, opSee, t):
 		return until, errNoDevice
 	}
 	return until, oic.Errorf(oic.Forbidden, "not allowed to %s", op)
@@ -163,15 +168,15 @@ func inScope(who oic.Identity, op operation) error {
 }
 
 // may looks up the matrix. who holds and t.account is resolved.
-func may(who oic.Identity, op operation, t target) bool {
+func (c *Cloud) may(who oic.Identity, op operation, t target) bool {
 	if op < 0 || op >= operations {
 		return false
 	}
-	return matrix[op][kindOf(who, t)] || who.Admin && who.Device == "" && matrix[op][admin]
+	return matrix[op][c.kindOf(who, t)] || who.Admin && who.Device == "" && matrix[op][admin]
 }
 
 // kindOf says what who is to t, apart from being an admin.
-func kindOf(who oic.Identity, t target) kind {
+func (c *Cloud) kindOf(who oic.Identity, t target) kind {
 	switch {
 	case who.Anonymous():
 		return anonymous
@@ -179,8 +184,9 @@ func kindOf(who oic.Identity, t target) kind {
 		return self
 	case who.Device != "":
 		return device
-	case who.Account != "" && who.Account == t.account:
-		return owner
 	}
-	return other
+	return kindOfRole[c.accounts.Role(who.Account, t.account, t.device)]
 }
+
+// kindOfRole is the column of a person.
+var kindOfRole = [...]kind{account.Nobody: other, account.Viewer: viewer, account.Member: member, account.Owner: owner}

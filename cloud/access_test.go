@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/farreach/farreach/cloud/account"
 	"github.com/farreach/farreach/cloud/command"
 	"github.com/farreach/farreach/cloud/event"
 	"github.com/farreach/farreach/cloudlink"
@@ -18,60 +19,65 @@ import (
 )
 
 // table is who may do what, as people agreed on it: "y" yes, "-" no. Each row
-// is about the account home or its device lamp. It is written down a second
-// time, apart from the code, on purpose.
+// is about the account home or its device lamp, which guest may view, and whose
+// member partner is. It is written down a second time, apart from the code, on
+// purpose.
 const table = `
-                         anonymous  lamp  door  shed  barn  home  office  operator
-Ready                        y       y     y     y     y     y      y        y
-SignUp                       y       -     -     -     -     -      -        -
-SignOff                      -       y     -     -     -     -      -        -
-Publish                      -       y     -     -     -     -      -        -
-Unpublish                    -       y     -     -     -     -      -        -
-Attach                       -       y     -     -     -     -      -        -
-Report                       -       y     -     -     -     -      -        -
-Event                        -       y     -     -     -     -      -        -
-DeviceInfo                   -       y     -     -     -     y      y        y
-Device                       -       y     -     -     -     y      y        y
-Device.Retrieve              -       y     -     -     -     y      -        -
-Device.Observe               -       y     -     -     -     y      -        -
-Device.Update                -       -     -     -     -     y      -        -
-Device.Replace               -       -     -     -     -     y      -        -
-Device.Create                -       -     -     -     -     y      -        -
-Device.Delete                -       -     -     -     -     y      -        -
-Device.Security              -       -     -     -     -     -      -        -
-Send                         -       -     -     -     -     y      -        -
-DeleteDevice                 -       -     -     -     -     y      y        y
-Accounts                     -       -     -     -     -     -      y        y
-CreateAccount                -       -     -     -     -     -      y        y
-DeleteAccount                -       -     -     -     -     -      y        y
-SetPassword                  -       -     -     -     -     y      y        y
-NewLogin                     -       -     -     -     -     y      y        y
-Logins                       -       -     -     -     -     y      y        y
-RemoveLogin                  -       -     -     -     -     y      y        y
-Census                       -       -     -     -     -     -      y        y
-Backup                       -       -     -     -     -     -      y        y
-StoreReady                   -       -     -     -     -     -      y        y
-MayBackup                    -       -     -     -     -     -      y        y
+                         anonymous  lamp  door  shed  barn  guest  partner  home  office  operator
+Ready                        y       y     y     y     y      y       y      y      y        y
+SignUp                       y       -     -     -     -      -       -      -      -        -
+SignOff                      -       y     -     -     -      -       -      -      -        -
+Publish                      -       y     -     -     -      -       -      -      -        -
+Unpublish                    -       y     -     -     -      -       -      -      -        -
+Attach                       -       y     -     -     -      -       -      -      -        -
+Report                       -       y     -     -     -      -       -      -      -        -
+Event                        -       y     -     -     -      -       -      -      -        -
+DeviceInfo                   -       y     -     -     -      y       y      y      y        y
+Device                       -       y     -     -     -      y       y      y      y        y
+Device.Retrieve              -       y     -     -     -      y       y      y      -        -
+Device.Observe               -       y     -     -     -      y       y      y      -        -
+Device.Update                -       -     -     -     -      -       y      y      -        -
+Device.Replace               -       -     -     -     -      -       y      y      -        -
+Device.Create                -       -     -     -     -      -       y      y      -        -
+Device.Delete                -       -     -     -     -      -       y      y      -        -
+Device.Security              -       -     -     -     -      -       -      -      -        -
+Send                         -       -     -     -     -      -       y      y      -        -
+DeleteDevice                 -       -     -     -     -      -       -      y      y        y
+Accounts                     -       -     -     -     -      -       -      -      y        y
+CreateAccount                -       -     -     -     -      -       -      -      y        y
+DeleteAccount                -       -     -     -     -      -       -      -      y        y
+SetPassword                  -       -     -     -     -      -       -      y      y        y
+NewLogin                     -       -     -     -     -      -       -      y      y        y
+Logins                       -       -     -     -     -      -       -      y      y        y
+RemoveLogin                  -       -     -     -     -      -       -      y      y        y
+Census                       -       -     -     -     -      -       -      -      y        y
+Backup                       -       -     -     -     -      -       -      -      y        y
+StoreReady                   -       -     -     -     -      -       -      -      y        y
+MayBackup                    -       -     -     -     -      -       -      -      y        y
 `
 
 // aboutOwn are the methods that are about the asker's own account or device:
 // nobody can even name another's. "y" for whom they are there at all.
 const aboutOwn = `
-                         anonymous  lamp  door  shed  barn  home  office  operator
-Inventory                    -       y     y     y     y     y      y        y
-Devices                      -       y     y     y     y     y      y        y
-NewPairingCode               -       -     -     -     y     y      y        -
-NewToken                     -       -     -     -     y     y      y        -
-Tokens                       -       -     -     -     y     y      y        -
-RevokeToken                  -       -     -     -     y     y      y        -
-Events                       -       -     -     -     y     y      y        -
-AllEvents                    -       -     -     -     y     y      y        -
-FollowEvents                 -       -     -     -     y     y      y        -
-Commands                     -       -     -     -     y     y      y        -
-Command                      -       -     -     -     y     y      y        -
-CancelCommand                -       -     -     -     y     y      y        -
-FollowNews                   -       -     -     -     y     y      y        -
-WatchPresence                -       y     y     y     y     y      y        y
+                         anonymous  lamp  door  shed  barn  guest  partner  home  office  operator
+Inventory                    -       y     y     y     y      y       y      y      y        y
+Devices                      -       y     y     y     y      y       y      y      y        y
+NewPairingCode               -       -     -     -     y      y       y      y      y        -
+NewToken                     -       -     -     -     y      y       y      y      y        -
+Tokens                       -       -     -     -     y      y       y      y      y        -
+RevokeToken                  -       -     -     -     y      y       y      y      y        -
+Events                       -       -     -     -     y      y       y      y      y        -
+FollowEvents                 -       -     -     -     y      y       y      y      y        -
+AllEvents                    -       -     -     -     y      y       y      y      y        -
+FollowNews                   -       -     -     -     y      y       y      y      y        -
+Commands                     -       -     -     -     y      y       y      y      y        -
+Command                      -       -     -     -     y      y       y      y      y        -
+CancelCommand                -       -     -     -     y      y       y      y      y        -
+WatchPresence                -       y     y     y     y      y       y      y      y        y
+NewShare                     -       -     -     -     y      y       y      y      y        -
+Shares                       -       -     -     -     y      y       y      y      y        -
+AcceptShare                  -       -     -     -     y      y       y      y      y        -
+EndShare                     -       -     -     -     y      y       y      y      y        -
 `
 
 // proofs are the methods that prove who somebody is, and Close.
@@ -209,6 +215,18 @@ func (w *world) doPeople(ctx context.Context, row string, who oic.Identity) (err
 		_, err = w.Census(ctx, who)
 	case "Backup":
 		err = w.Backup(ctx, who, func(store.Part) error { return nil })
+	case "NewShare":
+		_, err = w.NewShare(ctx, who, "", "other", account.Viewer)
+	case "Shares":
+		_, _, err = w.Shares(ctx, who)
+	case "AcceptShare":
+		if _, err = w.AcceptShare(ctx, who, "no such"); fmt.Sprint(err) == "4.04 Not Found: no such share" {
+			err = nil
+		}
+	case "EndShare":
+		if err = w.EndShare(ctx, who, "no such"); fmt.Sprint(err) == "4.04 Not Found: no such share" {
+			err = nil
+		}
 	case "MayBackup":
 		err = w.MayBackup(ctx, who)
 	case "StoreReady":
@@ -389,7 +407,7 @@ func TestEveryMethodHasARow(t *testing.T) {
 func TestMatrixDeniesByDefault(t *testing.T) {
 	w := newWorld(t)
 	for _, op := range []operation{-1, operations, operations + 100} {
-		for _, column := range []string{"lamp", "home", "office", "operator"} {
+		for _, column := range []string{"lamp", "home", "partner", "office", "operator"} {
 			if err := w.authorize(w.who(column), op, target{device: lamp}); err == nil {
 				t.Errorf("%s may do %v", column, op)
 			}
@@ -469,7 +487,7 @@ func TestRule04SecurityIsNeverReached(t *testing.T) {
 		"//oic/sec/doxm", "/oic//sec/doxm", "/./oic/sec/doxm", "/a/../oic/sec/doxm", "/oic/x/../sec/doxm", "/a/%2e%2e/oic/sec/doxm",
 		"/oic/%252e%252e/oic/sec", "/%256fic/sec/doxm", `/oic\sec\doxm`, "/oic/sec%00/doxm", "oic/sec/doxm", "/oic/./sec", "/XMPPUserResURI",
 	} {
-		for _, column := range []string{"anonymous", "lamp", "door", "shed", "barn", "home", "office", "operator"} {
+		for _, column := range []string{"anonymous", "lamp", "door", "shed", "barn", "guest", "partner", "home", "office", "operator"} {
 			for _, op := range []oic.Op{oic.Retrieve, oic.Update, oic.Replace, oic.Create, oic.Delete} {
 				_, err := (&way{w.Cloud, w.who(column), lamp}).Handle(t.Context(), &oic.Request{Op: op, Href: href})
 				if status, _ := oic.StatusOf(err); err == nil || status.Class() != 4 {

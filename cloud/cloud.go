@@ -100,7 +100,7 @@ func Open(ctx context.Context, cfg Config) (*Cloud, error) {
 
 func (c *Cloud) open(ctx context.Context, cfg Config) (err error) {
 	c.accounts, err = account.Open(ctx, account.Config{
-		Store: cfg.Store, AccessTTL: cfg.AccessTTL, Log: cfg.Log, Changed: c.held.rightsChanged,
+		Store: cfg.Store, AccessTTL: cfg.AccessTTL, Log: cfg.Log, Changed: c.rightsChanged,
 	})
 	if err != nil {
 		return err
@@ -125,6 +125,14 @@ func (c *Cloud) open(ctx context.Context, cfg Config) (err error) {
 		Store: cfg.Store, MaxAge: cfg.RetentionAge, Log: cfg.Log, Reach: c.reach, Hold: c.holdCommand,
 	})
 	return err
+}
+
+// rightsChanged is told what account.Config.Changed says.
+func (c *Cloud) rightsChanged(name, by string) {
+	c.held.rightsChanged(name, by)
+	if by == "" {
+		c.presence.sharesChanged(name)
+	}
 }
 
 // Close ends what is open and what Open started. The store stays open.

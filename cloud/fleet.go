@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/farreach/farreach/cloud/account"
 	"github.com/farreach/farreach/cloud/directory"
 	"github.com/farreach/farreach/oic"
 )
@@ -12,10 +13,16 @@ import (
 type DeviceInfo struct {
 	directory.Device
 	Presence directory.Presence
+	Role     account.Role // of who asks; Nobody: an admin, who sees no more than this
 }
 
-// Inventory lists the devices that are who's: those of an account, a device
-// itself, or for the operator all.
+// info is dev for somebody of the account name.
+func (c *Cloud) info(dev directory.Device, name string) DeviceInfo {
+	return DeviceInfo{dev, c.directory.Presence(dev.ID), c.accounts.Role(name, dev.Account, dev.ID)}
+}
+
+// Inventory lists the devices that are who's: those of an account and those
+// shared with it, a device itself, or for the operator all.
 func (c *Cloud) Inventory(_ context.Context, who oic.Identity) ([]DeviceInfo, error) {
 	var devices []directory.Device
 	switch {
@@ -29,13 +36,15 @@ func (c *Cloud) Inventory(_ context.Context, who oic.Identity) ([]DeviceInfo, er
 		if err := c.authorize(who, opSee, target{account: who.Account}); err != nil {
 			return nil, err
 		}
-		if devices = c.directory.Of(who.Account); who.Account == "" {
+		if who.Account == "" {
 			devices = c.directory.All()
+		} else {
+			devices = c.devicesOf(who.Account)
 		}
 	}
 	list := make([]DeviceInfo, 0, len(devices))
 	for _, dev := range devices {
-		list = append(list, DeviceInfo{dev, c.directory.Presence(dev.ID)})
+		list = append(list, c.info(dev, who.Account))
 	}
 	return list, nil
 }
@@ -49,7 +58,7 @@ func (c *Cloud) DeviceInfo(_ context.Context, who oic.Identity, di string) (Devi
 	if !ok {
 		return DeviceInfo{}, errNoDevice
 	}
-	return DeviceInfo{dev, c.directory.Presence(di)}, nil
+	return c.info(dev, who.Account), nil
 }
 
 // DeleteDevice takes a device out of its account: it can no longer sign in,
@@ -79,5 +88,5 @@ func (c *Cloud) removeDevice(ctx context.Context, dev directory.Device) error {
 		return err
 	}
 	c.forget(dev.ID)
-	return nil
+	return c.accounts.EndShares(ctx, dev.Account, dev.ID)
 }

@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/farreach/farreach/cloud/account"
 	"github.com/farreach/farreach/cloudlink"
 	"github.com/farreach/farreach/internal/secret"
 	"github.com/farreach/farreach/oic"
@@ -33,8 +34,9 @@ var (
 	nowhere  netip.Addr
 )
 
-// world is a cloud on a store of its own, with three accounts (home, barn, and
-// office, which is an admin) and their devices.
+// world is a cloud on a store of its own, with accounts (home, barn, and office,
+// which is an admin) and their devices. The lamp of home is shared with guest, to
+// view, and all of home with partner, who is a member.
 type world struct {
 	*Cloud
 	t     testing.TB
@@ -55,7 +57,7 @@ func newWorld(t testing.TB) *world {
 	w := &world{t: t, dir: filepath.Join(t.TempDir(), "store"), people: map[string]oic.Identity{}}
 	w.open()
 	t.Cleanup(func() { w.close() })
-	for _, name := range []string{"home", "barn", "office"} {
+	for _, name := range []string{"home", "barn", "office", "guest", "partner"} {
 		_, err := w.CreateAccount(t.Context(), operator, name, password, name == "office")
 		w.must(err)
 	}
@@ -66,7 +68,19 @@ func newWorld(t testing.TB) *world {
 	}})
 	w.must(err)
 	w.thing = w.attach(w.lamp)
+	w.share(lamp, "guest", account.Viewer)
+	w.share("", "partner", account.Member)
 	return w
+}
+
+// share shares a device of home, or all, with another account, which accepts.
+func (w *world) share(di, with string, role account.Role) account.Share {
+	w.t.Helper()
+	s, err := w.NewShare(w.t.Context(), oic.Identity{Account: "home"}, di, with, role)
+	w.must(err)
+	s, err = w.AcceptShare(w.t.Context(), oic.Identity{Account: with}, s.ID)
+	w.must(err)
+	return s
 }
 
 func (w *world) open() {

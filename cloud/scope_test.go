@@ -31,6 +31,10 @@ NewLogin             -      -       y
 Logins               -      -       y
 RemoveLogin          -      -       y
 DeleteDevice         -      -       y
+NewShare             -      -       y
+Shares               -      -       y
+AcceptShare          -      -       y
+EndShare             -      -       y
 `
 
 // TestScopes: a token may do what it was made for, and is told what it lacks.

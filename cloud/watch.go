@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"github.com/farreach/farreach/cloud/account"
 	"github.com/farreach/farreach/cloud/directory"
 	"github.com/farreach/farreach/oic"
 )
@@ -19,8 +20,9 @@ type watchers struct {
 }
 
 type watcher struct {
-	dirty map[string]bool // by di
-	wake  chan struct{}   // holds one if dirty is not empty
+	account string
+	dirty   map[string]bool // by di; "": all that it may see
+	wake    chan struct{}   // holds one if dirty is not empty
 }
 
 func (w *watcher) mark(di string) {
@@ -40,8 +42,19 @@ func (ws *watchers) changed(di string) {
 	}
 }
 
-func (ws *watchers) add() *watcher {
-	w := &watcher{dirty: map[string]bool{}, wake: make(chan struct{}, 1)}
+// sharesChanged notes that an account may see other devices than before.
+func (ws *watchers) sharesChanged(account string) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	for w := range ws.all {
+		if w.account == account {
+			w.mark("")
+		}
+	}
+}
+
+func (ws *watchers) add(account string) *watcher {
+	w := &watcher{account: account, dirty: map[string]bool{}, wake: make(chan struct{}, 1)}
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	if ws.all == nil {
@@ -80,8 +93,27 @@ func (c *Cloud) WatchPresence(ctx context.Context, who oic.Identity, each func(D
 		return err
 	}
 	defer release()
-	w := c.presence.add()
+	w := c.presence.add(who.Account)
 	defer c.presence.remove(w)
+	if err := c.eachDevice(ctx, who, each); err != nil {
+		return err
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return lost(ctx, ctx.Err())
+		case <-w.wake:
+		}
+		for di := range c.presence.take(w) {
+			if err := c.tellOf(ctx, who, di, each); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// eachDevice calls each for the devices that Inventory has.
+func (c *Cloud) eachDevice(ctx context.Context, who oic.Identity, each func(DeviceInfo) error) error {
 	list, err := c.Inventory(ctx, who)
 	if err != nil {
 		return err
@@ -91,28 +123,25 @@ func (c *Cloud) WatchPresence(ctx context.Context, who oic.Identity, each func(D
 			return err
 		}
 	}
-	for {
-		select {
-		case <-ctx.Done():
-			return lost(ctx, ctx.Err())
-		case <-w.wake:
-		}
-		for di := range c.presence.take(w) {
-			dev, ok := c.directory.Get(di)
-			if !ok || !concerns(dev, who) {
-				continue
-			}
-			if err := each(DeviceInfo{dev, c.directory.Presence(di)}); err != nil {
-				return err
-			}
-		}
+	return nil
+}
+
+// tellOf calls each for what is dirty, if it concerns who.
+func (c *Cloud) tellOf(ctx context.Context, who oic.Identity, di string, each func(DeviceInfo) error) error {
+	if di == "" {
+		return c.eachDevice(ctx, who, each)
 	}
+	dev, ok := c.directory.Get(di)
+	if !ok || !c.concerns(dev, who) {
+		return nil
+	}
+	return each(c.info(dev, who.Account))
 }
 
 // concerns reports whether dev is one of those that Inventory lists for who.
-func concerns(dev directory.Device, who oic.Identity) bool {
+func (c *Cloud) concerns(dev directory.Device, who oic.Identity) bool {
 	if who.Device != "" {
 		return dev.ID == who.Device
 	}
-	return who.Account == "" || dev.Account == who.Account
+	return who.Account == "" || c.accounts.Role(who.Account, dev.Account, dev.ID) != account.Nobody
 }

@@ -1,11 +1,13 @@
 // Package account is the people of a cloud and what they hold: passwords, API
-// tokens, pairing codes and the grants with which their devices sign in.
+// tokens, pairing codes, the grants with which their devices sign in, and what
+// they share with each other.
 //
 //	password ── SCRAM verifier ──▶ accounts ── Login ──▶ oic.Identity
 //	log-in ──── SCRAM keys ──────▶ accounts ── Begin, Proved ──▶ oic.Identity, for one resource of XMPP
 //	API token ────── SHA-256 ────▶ tokens ── Bearer ──▶ oic.Identity
 //	pairing code ─── SHA-256 ────▶ codes ── Redeem ──▶ grants ── SignIn, Refresh ──▶ oic.Identity
 //	oic.Identity ── Valid, at each use ──▶ does it still hold?
+//	share ───────────────────────▶ shares ── Role ──▶ what is one account to what is another's?
 //
 // The tables live in the store, where nothing secret is in clear, and are
 // mirrored in memory: to ask whether an identity still holds costs no I/O, and
@@ -58,6 +60,7 @@ type Accounts struct {
 	tokens   *store.View[token] // by hash
 	codes    *store.View[code]  // by hash
 	grants   *store.View[grant] // by di
+	shares   *store.View[Share] // by who is given, who gives, and what
 	fakes    []byte             // key from which verifiers of unknown accounts are made
 	throttle throttle
 	used     uses
@@ -96,6 +99,9 @@ func (a *Accounts) open(ctx context.Context) (err error) {
 		return err
 	}
 	if a.grants, err = openView[grant](ctx, a, "grants", changed); err != nil {
+		return err
+	}
+	if a.shares, err = openView[Share](ctx, a, "shares", func(name, _ string) { changed(name, "") }); err != nil {
 		return err
 	}
 	if a.codes, err = openView[code](ctx, a, "pairing-codes", func(string, string) {}); err != nil { // no right rests on one
@@ -150,6 +156,7 @@ func (a *Accounts) Close() {
 	closeView(a.tokens)
 	closeView(a.codes)
 	closeView(a.grants)
+	closeView(a.shares)
 }
 
 func closeView[T any](v *store.View[T]) {
@@ -214,6 +221,10 @@ func (a *Accounts) removeExpired(ctx context.Context, now time.Time) error {
 		if err := a.tokens.Delete(ctx, key); err != nil {
 			return err
 		}
+	}
+	offered := func(s *Share) bool { return s.Accepted.IsZero() && now.Sub(s.Created) > shareOffered }
+	if err := a.endShares(ctx, offered); err != nil {
+		return err
 	}
 	for key, c := range a.codes.All() {
 		if now.Sub(c.Expires) > reuse {

@@ -154,13 +154,14 @@ func (a *Accounts) Deleting() (names []string) {
 	return names
 }
 
-// FinishDelete removes the tokens, codes and grants of an account, and then
+// FinishDelete removes the tokens, codes, grants and shares of an account, and then
 // its name. See BeginDelete.
 func (a *Accounts) FinishDelete(ctx context.Context, name string) error {
 	err := errors.Join(
 		deleteOf[token](ctx, a.tokens, name),
 		deleteOf[code](ctx, a.codes, name),
 		deleteOf[grant](ctx, a.grants, name),
+		a.endShares(ctx, func(s *Share) bool { return s.Owner == name || s.With == name }),
 	)
 	if err == nil {
 		err = a.accounts.Delete(ctx, name)

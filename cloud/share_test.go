@@ -1,0 +1,142 @@
+package cloud
+
+import (
+	"context"
+	"slices"
+	"testing"
+
+	"github.com/farreach/farreach/cloud/account"
+	"github.com/farreach/farreach/oic"
+)
+
+var (
+	guest   = oic.Identity{Account: "guest"}
+	partner = oic.Identity{Account: "partner"}
+	home    = oic.Identity{Account: "home"}
+)
+
+// TestSharedInventory: what is shared with somebody stands among his own, with
+// what he is to it.
+func TestSharedInventory(t *testing.T) {
+	w := newWorld(t)
+	for name, want := range map[string]map[string]account.Role{
+		"home":    {lamp: account.Owner, door: account.Owner},
+		"barn":    {shed: account.Owner},
+		"guest":   {lamp: account.Viewer},
+		"partner": {lamp: account.Member, door: account.Member},
+	} {
+		list, err := w.Inventory(t.Context(), oic.Identity{Account: name})
+		w.must(err)
+		if len(list) != len(want) {
+			t.Errorf("%s has %d devices, want %d", name, len(list), len(want))
+		}
+		for _, dev := range list {
+			if dev.Role != want[dev.ID] {
+				t.Errorf("%s is %v of %s, want %v", name, dev.Role, dev.ID, want[dev.ID])
+			}
+		}
+	}
+	dev, err := w.DeviceInfo(t.Context(), operator, lamp)
+	w.must(err)
+	if dev.Role != account.Nobody {
+		t.Errorf("the operator is %v of a device", dev.Role)
+	}
+}
+
+// TestNobodyElseShares: what somebody was given he cannot give on, and what is
+// not his he cannot give at all.
+func TestNobodyElseShares(t *testing.T) {
+	w := newWorld(t)
+	for who, want := range map[oic.Identity]oic.Status{
+		guest: oic.Forbidden, partner: oic.Forbidden, {Account: "barn"}: oic.NotFound, w.lamp: oic.Forbidden, {}: oic.Unauthorized,
+	} {
+		_, err := w.NewShare(t.Context(), who, lamp, "other", account.Viewer)
+		w.status(who.Account, err, want)
+	}
+	_, err := w.NewShare(t.Context(), home, fresh, "other", account.Viewer)
+	w.status("a device that there is not", err, oic.NotFound)
+	given, received, err := w.Shares(t.Context(), home)
+	if len(given) != 2 || len(received) != 0 || err != nil {
+		t.Errorf("home gives %+v, is given %+v (%v)", given, received, err)
+	}
+}
+
+// TestShareEnds: what is open by a share ends with it, and what is open by the
+// role of a member with that (threats rule 2, bad input 44).
+func TestShareEnds(t *testing.T) {
+	w := newWorld(t)
+	w.report("/a/light", 0xf4)
+	observe := func(who oic.Identity) <-chan error {
+		way, err := w.Device(t.Context(), who, lamp)
+		w.must(err)
+		begun, done := make(chan bool, 8), make(chan error, 1)
+		go func() {
+			done <- way.Observe(t.Context(), &oic.Request{Href: "/a/light"}, func(*oic.Response) { begun <- true })
+		}()
+		<-begun
+		return done
+	}
+	byDevice, byAccount := observe(guest), observe(partner)
+	given, _, err := w.Shares(t.Context(), home)
+	w.must(err)
+	w.must(w.EndShare(t.Context(), home, given[0].ID))
+	w.status("a viewer's observation", w.within("unshare", byDevice), oic.NotFound)
+	if _, err := w.Device(t.Context(), guest, lamp); err == nil {
+		t.Error("the device can still be had")
+	}
+	w.must(w.EndShare(t.Context(), partner, given[1].ID)) // by who was given it
+	w.status("a member's observation", w.within("unshare", byAccount), oic.NotFound)
+
+	w.share("", "partner", account.Member)
+	w.thing.mu.Lock()
+	begun := make(chan bool, 1)
+	w.thing.handle = func(ctx context.Context, _ *oic.Request) (*oic.Response, error) {
+		begun <- true
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	w.thing.mu.Unlock()
+	way, err := w.Device(t.Context(), partner, lamp)
+	w.must(err)
+	done := make(chan error, 1)
+	go func() {
+		_, err := way.Handle(t.Context(), &oic.Request{Op: oic.Update, Href: "/a/light"})
+		done <- err
+	}()
+	<-begun
+	w.share("", "partner", account.Viewer)
+	w.status("a command of who is a viewer now", w.within("role", done), oic.Forbidden)
+}
+
+// TestShareIsSeen: who watches learns of what is shared with him.
+func TestShareIsSeen(t *testing.T) {
+	w := newWorld(t)
+	seen := make(chan string, 16)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- w.WatchPresence(ctx, guest, func(dev DeviceInfo) error { seen <- dev.ID; return nil })
+	}()
+	if di := <-seen; di != lamp {
+		t.Errorf("guest sees %s first", di)
+	}
+	w.share("", "guest", account.Viewer)
+	var got []string
+	for len(got) < 2 || !slices.Contains(got, door) {
+		got = append(got, <-seen)
+	}
+	cancel()
+	<-done
+}
+
+// TestSharesEndWithDevice: a device that comes back to its account is shared
+// with nobody.
+func TestSharesEndWithDevice(t *testing.T) {
+	w := newWorld(t)
+	w.must(w.DeleteDevice(t.Context(), home, lamp))
+	w.join("home", lamp)
+	_, err := w.DeviceInfo(t.Context(), guest, lamp)
+	w.status("guest", err, oic.NotFound)
+	_, err = w.DeviceInfo(t.Context(), partner, lamp) // all that home has is still shared
+	w.must(err)
+}
