@@ -36,8 +36,7 @@ type manager struct {
 // How much is sent before the server is asked to acknowledge it.
 const (
 	askStanzas = 50
-	askBytes   = 24 << 10
-	keepSent   = 2 * askBytes // memory for what is sent until the next acknowledgement, once that was needed
+	askBytes   = 64 << 10
 )
 
 // errManage says that the server acknowledges nonsense.
@@ -60,7 +59,7 @@ func (n *negotiation) enable() (*manager, error) {
 		return nil, err
 	}
 	n.terms.Manage = true
-	m := &manager{sent: sm.Queue{Keep: keepSent}}
+	m := &manager{}
 	if r := e.Attr("resume"); r == "true" || r == "1" {
 		m.id = e.Attr("id")
 	}

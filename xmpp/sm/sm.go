@@ -13,6 +13,7 @@ import (
 	"errors"
 	"iter"
 	"strconv"
+	"sync"
 )
 
 // Namespace is that of all elements of XEP-0198.
@@ -60,24 +61,40 @@ func (r *Received) H() uint32 { return r.h }
 
 // Queue holds what was sent and is not acknowledged, in order. The zero value
 // is empty, with the default bounds, and takes no memory. All stanzas lie in
-// one piece of memory, so that adding one allocates nothing once that has grown.
+// one piece of memory, which is borrowed while there are any: adding one allocates
+// nothing once those that are lent have grown.
 type Queue struct {
 	MaxStanzas int // 0: 1,000
 	MaxBytes   int // of stanzas; 0: 1 MiB
-	Keep       int // bytes of memory that it keeps when it is empty, for what comes next; 0: 4 KiB
 
-	acked uint32 // stanzas that the peer has acknowledged, modulo 2^32
-	sizes []int  // of those it has not; sizes[first:] are in use
+	acked uint32  // stanzas that the peer has acknowledged, modulo 2^32
+	mem   *memory // nil: there are none
+	sizes []int   // of those it has not; sizes[first:] are in use
 	first int
 	bytes []byte // the stanzas; bytes[start:] are in use
 	start int
 }
+
+// memory is what a Queue borrows.
+type memory struct {
+	sizes []int
+	bytes []byte
+}
+
+var memories = sync.Pool{New: func() any { return new(memory) }}
+
+// maxLent is the largest memory that is lent again, bytes.
+const maxLent = 256 << 10
 
 // Add keeps a copy of a stanza that is being sent. The error is ErrFull, after
 // which nothing was kept.
 func (q *Queue) Add(stanza []byte) error {
 	if q.Len() >= or(q.MaxStanzas, DefaultStanzas) || q.Size()+len(stanza) > or(q.MaxBytes, DefaultBytes) {
 		return ErrFull
+	}
+	if q.mem == nil {
+		q.mem = memories.Get().(*memory)
+		q.bytes, q.sizes = q.mem.bytes[:0], q.mem.sizes[:0]
 	}
 	if q.start > 0 && len(q.bytes)+len(stanza) > cap(q.bytes) { // room in front before more memory
 		q.bytes = q.bytes[:copy(q.bytes, q.bytes[q.start:])]
@@ -111,11 +128,11 @@ func (q *Queue) Ack(h uint32) error {
 }
 
 func (q *Queue) clear() {
-	q.start, q.first = 0, 0
-	q.bytes, q.sizes = q.bytes[:0], q.sizes[:0]
-	if cap(q.bytes) > or(q.Keep, 4<<10) {
-		q.bytes, q.sizes = nil, nil
+	if q.mem != nil && cap(q.bytes) <= maxLent {
+		q.mem.bytes, q.mem.sizes = q.bytes, q.sizes
+		memories.Put(q.mem)
 	}
+	q.mem, q.bytes, q.sizes, q.start, q.first = nil, nil, nil, 0, 0
 }
 
 // Len is how many stanzas are not acknowledged.
