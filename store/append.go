@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -92,6 +93,12 @@ func (c *call) recycle() {
 	clear(c.records)
 	c.records = c.records[:0]
 	idle.Put(c)
+}
+
+// untaken reports whether nobody was there to take any of the records: they can
+// be sent again, in their order.
+func (c *call) untaken() bool {
+	return len(c.records) > 0 && !slices.ContainsFunc(c.records, func(r sent) bool { return r.err != nats.ErrNoResponders })
 }
 
 func newAcks(nc *nats.Conn, health *breaker) (*acks, error) {

@@ -91,8 +91,7 @@ func (l *Log) Append(ctx context.Context, key []string, data []byte) (seq uint64
 func (l *Log) AppendAfter(ctx context.Context, key []string, data []byte, after uint64) (seq uint64, err error) {
 	r := [1]Record{{Key: key, Data: data}}
 	l.append(ctx, r[:], &after, func(_ int, e error) { err = e })
-	if refused, ok := errors.AsType[*jetstream.APIError](err); errors.Is(err, ErrExists) ||
-		ok && refused.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant { // that of replicas
+	if errors.Is(err, ErrExists) {
 		err = fmt.Errorf("append to %s: %w", l.name, ErrConflict)
 	}
 	return r[0].Seq, err
@@ -125,7 +124,7 @@ func (l *Log) append(ctx context.Context, records []Record, after *uint64, faile
 		}
 		c.records = append(c.records, sent{index: i, subject: subject, data: r.Data, after: after})
 	}
-	l.s.acks.publish(ctx, c)
+	l.publish(ctx, c)
 	var unsafe error // what the server has is not on the disk
 	if slices.ContainsFunc(c.records, func(r sent) bool { return r.err == nil }) {
 		unsafe = l.s.syncer.wrote(ctx, l.s, l.id)
@@ -142,6 +141,21 @@ func (l *Log) append(ctx context.Context, records []Record, after *uint64, faile
 		l.s.wrote(took, err)
 	}
 }
+
+// publish sends the records of c. While a cluster chooses which server leads the
+// log, nobody takes any: it waits for that, for it is over in seconds.
+func (l *Log) publish(ctx context.Context, c *call) {
+	op, cancel := l.s.patience(ctx)
+	defer cancel()
+	l.s.acks.publish(ctx, c)
+	for l.s.Shared() && c.untaken() && sleep(op, leaderWait) == nil {
+		l.s.acks.publish(ctx, c)
+	}
+}
+
+// leaderWait is the time between two tries to give records to a log without a
+// leader.
+const leaderWait = 50 * time.Millisecond
 
 // sendable is the subject of r, if it can be sent. refusal is why none can.
 func (l *Log) sendable(r Record, refusal error) (string, error) {

@@ -17,7 +17,8 @@ const (
 	batchBytes = 2 << 20 // and bytes; more than one record of MaxValue
 	control    = 8       // messages without a record that may come with a batch
 	waitFor    = 30 * time.Second
-	heartbeat  = 10 * time.Second
+	heartbeat  = 2 * time.Second
+	deadAfter  = 3 * heartbeat // a server of a cluster that has taken a reader with it is not waited for
 )
 
 var (
@@ -126,7 +127,7 @@ func (p *puller) receive(ctx context.Context) (*nats.Msg, error) {
 		return msg, nil
 	default:
 	}
-	p.timer.Reset(2*heartbeat + opTimeout)
+	p.timer.Reset(deadAfter)
 	select {
 	case msg := <-p.in:
 		return msg, nil

@@ -35,10 +35,13 @@ import (
 // Config says where the store is. One of Dir and URL is needed.
 type Config struct {
 	Dir      string        // directory of the embedded server: made with mode 0700, refused if others may read it
-	URL      string        // NATS server to use instead, version 2.11 or later, with JetStream
+	URL      string        // NATS servers to use instead, of one cluster, separated by commas: version 2.11 or later, with JetStream
 	Sync     time.Duration // embedded: most time between a write and its fsync; 0: 10 ms; negative: before every acknowledgement
-	Replicas int           // of each table and log; 0: 1
+	Replicas int           // of each table and log, at URL; 0: 1
 	Log      *slog.Logger  // nil: slog.Default()
+
+	Credentials string // file that says who we are to the servers at URL: .creds of NATS, user:password or a token; empty: nobody
+	CAFile      string // PEM file with the authorities of the servers at URL; empty: those of the system
 
 	// Wrote, if not nil, is called after each write: how long it was until the
 	// store had acknowledged it, and how it went. It must not block.
@@ -126,6 +129,12 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		}
 		s.server = e
 		opts = append(opts, nats.InProcessServer(e), nats.ReconnectWait(20*time.Millisecond))
+	default:
+		more, err := cfg.remote()
+		if err != nil {
+			return nil, fmt.Errorf("open store: %w", err)
+		}
+		opts = append(opts, more...)
 	}
 	if err := s.connect(ctx, cfg.URL, opts); err != nil {
 		_ = s.Close()
@@ -319,7 +328,7 @@ func failure(ctx context.Context, what string, err error) error {
 		return fmt.Errorf("%s: %w", what, ctx.Err())
 	case errors.Is(err, jetstream.ErrKeyNotFound), errors.Is(err, jetstream.ErrMsgNotFound):
 		err = ErrNotFound
-	case errors.Is(err, jetstream.ErrKeyExists):
+	case wrongRevision(err):
 		err = ErrExists
 	case errors.Is(err, nats.ErrMaxPayload):
 		err = ErrTooLarge
@@ -327,6 +336,15 @@ func failure(ctx context.Context, what string, err error) error {
 		err = fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return fmt.Errorf("%s: %w", what, err)
+}
+
+// wrongRevision reports whether the server has not written because there is
+// another revision than the one expected. A cluster has a code of its own for
+// one that is just being written.
+func wrongRevision(err error) bool {
+	e, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && (e.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || e.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant) ||
+		errors.Is(err, jetstream.ErrKeyExists) || errors.Is(err, jetstream.ErrKeyRevisionMismatch)
 }
 
 // validName reports whether name may name a table or a log: lower case

@@ -9,10 +9,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/farreach/farreach/store"
-	"github.com/nats-io/nats-server/v2/server"
+	"github.com/farreach/farreach/store/storetest"
 	"go.uber.org/goleak"
 )
 
@@ -42,38 +41,22 @@ func open(t testing.TB, dir string) *store.Store {
 // newDir returns a fresh directory that the store accepts.
 func newDir(t testing.TB) string { return filepath.Join(t.TempDir(), "data") }
 
-// overEach runs f on the embedded server and on one that listens.
+// overEach runs f on the embedded server, on one that listens, and on a cluster.
 func overEach(t *testing.T, f func(t *testing.T, s *store.Store)) {
 	t.Run("embedded", func(t *testing.T) { f(t, open(t, newDir(t))) })
-	t.Run("url", func(t *testing.T) {
-		s, err := store.Open(t.Context(), store.Config{URL: listen(t), Log: quiet(t)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { s.Close() })
-		f(t, s)
-	})
+	t.Run("url", func(t *testing.T) { f(t, at(t, storetest.Server(t), 1)) })
+	t.Run("cluster", func(t *testing.T) { f(t, at(t, storetest.NewCluster(t).URL(), 3)) })
 }
 
-// listen starts a nats-server on a port of its own and returns its address.
-func listen(t testing.TB) string {
+// at opens a store on the servers at url.
+func at(t testing.TB, url string, replicas int) *store.Store {
 	t.Helper()
-	srv, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true,
-		MaxPayload: store.MaxValue + 8<<10,
-	})
+	s, err := store.Open(t.Context(), store.Config{URL: url, Replicas: replicas, Log: quiet(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv.Start()
-	t.Cleanup(func() {
-		srv.Shutdown()
-		srv.WaitForShutdown()
-	})
-	if !srv.ReadyForConnections(10 * time.Second) {
-		t.Fatal("nats-server does not start")
-	}
-	return srv.ClientURL()
+	t.Cleanup(func() { s.Close() })
+	return s
 }
 
 func TestOpenRefuses(t *testing.T) {

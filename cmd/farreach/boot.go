@@ -174,7 +174,10 @@ func (b *booted) openCA() (err error) {
 
 func (b *booted) openStore(ctx context.Context) (err error) {
 	b.metrics = metrics.New(build.Get(version).Version)
-	cfg := store.Config{URL: b.cfg.nats, Log: b.log, Wrote: b.metrics.Wrote}
+	cfg := store.Config{Log: b.log, Wrote: b.metrics.Wrote}
+	if err := b.cfg.nats.into(&cfg); err != nil {
+		return err
+	}
 	keep, err := b.cfg.retention()
 	if err != nil {
 		return err
@@ -187,7 +190,7 @@ func (b *booted) openStore(ctx context.Context) (err error) {
 	}
 	if b.store, err = store.Open(ctx, cfg); err != nil {
 		if cfg.URL != "" {
-			return fail(exitNoConnect, "another --nats", "%w", err)
+			return fail(natsFault(err), "another --nats", "%w", err)
 		}
 		return err
 	}

@@ -48,7 +48,7 @@ func (b *booted) watch(link *cloudlink.Server) {
 // operate is what operators are told.
 func (b *booted) operate() *api.Operate {
 	o := &api.Operate{Metrics: b.metrics, Started: time.Now(), Store: "embedded", Ends: b.ca.Ends}
-	if b.cfg.nats != "" {
+	if b.cfg.nats.url != "" {
 		o.Store = "NATS"
 	}
 	s := b.where()

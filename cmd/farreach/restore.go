@@ -18,7 +18,8 @@ import (
 
 // restoring is what backup restore is told.
 type restoring struct {
-	file, keys, data, nats string
+	file, keys, data string
+	nats             natsConfig
 }
 
 func (a *app) backupRestoreCmd() *cobra.Command {
@@ -39,7 +40,7 @@ into that NATS server, which must have nothing of farreach.`,
 	}
 	cmd.Flags().StringVar(&r.data, "data", settings.DataDir(a.lookup), "data `directory` to make")
 	cmd.Flags().StringVar(&r.keys, "keys", "", "`file` with the keys (default FILE.keys, if it is there)")
-	cmd.Flags().StringVar(&r.nats, "nats", "", "`URL` of the NATS server to restore into, instead of the data directory")
+	r.nats.flags(cmd.Flags())
 	return cmd
 }
 
@@ -83,7 +84,10 @@ func (a *app) restore(ctx context.Context, r restoring) (err error) {
 
 // restoreStore fills a new store. If that fails, there is none.
 func (b *booted) restoreStore(ctx context.Context, file string) (err error) {
-	cfg := store.Config{URL: b.cfg.nats, Sync: -1, Log: b.log}
+	cfg := store.Config{Sync: -1, Log: b.log}
+	if err := b.cfg.nats.into(&cfg); err != nil {
+		return err
+	}
 	if cfg.URL == "" {
 		cfg.Dir = b.file("store")
 		defer func() {

@@ -28,7 +28,7 @@ type serverConfig struct {
 	addrFile   string
 	tlsCert    string
 	tlsKey     string
-	nats       string
+	nats       natsConfig
 	storeSync  string
 	keepAge    string
 	keepSize   string

@@ -36,7 +36,7 @@ start are those of up.`,
 	}
 	a.serverFlags(cmd, &cfg)
 	a.xmppFlags(cmd, &cfg)
-	cmd.Flags().StringVar(&cfg.nats, "nats", "", "`URL` of a NATS server with JetStream to keep everything in, instead of the data directory")
+	cfg.nats.flags(cmd.Flags())
 	return cmd
 }
 
