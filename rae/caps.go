@@ -34,6 +34,9 @@ func capabilities(server bool) disco.Info {
 // presence is what says that the endpoint is there.
 func (e *Endpoint) presence() *stanza.Presence {
 	p := &stanza.Presence{Children: []stanza.Element{e.info.Caps(node)}}
+	if e.cfg.Gateway != "" {
+		p.Children = append(p.Children, stanza.Element{NS: nsGateway, Name: "gateway", Attrs: []stanza.Attr{{Name: "di", Value: e.cfg.Gateway}}})
+	}
 	switch server := e.cfg.Device != nil; {
 	case server && e.cfg.Chat:
 		p.Priority = priorityServerChat

@@ -149,6 +149,9 @@ func (r *Remote) notConnected() error {
 }
 
 func (r *Remote) away(d Device, more ...error) error {
+	if d.GatewayGone {
+		return r.fail("its gateway is gone, and nobody else knows how it is", "when the gateway is back", append(more, oic.ErrOffline)...)
+	}
 	return r.fail("offline since "+d.Since.UTC().Format(time.RFC3339), "when it is back", append(more, oic.ErrOffline)...)
 }
 

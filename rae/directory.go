@@ -24,6 +24,12 @@ type Device struct {
 	Name      Name    // what JID tells; to those that do not speak this version nobody talks
 	Available bool
 	Since     time.Time // since when: as the server tells, else as it was seen here
+
+	// Gateway is the di of who speaks for the device, which has no way out of its
+	// own; "": nobody. If it is not available, and the gateway of the account is not
+	// either, then GatewayGone: nobody is there who knows how it is.
+	Gateway     string
+	GatewayGone bool
 }
 
 // Account is whose the device is: the own account, or that of a contact.
@@ -130,7 +136,8 @@ func (d *directory) presence(self jid.JID, p *stanza.Presence) {
 	if !ok || name.IsClient() {
 		return
 	}
-	if dev, changed := d.note(p.From, name, there, sentAt(p)); changed {
+	dev := Device{JID: p.From, Name: name, Available: there, Since: sentAt(p), Gateway: gatewayOf(p)}
+	if dev, changed := d.note(dev); changed {
 		d.changed(dev)
 	}
 }
@@ -138,7 +145,8 @@ func (d *directory) presence(self jid.JID, p *stanza.Presence) {
 // note keeps what presence said. changed tells whether that is news to others
 // than the watchers of this device: for them it is in any case, because who
 // says again that it is there may have been away.
-func (d *directory) note(j jid.JID, name Name, there bool, since time.Time) (dev Device, changed bool) {
+func (d *directory) note(news Device) (dev Device, changed bool) {
+	j, there := news.JID, news.Available
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if j.Bare() != d.own && !d.contacts[j.Bare()] {
@@ -157,10 +165,38 @@ func (d *directory) note(j jid.JID, name Name, there bool, since time.Time) (dev
 	if !known {
 		d.counts[j.Bare()]++
 	}
-	dev = Device{JID: j, Name: name, Available: there, Since: since}
-	d.devices[j] = dev
+	if !there {
+		news.Gateway = dev.Gateway
+	}
+	d.devices[j] = news
 	d.signal(j)
-	return dev, true
+	return d.complemented(news), true
+}
+
+// typeGateway is the type of those who speak for other devices (RA-024).
+const typeGateway = "oic.d.bridge"
+
+// complemented is a device with what is known of its gateway. d.mu is held.
+func (d *directory) complemented(dev Device) Device {
+	if dev.Available || dev.Gateway == "" {
+		return dev
+	}
+	if at, err := (Name{Major: 1, Type: typeGateway, ID: dev.Gateway}).JID(dev.Account()); err == nil {
+		gateway, known := d.devices[at]
+		dev.GatewayGone = known && !gateway.Available
+	}
+	return dev
+}
+
+// gatewayOf is the di of who speaks for the sender of a presence; "": nobody.
+func gatewayOf(p *stanza.Presence) string {
+	for i := range p.Children {
+		if c := &p.Children[i]; c.NS == nsGateway && c.Name == "gateway" {
+			di, _ := uuid(c.Attr("di"))
+			return di
+		}
+	}
+	return ""
 }
 
 // room makes room for a device, if need be that of the one which has been away
@@ -215,7 +251,7 @@ func (d *directory) get(j jid.JID) (Device, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	dev, ok := d.devices[j]
-	return dev, ok
+	return d.complemented(dev), ok
 }
 
 // list is everybody, in the order of addresses.
@@ -224,7 +260,7 @@ func (d *directory) list() []Device {
 	defer d.mu.Unlock()
 	all := make([]Device, 0, len(d.devices))
 	for _, dev := range d.devices {
-		all = append(all, dev)
+		all = append(all, d.complemented(dev))
 	}
 	sortDevices(all)
 	return all

@@ -99,6 +99,42 @@ func TestDirectoryHearsPresence(t *testing.T) {
 	}
 }
 
+// Of a device that another speaks for is known why it is away, when that is gone:
+// one of the same account, which is a gateway.
+func TestDirectoryGateways(t *testing.T) {
+	const bridgeID, annBridge = "0685b960-736f-46f7-bec0-9e6cbd61adcb", "ann@home.example/OIC/1.0/oic.d.bridge/0685b960-736f-46f7-bec0-9e6cbd61adcb"
+	behind := func(di string) stanza.Element {
+		return stanza.Element{NS: nsGateway, Name: "gateway", Attrs: []stanza.Attr{{Name: "di", Value: di}}}
+	}
+	c := newCensus(t)
+	is := func(what, gateway string, gone bool) {
+		t.Helper()
+		d, _ := c.get(mustJID(t, annLamp))
+		if d.Gateway != gateway || d.GatewayGone != gone || slices.ContainsFunc(c.list(), func(l Device) bool { return l.JID == d.JID && l != d }) {
+			t.Errorf("%s: %+v, want %q, gone %v", what, d, gateway, gone)
+		}
+	}
+	c.hear(annBridge, "")
+	c.hear(annLamp, "", behind(strings.ToUpper(bridgeID)))
+	is("both are here", bridgeID, false)
+	c.hear(annLamp, "unavailable")
+	is("the lamp is away", bridgeID, false)
+	c.hear(annBridge, "unavailable")
+	is("both are away", bridgeID, true)
+	c.hear(annBridge, "")
+	is("the gateway is back", bridgeID, false)
+	c.hear(annLamp, "", behind(bridgeID))
+	c.hear(annBridge, "unavailable")
+	is("the lamp alone is here", bridgeID, false)
+	for _, di := range []string{"bridge", "", lampID} {
+		c.hear(annLamp, "unavailable")
+		c.hear(annLamp, "", behind(di))
+		c.hear(annLamp, "unavailable")
+		d, _ := c.get(mustJID(t, annLamp))
+		is("there is no gateway "+di, d.Gateway, false)
+	}
+}
+
 // RA-066: what presence shows does not matter; unavailable and errors mean away.
 func TestDirectoryTellsWhoGoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

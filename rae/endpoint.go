@@ -32,6 +32,10 @@ type Config struct {
 	Device oic.Handler // what others may ask of us, as those from afar see it; /oic/d tells type and di (RA-057). nil: this is a client and nothing else
 	ID     string      // of a client: its own device id, a UUID, for life (RA-055, A-20)
 
+	// Gateway is the di of the endpoint of this account, of type oic.d.bridge, that
+	// speaks for the device: when both are gone, that is why. "": none does.
+	Gateway string
+
 	// Behind returns a device that is reached through this one and named by the
 	// authority of URLs; nil, or if it returns nil: 4.04.
 	Behind func(di string) oic.Handler

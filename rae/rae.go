@@ -37,6 +37,9 @@ const (
 	featureCBOR      = "urn:x-farreach:ra:cbor"  // bodies in CBOR are taken
 )
 
+// nsGateway is of <gateway di=…> in presence: who speaks for the device.
+const nsGateway = "urn:x-farreach:ra:gateway"
+
 // The limits of a document.
 const (
 	maxDepth    = 16

@@ -91,7 +91,7 @@ func (w *watcher) take() (changed []Device) {
 			name, _ := ParseName(j.Resource())
 			dev = Device{JID: j, Name: name}
 		}
-		changed = append(changed, dev)
+		changed = append(changed, w.d.complemented(dev))
 	}
 	clear(w.fresh)
 	sortDevices(changed)
