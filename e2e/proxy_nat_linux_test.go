@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -114,10 +115,25 @@ func (p *path) sees(name, state string) (found foundWay) {
 	return found
 }
 
+// addresses are the JIDs of lamp and proxy, and their di's in the cloud.
+func (h *house) addresses() string {
+	h.t.Helper()
+	xmpp, cloud := h.phone("xmpp"), h.phone("cloud")
+	list := []string{xmpp.sees("porch", "reachable").URI, xmpp.sees("proxy", "reachable").URI}
+	cloud.sees("porch", "reachable")
+	cloud.sees("proxy", "reachable")
+	for row := range strings.Lines(cloud.does(0, "devices")) {
+		list = append(list, strings.Join(strings.SplitN(row, "\t", 4)[:3], " "))
+	}
+	return strings.Join(list, "\n") + "\n"
+}
+
 // TestProxyBehindNATs: what knows nothing but CoAP on its local network is found
 // there by multicast, and read, commanded and watched from behind another NAT, by
-// XMPP and by the cloud (RA-008, RA-009, RA-020, RA-025). Unplugged, it is not
-// reachable after three checks.
+// XMPP and by the cloud (RA-008, RA-009, RA-020, RA-025). When the proxy is killed
+// they are not known to be anything, because of that, and after its restart they
+// have the addresses that they had. Unplugged, a device is not reachable after three
+// checks.
 func TestProxyBehindNATs(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
@@ -137,6 +153,28 @@ func TestProxyBehindNATs(t *testing.T) {
 		phone.does(0, "post", lamp, "value=false")
 		watch.says(t, `"value":false,`)
 		watch.stop()
+	}
+
+	// Killed, the proxy says nothing to anybody; who has watched, or asks the cloud,
+	// learns why nobody knows how the lamp is.
+	watches := map[string]*proc{}
+	for _, by := range []string{"xmpp", "cloud"} {
+		watches[by] = h.phone(by).begin("discover", "--remote", "--watch")
+		watches[by].says(t, "\tnew\tporch\t")
+	}
+	before := h.addresses()
+	h.proxy.stop()
+	for by, watch := range watches {
+		watch.says(t, "\toic.d.light\t"+by+" (unknown, its gateway is gone)\n")
+		watch.stop()
+	}
+	if out := h.phone("cloud").does(0, "devices"); !regexp.MustCompile(`(?m)^porch\t.*\tunknown\t.*\tits gateway proxy is gone$`).MatchString(out) {
+		t.Errorf("the devices are\n%s", out)
+	}
+	h.startProxy("--allow", "all")
+	h.proxy.says(t, " porch: on XMPP, registered at ")
+	if after := h.addresses(); before != after {
+		t.Errorf("after a restart of the proxy there are\n%swhere there were\n%s", after, before)
 	}
 
 	h.net.unplug("house", 3)

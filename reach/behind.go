@@ -256,7 +256,8 @@ func (b *behind) present() (list []Present) {
 	defer b.mu.Unlock()
 	for _, p := range b.proxies {
 		for di, d := range p.devices {
-			list = append(list, Present{ID: di, Name: d.name, Type: d.kind, Peer: p.peer, Behind: true, Here: d.here && there[p.peer], Since: d.since})
+			list = append(list, Present{ID: di, Name: d.name, Type: d.kind, Peer: p.peer, Behind: true, Here: d.here && there[p.peer], Since: d.since,
+				Gateway: p.di, Gone: !there[p.peer]})
 		}
 	}
 	slices.SortFunc(list, func(x, y Present) int {

@@ -22,6 +22,11 @@ type Present struct {
 	Behind bool    // it is behind a proxy, and has no address of its own
 	Here   bool
 	Since  time.Time // since when
+
+	// Gone says that the gateway which spoke for the device is not there either, so
+	// that nobody knows how it is.
+	Gone    bool
+	Gateway string // di of who speaks for the device; "": nobody
 }
 
 // Target is the device as something to be reached.
@@ -66,7 +71,7 @@ func (x *xmppWay) present(ctx context.Context) []Present {
 	x.names.learn(ctx, x.e, devices)
 	list := make([]Present, len(devices))
 	for i, d := range devices {
-		list[i] = Present{ID: d.Name.Device(), Name: x.names.of(d), Type: d.Name.Type, Peer: d.JID, Here: d.Available, Since: d.Since}
+		list[i] = Present{ID: d.Name.Device(), Name: x.names.of(d), Type: d.Name.Type, Peer: d.JID, Here: d.Available, Since: d.Since, Gone: d.GatewayGone, Gateway: d.Gateway}
 	}
 	return list
 }

@@ -4,9 +4,10 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 
+	"github.com/farreach/farreach/cloudlink"
 	"github.com/farreach/farreach/device"
-	"github.com/farreach/farreach/internal/backoff"
 	"github.com/farreach/farreach/oic"
 	"github.com/farreach/farreach/rae"
 )
@@ -14,28 +15,33 @@ import (
 // typeBridge is the device type of the proxy itself (RA-024).
 const typeBridge = "oic.d.bridge"
 
-// beBridge is the proxy as a device of its account until ctx ends. Those without
-// a stream of their own are behind it.
-func (p *Proxy) beBridge(ctx context.Context) {
-	if p.cfg.XMPP.JID.IsZero() {
-		return
-	}
+// beBridge starts what has the proxy be a device of its account until ctx ends, by
+// XMPP and in the cloud. Those without a stream of their own are behind it; and
+// while it is gone, it is known of the others why they are.
+func (p *Proxy) beBridge(ctx context.Context, legs *sync.WaitGroup) {
 	host := device.NewHost(device.Config{ID: p.state.ID, Type: typeBridge, Name: p.cfg.Name, Log: p.log,
 		Platform: device.Platform{Model: "XC-Proxy"}})
 	bridge := &mirror{id: p.state.ID, device: Found{Name: p.cfg.Name}, here: true} // in Changes only
-	wait := p.retry()
-	for ctx.Err() == nil {
+	if !p.cfg.XMPP.JID.IsZero() {
 		cfg := p.endpoint(gate{host.Remote(), p}, func(s rae.State) { p.tell(bridge, func(c *Change) { c.XMPP = s }) })
 		cfg.Behind = p.Behind
-		e, err := rae.New(cfg)
-		if err == nil {
-			err = e.Run(ctx)
-		}
-		if ctx.Err() != nil {
-			return
-		}
-		p.log.Warn("the proxy is not at its address", "err", err)
-		_ = backoff.Sleep(ctx, wait.Next())
+		legs.Go(func() {
+			p.keep(ctx, legKey{p.state.ID, false}, bridge, func(ctx context.Context) error {
+				e, err := rae.New(cfg)
+				if err != nil {
+					return err
+				}
+				return e.Run(ctx)
+			})
+		})
+	}
+	if p.cfg.Cloud != nil {
+		as := cloudlink.Config{Handler: host.Remote(), Name: host.Name, Links: host.Links}
+		legs.Go(func() {
+			p.keep(ctx, legKey{p.state.ID, true}, bridge, func(ctx context.Context) error {
+				return p.join(ctx, bridge, as, func(ctx context.Context, c *cloudlink.Client) { c.Follow(ctx, host) })
+			})
+		})
 	}
 }
 

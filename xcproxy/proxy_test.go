@@ -163,7 +163,7 @@ func TestObserveFromAfar(t *testing.T) {
 	far := phone(t, srv)
 	l := newLamp(t, lampID)
 	p.Found(l.found(t))
-	until(t, "it is there", func() bool { return strings.Contains(sees(far, p.ID()), "light") })
+	until(t, "both are there", func() bool { return sees(far, p.ID()) == "bridge proxy, light 0685" })
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var mu sync.Mutex

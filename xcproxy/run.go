@@ -24,7 +24,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 	}
 	var legs sync.WaitGroup
 	r := &runner{p: p, legs: map[legKey]*leg{}, ended: make(chan *leg)}
-	legs.Go(func() { p.beBridge(ctx) })
+	p.beBridge(ctx, &legs)
 	for ctx.Err() == nil {
 		r.settle(ctx, &legs)
 		select {
@@ -102,8 +102,12 @@ func (r *runner) settle(ctx context.Context, tasks *sync.WaitGroup) {
 		until, cancel := context.WithCancel(ctx)
 		l := &leg{key, cancel}
 		r.legs[key] = l
+		show := p.stream
+		if key.cloud {
+			show = p.register
+		}
 		tasks.Go(func() {
-			p.keep(until, key, m)
+			p.keep(until, key, m, func(ctx context.Context) error { return show(ctx, m) })
 			cancel()
 			r.ended <- l
 		})
@@ -136,15 +140,15 @@ func (p *Proxy) retry() backoff.Backoff {
 }
 
 // keep shows a device by one way until ctx ends, whatever goes wrong.
-func (p *Proxy) keep(ctx context.Context, key legKey, m *mirror) {
-	show, where := p.stream, "XMPP"
+func (p *Proxy) keep(ctx context.Context, key legKey, m *mirror, show func(context.Context) error) {
+	where := "XMPP"
 	if key.cloud {
-		show, where = p.register, "cloud"
+		where = "cloud"
 	}
 	defer func() { p.tell(m, func(c *Change) { c.clear(key) }) }()
 	wait, last := p.retry(), ""
 	for {
-		err := show(ctx, m)
+		err := show(ctx)
 		if ctx.Err() != nil {
 			return
 		}
@@ -183,7 +187,9 @@ func (p *Proxy) endpoint(device oic.Handler, changed func(rae.State)) rae.Config
 
 // stream shows a device at an address of its own (RA-025).
 func (p *Proxy) stream(ctx context.Context, m *mirror) error {
-	e, err := rae.New(p.endpoint(m, func(s rae.State) { p.tell(m, func(c *Change) { c.XMPP = s }) }))
+	cfg := p.endpoint(m, func(s rae.State) { p.tell(m, func(c *Change) { c.XMPP = s }) })
+	cfg.Gateway = p.state.ID
+	e, err := rae.New(cfg)
 	if err != nil {
 		return err
 	}
@@ -192,8 +198,15 @@ func (p *Proxy) stream(ctx context.Context, m *mirror) error {
 
 // register shows a device in the cloud, under its own di.
 func (p *Proxy) register(ctx context.Context, m *mirror) error {
+	as := cloudlink.Config{Handler: m, Name: m.name, Links: m.links, Gateway: p.state.ID}
+	return p.join(ctx, m, as, func(ctx context.Context, c *cloudlink.Client) { m.follow(ctx, c.Republish) })
+}
+
+// join keeps a device registered until ctx ends, or it is refused. follow says
+// when there is something else to publish.
+func (p *Proxy) join(ctx context.Context, m *mirror, as cloudlink.Config, follow func(context.Context, *cloudlink.Client)) error {
 	cfg := p.cfg.Cloud.Client(m.id)
-	cfg.Device, cfg.Handler, cfg.Name, cfg.Links = m.id, m, m.name, m.links
+	cfg.Device, cfg.Handler, cfg.Name, cfg.Links, cfg.Gateway = m.id, as.Handler, as.Name, as.Links, as.Gateway
 	cfg.Log = cmp.Or(cfg.Log, p.log)
 	if cfg.State == nil {
 		return errors.New("xcproxy: Cloud.Client gives no State: the device would need a new code for each connection")
@@ -220,7 +233,7 @@ func (p *Proxy) register(ctx context.Context, m *mirror) error {
 	}
 	following, stop := context.WithCancel(ctx)
 	var tasks sync.WaitGroup
-	tasks.Go(func() { m.follow(following, client.Republish) })
+	tasks.Go(func() { follow(following, client) })
 	defer tasks.Wait()
 	defer stop()
 	return client.Run(ctx)

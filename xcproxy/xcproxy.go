@@ -11,7 +11,9 @@
 // A mirror is an oic.Observer that asks another one; nothing is translated. The
 // first devices have a stream, and so an address, of their own; those beyond
 // Config.Streams are behind the address of the proxy, which is a device too, of
-// the type oic.d.bridge, and are named by the authority of URLs.
+// the type oic.d.bridge, and are named by the authority of URLs. Each says
+// that the proxy speaks for it: when that is gone, its devices are not known to be
+// offline, but not known to be anything.
 //
 // What is not to be seen outside is not there: who asks for it is answered as if
 // he had asked for what does not exist.
@@ -60,8 +62,9 @@ type Config struct {
 
 // Cloud says how devices join a cloud, each for itself.
 type Cloud struct {
-	// Client is how the device di stays registered: Servers, TLS, State and the
-	// like. Device, Name, Links, Handler and Code are filled in.
+	// Client is how the device di, or the proxy by its own, stays registered:
+	// Servers, TLS, State and the like. Device, Name, Links, Gateway, Handler and
+	// Code are filled in.
 	Client func(di string) cloudlink.Config
 
 	// Code returns a pairing code for a device that has none yet, nor a grant.

@@ -75,14 +75,22 @@ func (b *booted) demoProxy(ctx context.Context, m member, di string, pool *x509.
 	if err != nil {
 		return nil, err
 	}
+	own := cloudlink.FileState(b.file(filepath.Join("demo", "proxy.grant.json")))
+	if err := b.rejoin(ctx, own); err != nil {
+		return nil, err
+	}
 	trust := func() *tls.Config { return trusting(pool) }
 	addr, direct := where.XMPPAddr()
 	return xcproxy.New(xcproxy.Config{
 		Policy: xcproxy.Policy{{Device: di}},
 		XMPP:   xmpp.Config{JID: account, Password: password, Addr: addr, Direct: direct, TLS: trust(), Backoff: here, Log: m.log},
 		Cloud: &xcproxy.Cloud{
-			Client: func(string) cloudlink.Config {
-				return cloudlink.Config{Servers: m.servers, App: "farreach", TLS: trust(), State: m.state, Backoff: here}
+			Client: func(of string) cloudlink.Config {
+				state := own
+				if of == di {
+					state = m.state
+				}
+				return cloudlink.Config{Servers: m.servers, App: "farreach", TLS: trust(), State: state, Backoff: here}
 			},
 			Code: func(ctx context.Context, _ string) (secret.String, error) { return m.code(ctx) },
 		},

@@ -31,11 +31,12 @@ func (a *app) devicesCmd() *cobra.Command {
 		Short: "List your devices and whether they can be reached",
 		Long: `Lists the devices of the account, those of the cloud and those on XMPP: name, di,
 type, state, since when, when the device last proved to the cloud that it is
-there, and the ways that lead to it now. The state is
+there, the ways that lead to it now, and a note. The state is
 
   reachable   connected, and heard of within one keep-alive interval
   offline     it was connected, and is no more
-  unknown     the server has not seen it since its own start`,
+  unknown     the server has not seen it since its own start, or what spoke for it
+              on its local network is gone itself, as the note says then`,
 		Example: `  farreach devices
   farreach devices --json | jq -r '.devices[].name'`,
 		GroupID: groupFleet,
@@ -106,9 +107,21 @@ func (a *app) devices(ctx context.Context, d discovery) error {
 	}
 	rows := make([][]any, len(devices))
 	for i, d := range devices {
-		rows[i] = []any{d.Name, d.ID, d.Type, d.State, d.Since, d.Proven, strings.Join(d.By, ", ")}
+		rows[i] = []any{d.Name, d.ID, d.Type, d.State, d.Since, d.Proven, strings.Join(d.By, ", "), note(d, devices)}
 	}
-	return a.screen().Table([]string{"name", "di", "type", "state", "since", "proven", "by"}, rows)
+	return a.screen().Table([]string{"name", "di", "type", "state", "since", "proven", "by", "note"}, rows)
+}
+
+// note is why the state of one of all is unknown, if there is more to say.
+func note(d deviceDoc, all []deviceDoc) string {
+	if d.Reason != gatewayGone {
+		return ""
+	}
+	i := slices.IndexFunc(all, func(g deviceDoc) bool { return g.ID == d.Gateway })
+	if i < 0 || all[i].Name == "" {
+		return "its gateway is gone"
+	}
+	return "its gateway " + all[i].Name + " is gone"
 }
 
 // devices are those of the cloud and those on XMPP, in the order of names. One
@@ -126,13 +139,14 @@ func (p *places) devices() []deviceDoc {
 		i := slices.IndexFunc(list, func(d deviceDoc) bool { return strings.EqualFold(d.ID, dev.ID) })
 		if i < 0 {
 			i = len(list)
+			state, reason := stateOnXMPP(dev)
 			list = append(list, deviceDoc{By: []string{}, Device: apiclient.Device{
 				Schema: "farreach.device/v1", ID: dev.ID, Name: dev.Name, Type: dev.Type, Account: dev.Peer.Bare().String(),
-				State: stateOffline, Since: dev.Since, Links: []apiclient.Link{}}})
+				State: state, Reason: reason, Gateway: dev.Gateway, Since: dev.Since, Links: []apiclient.Link{}}})
 		}
 		if doc := &list[i]; dev.Here {
 			if doc.By = append(doc.By, "xmpp"); doc.State != stateReachable {
-				doc.State, doc.Since = stateReachable, dev.Since
+				doc.State, doc.Reason, doc.Since = stateReachable, "", dev.Since
 			}
 		}
 	}

@@ -75,9 +75,10 @@ type foundDoc struct {
 type foundWay struct {
 	By     string    `json:"by"` // "cloud", "xmpp" or "lan"
 	URI    string    `json:"uri"`
-	State  string    `json:"state,omitempty"` // as the cloud has it; "reachable" or "offline" on XMPP
-	Since  time.Time `json:"since,omitzero"`  // on XMPP
-	Proven time.Time `json:"proven,omitzero"` // in the cloud
+	State  string    `json:"state,omitempty"`  // in the words of the cloud
+	Since  time.Time `json:"since,omitzero"`   // on XMPP
+	Proven time.Time `json:"proven,omitzero"`  // in the cloud
+	Reason string    `json:"reason,omitempty"` // gatewayGone
 }
 
 func (w foundWay) String() string {
@@ -85,6 +86,8 @@ func (w foundWay) String() string {
 	switch {
 	case w.By == "lan":
 		return w.URI
+	case w.Reason == gatewayGone:
+		text += ", its gateway is gone"
 	case w.State == stateOffline && !w.Since.IsZero():
 		text += ", since " + screen.Age(time.Since(w.Since))
 	case !w.Proven.IsZero():
@@ -97,7 +100,12 @@ func (w foundWay) String() string {
 const (
 	stateReachable = "reachable"
 	stateOffline   = "offline"
+	stateUnknown   = "unknown"
 )
+
+// gatewayGone is why a state is unknown: what spoke for the device on its local
+// network is not there itself.
+const gatewayGone = "gateway-gone"
 
 func (a *app) discover(ctx context.Context, d discovery) error {
 	if d.local = d.local || len(d.addresses) > 0; d.local && d.remote {

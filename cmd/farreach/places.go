@@ -179,7 +179,7 @@ func (p *places) merge() []foundDoc {
 		f.Name, f.Type, f.Ways = cmp.Or(f.Name, doc.Name), cmp.Or(f.Type, doc.Type), append(f.Ways, doc.Ways...)
 	}
 	for _, dev := range p.known {
-		add(foundDoc{Device: dev.ID, Name: dev.Name, Type: dev.Type, Ways: []foundWay{{By: "cloud", URI: p.cloud, State: dev.State, Proven: dev.Proven}}})
+		add(foundDoc{Device: dev.ID, Name: dev.Name, Type: dev.Type, Ways: []foundWay{{By: "cloud", URI: p.cloud, State: dev.State, Proven: dev.Proven, Reason: dev.Reason}}})
 	}
 	for _, dev := range p.onXMPP {
 		add(foundDoc{Device: dev.ID, Name: dev.Name, Type: dev.Type, Ways: []foundWay{xmppWayTo(dev)}})
@@ -198,9 +198,17 @@ func (p *places) merge() []foundDoc {
 }
 
 func xmppWayTo(dev reach.Present) foundWay {
-	state := stateOffline
-	if dev.Here {
-		state = stateReachable
+	state, reason := stateOnXMPP(dev)
+	return foundWay{By: "xmpp", URI: dev.Target().String(), State: state, Since: dev.Since, Reason: reason}
+}
+
+// stateOnXMPP is what is known of a device in the words of the cloud, and why.
+func stateOnXMPP(dev reach.Present) (state, reason string) {
+	switch {
+	case dev.Here:
+		return stateReachable, ""
+	case dev.Gone:
+		return stateUnknown, gatewayGone
 	}
-	return foundWay{By: "xmpp", URI: dev.Target().String(), State: state, Since: dev.Since}
+	return stateOffline, ""
 }

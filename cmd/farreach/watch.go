@@ -140,7 +140,7 @@ func (w *watching) change(what string, doc foundDoc) error {
 func (f foundDoc) same(g foundDoc) bool {
 	ways := func(doc foundDoc) (list []string) {
 		for _, way := range doc.Ways {
-			list = append(list, way.By+" "+way.URI+" "+way.State)
+			list = append(list, way.By+" "+way.URI+" "+way.State+" "+way.Reason)
 		}
 		slices.Sort(list)
 		return list

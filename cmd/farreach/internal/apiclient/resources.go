@@ -21,6 +21,8 @@ type Device struct {
 	State   string    `json:"state"` // reachable, offline, unknown
 	Since   time.Time `json:"since,omitzero"`
 	Proven  time.Time `json:"proven,omitzero"`
+	Gateway string    `json:"gateway,omitempty"` // di of who speaks for it
+	Reason  string    `json:"reason,omitempty"`  // why State is unknown: gateway-gone
 	Links   []Link    `json:"links"`
 }
 
