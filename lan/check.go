@@ -51,7 +51,7 @@ func (w *watcher) lose(e *entry) {
 	e.line = nil
 }
 
-// jitterOf is what a device's checks are early by, from 0 to 1: so that those
+// jitterOf is what a device's checks are late by, from 0 to 1: so that those
 // found together are not asked together.
 func jitterOf(e *entry) float64 {
 	return float64(maphash.String(seed, e.device.ID)%1024) / 1024
@@ -146,6 +146,15 @@ func (w *watcher) alive(di string, line *line) {
 	defer w.mu.Unlock()
 	if e := w.table.devices[di]; e != nil && e.line == line && e.here {
 		w.proved(e, time.Now())
+	}
+}
+
+// checkSoon has a device asked who it is as soon as it can be.
+func (w *watcher) checkSoon(di string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if e := w.table.devices[di]; e != nil {
+		e.next = time.Time{}
 	}
 }
 

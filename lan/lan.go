@@ -6,7 +6,7 @@
 //	                                                 ▼
 //	                                   unicast /oic/d, /oic/res: what is it?
 //	                                                 │ proved
-//	                     Change ◀── table of devices ◀── /oic/d each minute
+//	                     Change ◀── table of devices ◀── /oic/d after a minute of silence
 //	                                      │
 //	     oic.Request ──▶ Device.Open ─────┴──▶ coap or coaps ──▶ device
 //
@@ -97,6 +97,7 @@ const (
 	checkWithin = 10 * time.Second
 	checkEvery  = 60 * time.Second
 	maxMissed   = 3                // checks without an answer: gone
+	maxUnproved = 3                // checks that are left out for who answers groups
 	rereadAfter = 10 * time.Second // links are not read again sooner
 	firstPause  = time.Second      // before who did not answer is asked again,
 	lastPause   = 3 * time.Second  // three times as long each time

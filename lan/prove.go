@@ -62,6 +62,9 @@ func (w *watcher) worth(r rumour, now time.Time) bool {
 		return false
 	}
 	old, known := e.heard[r.format]
+	if known && old == r.hash {
+		w.hinted(e, now)
+	}
 	if known && (old == r.hash || now.Sub(e.read) < rereadAfter) {
 		return false
 	}
@@ -266,5 +269,29 @@ func alike(a, b Device) bool {
 // proved notes a sign of life that cannot be forged. w.mu is held.
 func (w *watcher) proved(e *entry, now time.Time) {
 	e.proof, e.missed = now, 0
-	e.next = now.Add(time.Duration(float64(w.cfg.Check) * (1 - jitterOf(e)/10)))
+	e.next = now.Add(w.silence(e))
+}
+
+// hinted notes an answer to a group, which is a sign of life that can be forged:
+// the device need not be asked whether it is there, but the last proof must not
+// be older than some checks. Who owes us more proof than an address is asked.
+// w.mu is held.
+func (w *watcher) hinted(e *entry, now time.Time) {
+	_, owned := w.cfg.Credentials[e.device.ID]
+	if e.missed > 0 || e.checking || e.next.IsZero() || owned {
+		return
+	}
+	next := now.Add(w.silence(e) * 4 / 3) // groups are not asked on the second
+	if last := e.proof.Add(maxUnproved * w.cfg.Check); next.After(last) {
+		next = last
+	}
+	if next.After(e.next) {
+		e.next = next
+	}
+}
+
+// silence is how long a device may be silent before it is asked whether it is
+// there.
+func (w *watcher) silence(e *entry) time.Duration {
+	return time.Duration(float64(w.cfg.Check) * (1 + jitterOf(e)/10))
 }

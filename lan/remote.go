@@ -179,6 +179,9 @@ func (r remote) Handle(ctx context.Context, req *oic.Request) (*oic.Response, er
 	resp, err := l.device.Handle(ctx, req)
 	if err == nil {
 		r.w.alive(r.di, l)
+		if path, _ := oic.SplitHref(req.Href); req.Op != oic.Retrieve && path == "/oic/con" {
+			r.w.checkSoon(r.di) // it may have another name
+		}
 	}
 	return resp, err
 }
