@@ -57,6 +57,10 @@ type Config struct {
 	// XMPP is that for xmppd.WebSocketPath.
 	XMPP http.Handler
 
+	// Pages is put before the API's own routes, behind the guard: the pages for
+	// a browser. It lets the handler given answer what is no page; nil: none.
+	Pages func(http.Handler) http.Handler
+
 	// Operate is what operators are told; nil: they have no routes.
 	Operate *Operate
 }
@@ -92,6 +96,7 @@ func New(c *cloud.Cloud, cfg Config) *Handler {
 	h.huma = humago.New(h.mux, description(cfg.Version))
 	h.huma.UseMiddleware(h.bearer)
 	h.healthRoutes()
+	h.sessionRoutes()
 	h.deviceRoutes()
 	h.eventRoutes()
 	h.accountRoutes()
@@ -106,7 +111,11 @@ func New(c *cloud.Cloud, cfg Config) *Handler {
 		h.mux.Handle("GET "+xmppd.WebSocketPath, cfg.XMPP)
 	}
 	h.mux.HandleFunc("/", h.unknown)
-	h.guarded = h.guard(cfg.Hosts, h.mux)
+	var routes http.Handler = h.mux
+	if cfg.Pages != nil {
+		routes = cfg.Pages(routes)
+	}
+	h.guarded = h.guard(cfg.Hosts, routes)
 	return h
 }
 
@@ -140,7 +149,8 @@ func description(version string) huma.Config {
 	cfg.RejectUnknownQueryParameters = true
 	cfg.Transformers = []huma.Transformer{discreet}
 	cfg.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
-		"token": {Type: "http", Scheme: "bearer", Description: "An API token: fut_…"},
+		"token":   {Type: "http", Scheme: "bearer", Description: "An API token: fut_…"},
+		"browser": {Type: "apiKey", In: "cookie", Name: cookieName, Description: "The cookie of a browser that has signed in; over TLS it is called " + secureCookieName + "."},
 	}
 	return cfg
 }
@@ -151,7 +161,7 @@ func operation(method, path, id, summary, tag string, status int, errors ...int)
 	return huma.Operation{
 		Method: method, Path: path, OperationID: id, Summary: summary, Tags: []string{tag},
 		DefaultStatus: status, Errors: append(errors, 401, 429),
-		Security:     []map[string][]string{{"token": {}}},
+		Security:     []map[string][]string{{"token": {}}, {"browser": {}}},
 		MaxBodyBytes: bodyBytes, BodyReadTimeout: bodyTime,
 	}
 }

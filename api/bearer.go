@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"golang.org/x/time/rate"
@@ -23,20 +25,44 @@ func asker(ctx context.Context) oic.Identity {
 	return who
 }
 
+// untilKey is where a request's context has until when its browser is signed in.
+type untilKey struct{}
+
+// connectionKey is where a request's context has its connection.
+type connectionKey struct{}
+
+type connection struct {
+	from   netip.Addr
+	secure bool
+}
+
+// connectionOf is where the request came from, and whether by TLS.
+func connectionOf(ctx context.Context) (from netip.Addr, secure bool) {
+	c, _ := ctx.Value(connectionKey{}).(connection)
+	return c.from, c.secure
+}
+
 // bearer lets a request through to a route that needs a token only with a
-// valid one, and not too often.
+// valid one, or from a browser that is signed in, and not too often.
 func (h *Handler) bearer(ctx huma.Context, next func(huma.Context)) {
+	from := connection{peer(ctx.RemoteAddr()), ctx.TLS() != nil}
+	ctx = huma.WithValue(ctx, connectionKey{}, from)
 	if len(ctx.Operation().Security) == 0 {
 		next(ctx)
 		return
 	}
-	token, ok := bearerToken(ctx.Header("Authorization"))
-	if !ok {
-		h.refuse(ctx, oic.Errorf(oic.Unauthorized, "token required: Authorization: Bearer fut_…"))
-		return
+	var who oic.Identity
+	var err error
+	if token, ok := bearerToken(ctx.Header("Authorization")); ok {
+		who, err = h.cloud.Authenticate(ctx.Context(), from.from, token)
+		h.metrics.Token(err)
+	} else if shown := shownCookie(ctx); shown != "" {
+		var until time.Time
+		who, until, err = h.cloud.Browser(ctx.Context(), shown)
+		ctx = huma.WithValue(ctx, untilKey{}, until)
+	} else {
+		err = oic.Errorf(oic.Unauthorized, "token required: Authorization: Bearer fut_…")
 	}
-	who, err := h.cloud.Authenticate(ctx.Context(), peer(ctx.RemoteAddr()), token)
-	h.metrics.Token(err)
 	if err == nil && !h.load.admit(who.Account) {
 		err = oic.Errorf(oic.TooMany, "more than %d requests/s of one account", requestsPerSec)
 	}

@@ -30,8 +30,12 @@ var access = map[string]struct {
 	"GET /api/v1/devices":                           {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}}, // each its own
 	"GET /api/v1/devices/{di}":                      {"", [8]int{401, 401, 401, 200, 200, 200, 404, 200}}, // metadata only
 	"DELETE /api/v1/devices/{di}":                   {"", [8]int{401, 401, 401, 403, 403, 204, 404, 204}},
-	"GET /api/v1/events":                            {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}}, // each its own
-	"GET /api/v1/events/stream":                     {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}}, // each its own
+	"GET /api/v1/events":                            {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}},   // each its own
+	"GET /api/v1/events/stream":                     {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}},   // each its own
+	"POST /api/v1/session":                          {"{}", [8]int{400, 400, 400, 400, 400, 400, 400, 400}}, // who it is, is in the body
+	"GET /api/v1/session":                           {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}},
+	"DELETE /api/v1/session":                        {"", [8]int{401, 401, 401, 204, 204, 204, 204, 204}},
+	"POST /api/v1/sign-in-links":                    {"", [8]int{401, 401, 401, 201, 201, 201, 201, 201}},
 	"POST /api/v1/pairing-codes":                    {"{}", [8]int{401, 401, 401, 201, 201, 201, 201, 201}},
 	"GET /api/v1/accounts":                          {"", [8]int{401, 401, 401, 403, 403, 403, 403, 200}},
 	"POST /api/v1/accounts":                         {`{"name":"guest","password":"long enough"}`, [8]int{401, 401, 401, 403, 403, 403, 403, 201}},

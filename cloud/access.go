@@ -25,6 +25,7 @@ const (
 	opEvents                        // read events and history
 	opCommands                      // read what was commanded, by whom, and what came of it
 	opPair                          // make a pairing code
+	opBrowsers                      // sign browsers in and out
 	opTokens                        // make, list and revoke API tokens
 	opShare                         // share devices, and accept what others share
 	opPassword                      // set the password of an account
@@ -38,7 +39,7 @@ const (
 
 var operationNames = [operations]string{
 	"health", "sign up", "sign in", "publish", "see", "read", "command", "reach security resources",
-	"remove device", "read events", "read commands", "pair", "manage tokens", "share", "set password", "manage log-ins", "open a stream", "manage accounts", "see how the server does",
+	"remove device", "read events", "read commands", "pair", "sign browsers in and out", "manage tokens", "share", "set password", "manage log-ins", "open a stream", "manage accounts", "see how the server does",
 	"back up",
 }
 
@@ -86,6 +87,7 @@ var matrix = [operations]row{
 	opEvents:       {viewer: true, member: true, owner: true},
 	opCommands:     {owner: true},
 	opPair:         {owner: true},
+	opBrowsers:     {owner: true},
 	opTokens:       {owner: true},
 	opShare:        {owner: true},
 	opPassword:     {owner: true, admin: true},

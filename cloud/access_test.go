@@ -63,6 +63,8 @@ const aboutOwn = `
 Inventory                    -       y     y     y     y      y       y      y      y        y
 Devices                      -       y     y     y     y      y       y      y      y        y
 NewPairingCode               -       -     -     -     y      y       y      y      y        -
+NewSignInLink                -       -     -     -     y      y       y      y      y        -
+SignOut                      -       -     -     -     y      y       y      y      y        -
 NewToken                     -       -     -     -     y      y       y      y      y        -
 Tokens                       -       -     -     -     y      y       y      y      y        -
 RevokeToken                  -       -     -     -     y      y       y      y      y        -
@@ -81,7 +83,7 @@ EndShare                     -       -     -     -     y      y       y      y  
 `
 
 // proofs are the methods that prove who somebody is, and Close.
-var proofs = []string{"Login", "BeginLogIn", "AccountSince", "Authenticate", "Bearer", "SignIn", "Refresh", "Close"}
+var proofs = []string{"Login", "BeginLogIn", "AccountSince", "Authenticate", "Bearer", "Browser", "FollowLink", "LoginBrowser", "SignIn", "Refresh", "Close"}
 
 // aboutDevice says which rows are about a device, whose existence is private.
 func aboutDevice(row string) bool {
@@ -237,6 +239,10 @@ func (w *world) doPeople(ctx context.Context, row string, who oic.Identity) (err
 		_, err = w.Devices(ctx, who)
 	case "NewPairingCode":
 		_, _, err = w.NewPairingCode(ctx, who)
+	case "NewSignInLink":
+		_, _, err = w.NewSignInLink(ctx, who)
+	case "SignOut":
+		err = w.SignOut(ctx, who, false)
 	case "NewToken":
 		_, _, err = w.NewToken(ctx, who, "", oic.ScopeAdmin, 0)
 	case "Tokens":

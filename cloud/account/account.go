@@ -5,6 +5,7 @@
 //	password ── SCRAM verifier ──▶ accounts ── Login ──▶ oic.Identity
 //	log-in ──── SCRAM keys ──────▶ accounts ── Begin, Proved ──▶ oic.Identity, for one resource of XMPP
 //	API token ────── SHA-256 ────▶ tokens ── Bearer ──▶ oic.Identity
+//	link, password ─ SHA-256 ────▶ browsers ── Browser ──▶ oic.Identity
 //	pairing code ─── SHA-256 ────▶ codes ── Redeem ──▶ grants ── SignIn, Refresh ──▶ oic.Identity
 //	oic.Identity ── Valid, at each use ──▶ does it still hold?
 //	share ───────────────────────▶ shares ── Role ──▶ what is one account to what is another's?
@@ -57,11 +58,13 @@ const farewell = time.Second
 type Accounts struct {
 	cfg      Config
 	accounts *store.View[record]
-	tokens   *store.View[token] // by hash
-	codes    *store.View[code]  // by hash
-	grants   *store.View[grant] // by di
-	shares   *store.View[Share] // by who is given, who gives, and what
-	fakes    []byte             // key from which verifiers of unknown accounts are made
+	tokens   *store.View[token]      // by hash
+	codes    *store.View[code]       // by hash
+	grants   *store.View[grant]      // by di
+	shares   *store.View[Share]      // by who is given, who gives, and what
+	browsers *store.View[browser]    // by hash
+	links    *store.View[signInLink] // by hash
+	fakes    []byte                  // key from which verifiers of unknown accounts are made
 	throttle throttle
 	used     uses
 
@@ -105,6 +108,12 @@ func (a *Accounts) open(ctx context.Context) (err error) {
 		return err
 	}
 	if a.codes, err = openView[code](ctx, a, "pairing-codes", func(string, string) {}); err != nil { // no right rests on one
+		return err
+	}
+	if a.browsers, err = openView[browser](ctx, a, "browsers", func(name, hash string) { changed(name, byBrowser+hash) }); err != nil {
+		return err
+	}
+	if a.links, err = openView[signInLink](ctx, a, "sign-in-links", func(string, string) {}); err != nil {
 		return err
 	}
 	a.fakes, err = fakeKey(ctx, a.cfg.Store)
@@ -157,6 +166,8 @@ func (a *Accounts) Close() {
 	closeView(a.codes)
 	closeView(a.grants)
 	closeView(a.shares)
+	closeView(a.browsers)
+	closeView(a.links)
 }
 
 func closeView[T any](v *store.View[T]) {
@@ -192,6 +203,12 @@ func (a *Accounts) Valid(who oic.Identity, now time.Time) (until time.Time, ok b
 			return time.Time{}, false
 		}
 		return t.Expires, !t.ended(now)
+	case byBrowser:
+		b := a.browsers.Get(name)
+		if b == nil || b.Account != who.Account || who.Device != "" {
+			return time.Time{}, false
+		}
+		return b.ends(), b.holds(r, now)
 	case byGrant:
 		g := a.grants.Get(who.Device)
 		return time.Time{}, g != nil && g.Account == who.Account && g.Family.Is(name)
@@ -209,7 +226,7 @@ func (a *Accounts) sweep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
-			if err := errors.Join(a.removeExpired(ctx, now), a.storeUses(ctx)); err != nil && ctx.Err() == nil {
+			if err := errors.Join(a.removeExpired(ctx, now), a.removeOld(ctx, now), a.storeUses(ctx)); err != nil && ctx.Err() == nil {
 				a.cfg.Log.Warn("expired tokens and codes remain for now", "err", err)
 			}
 		}

@@ -154,7 +154,7 @@ func (a *Accounts) Deleting() (names []string) {
 	return names
 }
 
-// FinishDelete removes the tokens, codes, grants and shares of an account, and then
+// FinishDelete removes the tokens, codes, grants, browsers and shares of an account, and then
 // its name. See BeginDelete.
 func (a *Accounts) FinishDelete(ctx context.Context, name string) error {
 	err := errors.Join(
@@ -162,6 +162,8 @@ func (a *Accounts) FinishDelete(ctx context.Context, name string) error {
 		deleteOf[code](ctx, a.codes, name),
 		deleteOf[grant](ctx, a.grants, name),
 		a.endShares(ctx, func(s *Share) bool { return s.Owner == name || s.With == name }),
+		deleteOf[browser](ctx, a.browsers, name),
+		deleteOf[signInLink](ctx, a.links, name),
 	)
 	if err == nil {
 		err = a.accounts.Delete(ctx, name)

@@ -217,6 +217,7 @@ const (
 	byLogin    = "login:"
 	byToken    = "token:"
 	byGrant    = "grant:"
+	byBrowser  = "browser:"
 )
 
 // cutCredential parts a credential into its kind and its name.

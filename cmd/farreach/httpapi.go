@@ -15,12 +15,16 @@ import (
 	"github.com/farreach/farreach/cloudlink"
 	"github.com/farreach/farreach/cmd/farreach/internal/listen"
 	build "github.com/farreach/farreach/internal/version"
+	"github.com/farreach/farreach/web"
 )
 
 // apiServer answers with the HTTP API of the cloud, by the names that its
 // certificate has, too, and gives WebSockets to the handlers given.
 func (b *booted) apiServer(overCoAP, overXMPP http.Handler) *http.Server {
 	cfg := api.Config{Version: build.Get(version).Version, Log: b.log, CoAP: overCoAP, XMPP: overXMPP, Operate: b.operate()}
+	if b.cfg.coap { // without devices there is nothing to show
+		cfg.Pages = web.Handler
+	}
 	if b.ports.Secure {
 		cfg.Hosts = listen.Hosts(b.cfg.listen)
 		if name, err := os.Hostname(); err == nil {

@@ -21,6 +21,7 @@ type readyDoc struct {
 	*settings.Server
 	Pair    string    `json:"pair,omitempty"` // a one-time code, unless there are too many
 	Expires time.Time `json:"pair_expires,omitzero"`
+	Open    string    `json:"open,omitempty"` // the dashboard, signed in once
 	Try     []string  `json:"try"`
 }
 
@@ -35,10 +36,13 @@ func (a *app) announce(ctx context.Context, b *booted, home *demo, start time.Ti
 	if err := profile.SaveProfile(a.profileDir, a.profile); err != nil {
 		return fail(exitConfig, "another --profile-dir", "profile: %w", err)
 	}
-	var code secret.String
+	var code, link secret.String
 	var expires time.Time
 	var err error
 	if b.cfg.coap {
+		if link, _, err = b.cloud.NewSignInLink(ctx, owner); err != nil {
+			b.log.Warn("no link to the dashboard", "err", err)
+		}
 		code, expires, err = b.cloud.NewPairingCode(ctx, owner)
 	}
 	if err != nil { // there may be too many: no reason not to start
@@ -46,9 +50,9 @@ func (a *app) announce(ctx context.Context, b *booted, home *demo, start time.Ti
 	}
 	home.settle(ctx)
 	if a.json {
-		err = a.screen().Doc(readyDoc{"farreach.ready/v1", s, code.Reveal(), expires.UTC(), a.tryThese(b, home, code)})
+		err = a.screen().Doc(readyDoc{"farreach.ready/v1", s, code.Reveal(), expires.UTC(), dashboard(s, link), a.tryThese(b, home, code)})
 	} else {
-		_, err = fmt.Fprint(a.out, a.banner(b, s, home, code, time.Until(expires), start))
+		_, err = fmt.Fprint(a.out, a.banner(b, s, home, code, time.Until(expires), dashboard(s, link), start))
 	}
 	if err != nil {
 		return err
@@ -60,7 +64,7 @@ func (a *app) announce(ctx context.Context, b *booted, home *demo, start time.Ti
 }
 
 // banner is what a person sees of a server that has started.
-func (a *app) banner(b *booted, s *settings.Server, home *demo, code secret.String, left time.Duration, start time.Time) string {
+func (a *app) banner(b *booted, s *settings.Server, home *demo, code secret.String, left time.Duration, open string, start time.Time) string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "farreach %s   data %s\n", build.Get(version).Version, a.short(s.Data))
 	if b.ca.Fresh() {
@@ -87,6 +91,9 @@ func (a *app) banner(b *booted, s *settings.Server, home *demo, code secret.Stri
 		row("ready", "XMPP", s.XMPPS, "TLS")
 	}
 	row("ready", "HTTP API", s.API())
+	if open != "" {
+		row("open", "dashboard", open, "signs you in, once, 10 min")
+	}
 	if code != "" {
 		row("pair", "code", code.Reveal(), fmt.Sprintf("good for %.0f min, once", left.Minutes()))
 	}
@@ -106,6 +113,14 @@ func (a *app) banner(b *booted, s *settings.Server, home *demo, code secret.Stri
 	}
 	fmt.Fprintf(&text, "\nCtrl-C stops. What happens:\n\n")
 	return text.String()
+}
+
+// dashboard is its address, which signs a browser in if there is a link for that.
+func dashboard(s *settings.Server, link secret.String) string {
+	if link == "" {
+		return ""
+	}
+	return signInURL(s.API(), link.Reveal())
 }
 
 // tryThese are three commands that work when they are pasted.

@@ -59,7 +59,7 @@ Start a server and a simulated home on this machine, and command a lamp:
 	flags.StringVar(&a.profile, "profile", defaultProfile, "server to talk to: a `name` or file that farreach up wrote")
 	flags.StringVar(&a.profileDir, "profile-dir", "", "`directory` of the profiles (default the user's configuration directory)")
 	root.AddCommand(
-		a.upCmd(), a.cloudCmd(), a.xmppdCmd(), a.deviceCmd(), a.proxyCmd(), a.pairCmd(),
+		a.upCmd(), a.cloudCmd(), a.xmppdCmd(), a.deviceCmd(), a.proxyCmd(), a.pairCmd(), a.openCmd(),
 		a.getCmd(), a.putCmd(), a.postCmd(), a.setCmd(), a.deleteCmd(), a.observeCmd(), a.pingCmd(), a.discoverCmd(), a.raCmd(),
 		a.devicesCmd(), a.eventsCmd(),
 		a.accountCmd(), a.tokenCmd(), a.statusCmd(), a.doctorCmd(), a.benchCmd(), a.backupCmd(), a.completionCmd(), a.versionCmd())

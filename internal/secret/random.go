@@ -14,6 +14,8 @@ const (
 	Access  = "fat_" // a device's access token
 	Refresh = "frt_" // a device's refresh token
 	User    = "fut_" // a person's token for the API
+	Browser = "fbr_" // what a browser that is signed in shows
+	Link    = "fln_" // what signs a browser in, once
 )
 
 // tokenBytes is the randomness of a token: more than the 128 bits that nobody

@@ -122,6 +122,19 @@ func (c *Client) NewCode(ctx context.Context) (Code, error) {
 	return code, err
 }
 
+// SignInLink signs one browser in to the dashboard.
+type SignInLink struct {
+	Link    secret.String `json:"link"`
+	Expires time.Time     `json:"expires"`
+}
+
+// NewSignInLink makes a link that signs one browser in.
+func (c *Client) NewSignInLink(ctx context.Context) (SignInLink, error) {
+	var link SignInLink
+	err := c.call(ctx, http.MethodPost, "/sign-in-links", nil, nil, &link)
+	return link, err
+}
+
 // Accounts lists the accounts of the server.
 func (c *Client) Accounts(ctx context.Context) ([]Account, error) {
 	return list[Account](ctx, c, "/accounts", nil, "accounts")
