@@ -98,6 +98,8 @@ func New(c *cloud.Cloud, cfg Config) *Handler {
 	h.healthRoutes()
 	h.sessionRoutes()
 	h.deviceRoutes()
+	h.resourceRoutes()
+	h.commandRoutes()
 	h.eventRoutes()
 	h.accountRoutes()
 	h.tokenRoutes()

@@ -30,6 +30,13 @@ var access = map[string]struct {
 	"GET /api/v1/devices":                           {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}}, // each its own
 	"GET /api/v1/devices/{di}":                      {"", [8]int{401, 401, 401, 200, 200, 200, 404, 200}}, // metadata only
 	"DELETE /api/v1/devices/{di}":                   {"", [8]int{401, 401, 401, 403, 403, 204, 404, 204}},
+	"GET /api/v1/devices/{di}/resources/{href}":     {"", [8]int{401, 401, 401, 503, 503, 503, 404, 403}}, // the lamp is away
+	"PUT /api/v1/devices/{di}/resources/{href}":     {`{}`, [8]int{401, 401, 401, 403, 503, 503, 404, 403}},
+	"POST /api/v1/devices/{di}/resources/{href}":    {`{}`, [8]int{401, 401, 401, 403, 503, 503, 404, 403}},
+	"DELETE /api/v1/devices/{di}/resources/{href}":  {"", [8]int{401, 401, 401, 403, 503, 503, 404, 403}},
+	"GET /api/v1/commands":                          {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}}, // each its own
+	"GET /api/v1/commands/{id}":                     {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}},
+	"DELETE /api/v1/commands/{id}":                  {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}},
 	"GET /api/v1/events":                            {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}},   // each its own
 	"GET /api/v1/events/stream":                     {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}},   // each its own
 	"POST /api/v1/session":                          {"{}", [8]int{400, 400, 400, 400, 400, 400, 400, 400}}, // who it is, is in the body
@@ -75,7 +82,7 @@ func TestMatrix(t *testing.T) {
 					token = h.as(who)
 				}
 				method, path, _ := strings.Cut(route, " ")
-				path = strings.NewReplacer("{di}", lamp, "{name}", "home", "{login}", "no such", "{id}", "no-such").Replace(path)
+				path = strings.NewReplacer("{di}", lamp, "{href}", "a/light", "{name}", "home", "{login}", "no such", "{id}", "no-such").Replace(path)
 				resp := h.ask(method, path, token, row.body)
 				if resp.StatusCode != row.status[i] {
 					t.Errorf("%s for %s: %d, want %d", route, who, resp.StatusCode, row.status[i])

@@ -42,6 +42,7 @@ Device.Create                -       -     -     -     -      -       y      y  
 Device.Delete                -       -     -     -     -      -       y      y      -        -
 Device.Security              -       -     -     -     -      -       -      -      -        -
 Send                         -       -     -     -     -      -       y      y      -        -
+State                        -       y     -     -     -      y       y      y      -        -
 DeleteDevice                 -       -     -     -     -      -       -      y      y        y
 Accounts                     -       -     -     -     -      -       -      -      y        y
 CreateAccount                -       -     -     -     -      -       -      -      y        y
@@ -88,7 +89,7 @@ var proofs = []string{"Login", "BeginLogIn", "AccountSince", "Authenticate", "Be
 // aboutDevice says which rows are about a device, whose existence is private.
 func aboutDevice(row string) bool {
 	switch row {
-	case "Publish", "Unpublish", "DeviceInfo", "DeleteDevice", "Send":
+	case "Publish", "Unpublish", "DeviceInfo", "DeleteDevice", "Send", "State":
 		return true
 	}
 	return strings.HasPrefix(row, "Device.") || row == "Device"
@@ -119,6 +120,9 @@ func (w *world) do(ctx context.Context, row string, who oic.Identity) error {
 		return err
 	case "DeleteDevice":
 		return w.DeleteDevice(ctx, who, lamp)
+	case "State":
+		_, err := w.State(ctx, who, lamp, "/a/light")
+		return err
 	case "Send":
 		_, _, err := w.Send(ctx, who, Order{Device: lamp, Request: oic.Request{Op: oic.Update, Href: "/a/light"}})
 		return err

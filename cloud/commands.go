@@ -30,8 +30,8 @@ type Order struct {
 //
 // An error without a command.Command.ID is a refusal before anything was kept:
 // who may not do it, or there are too many requests to the device. With one, it
-// is what Device(…).Handle returns: the device's refusal, an *OfflineError, a
-// device that does not answer in time.
+// is what Device(…).Handle returns: a *DeviceError, an *OfflineError, a device
+// that does not answer in time.
 func (c *Cloud) Send(ctx context.Context, who oic.Identity, o Order) (command.Command, *oic.Response, error) {
 	w := &way{c, who, o.Device}
 	o.Request.From = who
@@ -73,6 +73,7 @@ func (c *Cloud) send(ctx context.Context, who oic.Identity, o *Order) (cmd comma
 	default:
 		if err = c.commands.Behind(ctx, o.Device); err == nil {
 			cmd, resp, err = c.commands.Do(ctx, cmd, &o.Request, session)
+			err = answered(o.Device, err)
 		}
 	}
 	return cmd, resp, failed("command", lost(ctx, err))

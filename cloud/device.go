@@ -56,7 +56,26 @@ func (e *OfflineError) refusal() *oic.StatusError {
 	return oic.Errorf(oic.Unavailable, "device offline since %s", since)
 }
 
-// Handle implements oic.Handler.
+// DeviceError is a refusal of a device, and not of the cloud.
+type DeviceError struct {
+	Device  string
+	Refusal *oic.StatusError
+}
+
+func (e *DeviceError) Error() string { return e.Refusal.Error() }
+
+// Unwrap returns the refusal.
+func (e *DeviceError) Unwrap() error { return e.Refusal }
+
+// answered says of a refusal that it is the device's.
+func answered(di string, err error) error {
+	if refusal, ok := errors.AsType[*oic.StatusError](err); ok {
+		return &DeviceError{di, refusal}
+	}
+	return err
+}
+
+// Handle implements oic.Handler. A refusal of the device is a *DeviceError.
 func (w *way) Handle(ctx context.Context, req *oic.Request) (*oic.Response, error) {
 	forward := w.forward(req)
 	op, err := w.operation(forward)
@@ -84,7 +103,7 @@ func (w *way) Handle(ctx context.Context, req *oic.Request) (*oic.Response, erro
 	ctx, cancel := context.WithTimeout(ctx, longestRequest)
 	defer cancel()
 	resp, err := session.Handle(ctx, forward)
-	return resp, lost(ctx, err)
+	return resp, lost(ctx, answered(w.di, err))
 }
 
 // forward is req as it goes to the device: with who asks.
@@ -154,7 +173,7 @@ func (w *way) Observe(ctx context.Context, req *oic.Request, each func(*oic.Resp
 	if err != nil {
 		return err
 	}
-	return lost(ctx, session.Observe(ctx, forward, each))
+	return lost(ctx, answered(w.di, session.Observe(ctx, forward, each)))
 }
 
 // once answers an observation that cannot be had.
@@ -201,6 +220,24 @@ func (w *way) follow(ctx context.Context, req *oic.Request, each func(*oic.Respo
 	}
 	f := event.Filter{Account: dev.Account, Device: w.di, Href: req.Href, From: from}
 	return w.c.newest(ctx, f, func(ev event.Event) { each(represent(ev, req.Accept)) })
+}
+
+// State returns what a device reported last of a resource, by the path of href.
+// Nobody asks the device. It is a 4.04 if it has reported nothing.
+func (c *Cloud) State(ctx context.Context, who oic.Identity, di, href string) (event.Event, error) {
+	if err := c.authorize(who, opRead, target{device: di}); err != nil {
+		return event.Event{}, err
+	}
+	dev, ok := c.directory.Get(di)
+	if !ok {
+		return event.Event{}, errNoDevice
+	}
+	path, _ := oic.SplitHref(href)
+	ev, err := c.events.Last(ctx, dev.Account, di, path)
+	if errors.Is(err, store.ErrNotFound) {
+		err = oic.Errorf(oic.NotFound, "the device has reported nothing of %.80s", path)
+	}
+	return ev, failed("read state", err)
 }
 
 // represent is an event as the answer that the device gave. CBOR has two names

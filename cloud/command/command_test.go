@@ -27,7 +27,7 @@ const (
 
 var (
 	ann     = oic.Identity{Account: "home", Credential: "token:1", Token: "1", Name: "phone"}
-	offline = fmt.Errorf("away: %w", oic.ErrOffline)
+	errAway = fmt.Errorf("away: %w", oic.ErrOffline)
 )
 
 // house is a home with a lamp that is there or not, and the commands to it.
@@ -76,7 +76,7 @@ func (h *house) reach(string) (oic.Handler, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.away {
-		return nil, offline
+		return nil, errAway
 	}
 	return oic.HandlerFunc(h.lamp), nil
 }
@@ -183,7 +183,7 @@ func TestDo(t *testing.T) {
 	}{
 		{nil, command.Done, oic.Changed, ""},
 		{oic.Errorf(oic.Forbidden, "locked"), command.Refused, oic.Forbidden, "locked"},
-		{offline, command.Failed, oic.Unavailable, "device offline"},
+		{errAway, command.Failed, oic.Unavailable, "device offline"},
 		{context.DeadlineExceeded, command.Failed, oic.GatewayTimeout, "device did not answer in time"},
 		{errors.New("secret of ours"), command.Failed, oic.Internal, "internal error"},
 	} {
@@ -317,7 +317,7 @@ func TestList(t *testing.T) {
 		}
 		ids = append(ids, cmd.ID)
 	}
-	h.Fail(t.Context(), to(door), update("f"), offline)
+	h.Fail(t.Context(), to(door), update("f"), errAway)
 	for _, test := range []struct {
 		f    command.Filter
 		want int

@@ -126,9 +126,9 @@ func TestNotSent(t *testing.T) {
 	tries := 0
 	h.handle = func(context.Context, *oic.Request) (*oic.Response, error) {
 		if tries++; tries == 1 {
-			return nil, errors.Join(offline, oic.ErrNotSent)
+			return nil, errors.Join(errAway, oic.ErrNotSent)
 		}
-		return nil, offline
+		return nil, errAway
 	}
 	h.come()
 	if got := h.becomes(cmd.ID, command.Failed); got.Why != "device offline" {
