@@ -151,8 +151,9 @@ func description(version string) huma.Config {
 	cfg.RejectUnknownQueryParameters = true
 	cfg.Transformers = []huma.Transformer{discreet}
 	cfg.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
-		"token":   {Type: "http", Scheme: "bearer", Description: "An API token: fut_…"},
-		"browser": {Type: "apiKey", In: "cookie", Name: cookieName, Description: "The cookie of a browser that has signed in; over TLS it is called " + secureCookieName + "."},
+		byToken:    {Type: "http", Scheme: "bearer", Description: "An API token: fut_…"},
+		byCookie:   {Type: "apiKey", In: "cookie", Name: cookieName, Description: "The cookie of a browser that has signed in; over TLS it is called " + secureCookieName + "."},
+		byPassword: {Type: "http", Scheme: "basic", Description: "The name of an account and its password, to make a token with"},
 	}
 	return cfg
 }
@@ -163,7 +164,7 @@ func operation(method, path, id, summary, tag string, status int, errors ...int)
 	return huma.Operation{
 		Method: method, Path: path, OperationID: id, Summary: summary, Tags: []string{tag},
 		DefaultStatus: status, Errors: append(errors, 401, 429),
-		Security:     []map[string][]string{{"token": {}}, {"browser": {}}},
+		Security:     []map[string][]string{{byToken: {}}, {byCookie: {}}},
 		MaxBodyBytes: bodyBytes, BodyReadTimeout: bodyTime,
 	}
 }

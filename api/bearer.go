@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -42,6 +43,13 @@ func connectionOf(ctx context.Context) (from netip.Addr, secure bool) {
 	return c.from, c.secure
 }
 
+// The ways to say who asks, by their names in the OpenAPI document.
+const (
+	byToken    = "token"    // Authorization: Bearer (RFC 6750)
+	byCookie   = "browser"  // Cookie, of a browser that has signed in
+	byPassword = "password" // Authorization: Basic (RFC 7617), to make a token with
+)
+
 // bearer lets a request through to a route that needs a token only with a
 // valid one, or from a browser that is signed in, and not too often.
 func (h *Handler) bearer(ctx huma.Context, next func(huma.Context)) {
@@ -51,18 +59,7 @@ func (h *Handler) bearer(ctx huma.Context, next func(huma.Context)) {
 		next(ctx)
 		return
 	}
-	var who oic.Identity
-	var err error
-	if token, ok := bearerToken(ctx.Header("Authorization")); ok {
-		who, err = h.cloud.Authenticate(ctx.Context(), from.from, token)
-		h.metrics.Token(err)
-	} else if shown := shownCookie(ctx); shown != "" {
-		var until time.Time
-		who, until, err = h.cloud.Browser(ctx.Context(), shown)
-		ctx = huma.WithValue(ctx, untilKey{}, until)
-	} else {
-		err = oic.Errorf(oic.Unauthorized, "token required: Authorization: Bearer fut_…")
-	}
+	ctx, who, err := h.authenticate(ctx, from.from)
 	if err == nil && !h.load.admit(who.Account) {
 		err = oic.Errorf(oic.TooMany, "more than %d requests/s of one account", requestsPerSec)
 	}
@@ -72,6 +69,37 @@ func (h *Handler) bearer(ctx huma.Context, next func(huma.Context)) {
 	}
 	ctx = huma.WithValue(ctx, identityKey{}, who)
 	next(huma.WithValue(ctx, urlKey{}, ctx.URL()))
+}
+
+// authenticate returns who sent a request, and the request with what else is
+// known of him.
+func (h *Handler) authenticate(ctx huma.Context, from netip.Addr) (_ huma.Context, who oic.Identity, err error) {
+	header := ctx.Header("Authorization")
+	if name, password, ok := basicAuth(header); ok && takes(ctx.Operation(), byPassword) {
+		who, err = h.cloud.Login(ctx.Context(), from, name, password)
+		h.metrics.Token(err)
+	} else if token, ok := bearerToken(header); ok {
+		who, err = h.cloud.Authenticate(ctx.Context(), from, token)
+		h.metrics.Token(err)
+	} else if shown := shownCookie(ctx); shown != "" {
+		var until time.Time
+		who, until, err = h.cloud.Browser(ctx.Context(), shown)
+		ctx = huma.WithValue(ctx, untilKey{}, until)
+	} else {
+		err = oic.Errorf(oic.Unauthorized, "token required: Authorization: Bearer fut_…")
+	}
+	return ctx, who, err
+}
+
+// takes reports whether a route can be had in this way.
+func takes(op *huma.Operation, way string) bool {
+	return slices.ContainsFunc(op.Security, func(ways map[string][]string) bool { _, ok := ways[way]; return ok })
+}
+
+// basicAuth takes account and password out of a header.
+func basicAuth(header string) (name string, password secret.String, ok bool) {
+	name, text, ok := (&http.Request{Header: http.Header{"Authorization": {header}}}).BasicAuth()
+	return name, secret.String(text), ok
 }
 
 // refuse answers with what err means.

@@ -47,8 +47,9 @@ func (h *Handler) tokenRoutes() {
 	const path = "/api/v1/tokens"
 	huma.Register(h.huma, operation(http.MethodGet, path, "list-tokens", "List the account's API tokens", "tokens", 200, 403),
 		h.listTokens)
-	huma.Register(h.huma, operation(http.MethodPost, path, "new-token", "Make an API token", "tokens", 201, 403, 503),
-		h.newToken)
+	first := operation(http.MethodPost, path, "new-token", "Make an API token", "tokens", 201, 403, 503)
+	first.Security = append(first.Security, map[string][]string{byPassword: {}}) // who has no token yet
+	huma.Register(h.huma, first, h.newToken)
 	huma.Register(h.huma, operation(http.MethodDelete, path+"/{id}", "revoke-token",
 		"Revoke an API token, and end what is open by it", "tokens", 204, 403, 404, 503),
 		func(ctx context.Context, in *tokenInput) (*struct{}, error) {

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -52,5 +53,24 @@ func TestTokenRefusals(t *testing.T) {
 	<-time.After(time.Until(soon) + 50*time.Millisecond)
 	if p := document(t, h.ask("GET", "/api/v1/devices", fmt.Sprint(made["token"]), ""), 401); !strings.Contains(fmt.Sprint(p["detail"]), "expired") {
 		t.Errorf("by a token that has expired: %v", p)
+	}
+}
+
+// TestTokenByPassword: who has no token makes one with his password, and can do
+// nothing else with that.
+func TestTokenByPassword(t *testing.T) {
+	h := newHome(t)
+	as := func(name, password string) func(*http.Request) {
+		return func(r *http.Request) { r.SetBasicAuth(name, password) }
+	}
+	const body = `{"scope":"command"}`
+	made := document(t, h.ask("POST", "/api/v1/tokens", "", body, as("home", "correct horse")), 201)
+	document(t, h.ask("GET", "/api/v1/devices/"+lamp, fmt.Sprint(made["token"]), ""), 200)
+	document(t, h.ask("GET", "/api/v1/devices", "", "", as("home", "correct horse")), 401)
+	for name, password := range map[string]string{"home": "wrong horse", "nobody": "correct horse", "": ""} {
+		p := document(t, h.ask("POST", "/api/v1/tokens", "", body, as(name, password)), 401)
+		if said := fmt.Sprint(p["detail"]); said != "wrong account or password" {
+			t.Errorf("%s with %s: %s", name, password, said)
+		}
 	}
 }

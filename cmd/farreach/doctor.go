@@ -132,7 +132,7 @@ func (a *app) subject(x access) (*checkup.Subject, []checkup.Result, error) {
 	if err != nil {
 		return broken("farreach up, which writes one", err)
 	}
-	cfg := reach.Config{Cloud: server.Cloud(), Account: server.Account, Log: a.log(slog.LevelError)}
+	cfg := reach.Config{Cloud: server.Cloud(), Account: a.accountOf(x, server), Log: a.log(slog.LevelError)}
 	if cfg.Token, err = a.token(x, server); err != nil {
 		return broken("--token-file, or a profile of farreach up", err)
 	}

@@ -19,6 +19,9 @@ type access struct {
 	caFile    string
 	insecure  bool
 	timeout   time.Duration
+
+	account  string // with its password, in the place of a token; "": none
+	password secret.String
 }
 
 // flags adds the flags of access to a client command.
@@ -52,6 +55,16 @@ func (a *app) token(x access, s *settings.Server) (secret.String, error) {
 		return "", fail(exitConfig, "another --profile or --token-file", "token: %w", err)
 	}
 	return secret.String(text), nil
+}
+
+// accountOf is the account that the token is of: that of the profile, unless
+// the profile has a token and another one is used, which says it itself.
+func (a *app) accountOf(x access, s *settings.Server) string {
+	text, _ := a.lookup("FARREACH_TOKEN")
+	if s.TokenFile != "" && (text != "" || x.tokenFile != "" && x.tokenFile != s.TokenFile) {
+		return ""
+	}
+	return s.Account
 }
 
 // tls is whom a client believes.
@@ -90,13 +103,14 @@ func (a *app) api(x access) (*apiclient.Client, error) {
 	if s.API() == "" {
 		return nil, fail(exitConfig, "another --profile", "profile %s has no http address", a.profile)
 	}
-	token, err := a.token(x, s)
-	if err != nil {
+	cfg := apiclient.Config{Base: s.API(), Timeout: x.timeout, Account: x.account, Password: x.password}
+	if x.account == "" {
+		if cfg.Token, err = a.token(x, s); err != nil {
+			return nil, err
+		}
+	}
+	if cfg.TLS, err = a.tls(x, s); err != nil {
 		return nil, err
 	}
-	trust, err := a.tls(x, s)
-	if err != nil {
-		return nil, err
-	}
-	return apiclient.New(apiclient.Config{Base: s.API(), Token: token, TLS: trust, Timeout: x.timeout}), nil
+	return apiclient.New(cfg), nil
 }

@@ -41,38 +41,64 @@ may everything that your account may. Revoking one ends at once what it has open
 // tokenLife is how long a token lives, unless it is said.
 const tokenLife = "90d"
 
+// newToken is what token create is told.
+type newToken struct {
+	access
+	account          string
+	password         passwordSource
+	scope, life, out string
+}
+
 func (a *app) tokenCreateCmd() *cobra.Command {
-	var scope, life, file string
+	var n newToken
 	cmd := &cobra.Command{
 		Use:   "create NAME",
 		Short: "Make a token",
-		Long:  "Makes a token. It is shown now and never again.",
+		Long: `Makes a token. It is shown now and never again. Another account than that of the
+profile makes its first one with its password.`,
 		Example: `  farreach token create grafana --scope read --out grafana.token
-  farreach token create panel --scope command --for 365d`,
+  farreach token create panel --scope command --for 365d
+  farreach token create bob --scope admin --account bob --password-file bob.txt --out bob.token`,
 		Args: takes("a name by which you will know it"),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.createToken(cmd.Context(), &n, args[0]) },
 	}
+	n.access.flags(cmd)
+	n.password.flags(cmd)
 	flags := cmd.Flags()
-	flags.StringVar(&scope, "scope", "read", "what it may do at most: read, command or admin")
-	flags.StringVar(&life, "for", tokenLife, "`time` that it is good for, such as 12h or 90d; ever: until it is revoked")
-	flags.StringVar(&file, "out", "", "write the token to this `file`, and do not show it")
+	flags.StringVar(&n.account, "account", "", "make it for this `account`, with its password")
+	flags.StringVar(&n.scope, "scope", "read", "what it may do at most: read, command or admin")
+	flags.StringVar(&n.life, "for", tokenLife, "`time` that it is good for, such as 12h or 90d; ever: until it is revoked")
+	flags.StringVar(&n.out, "out", "", "write the token to this `file`, and do not show it")
 	completes(cmd, "scope", "read", "command", "admin")
-	return a.overAPI(cmd, func(ctx context.Context, api *apiclient.Client, args []string) error {
-		var age time.Duration
-		if life != "ever" {
-			var ok bool
-			if age, ok = parseAge(life); !ok || age == 0 {
-				return misuse("--for 90d, or --for ever", "--for %q: not a time such as 12h or 90d", life)
-			}
+	return cmd
+}
+
+func (a *app) createToken(ctx context.Context, n *newToken, name string) (err error) {
+	var age time.Duration
+	if n.life != "ever" {
+		var ok bool
+		if age, ok = parseAge(n.life); !ok || age == 0 {
+			return misuse("--for 90d, or --for ever", "--for %q: not a time such as 12h or 90d", n.life)
 		}
-		if scope != "read" && scope != "command" && scope != "admin" {
-			return misuse("--scope read", "--scope %q is none of read, command and admin", scope)
-		}
-		made, err := api.AddToken(ctx, args[0], scope, age)
-		if err != nil {
+	}
+	if n.scope != "read" && n.scope != "command" && n.scope != "admin" {
+		return misuse("--scope read", "--scope %q is none of read, command and admin", n.scope)
+	}
+	if n.access.account = n.account; n.account != "" {
+		if n.access.password, err = a.password(n.password); err != nil {
 			return err
 		}
-		return a.showToken(made, file)
-	})
+	}
+	api, err := a.api(n.access)
+	if err != nil {
+		return err
+	}
+	defer api.Close()
+	made, err := api.AddToken(ctx, name, n.scope, age)
+	if err != nil {
+		return err
+	}
+	return a.showToken(made, n.out)
 }
 
 // showToken tells a new token, to the file if there is one.

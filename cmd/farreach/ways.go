@@ -24,7 +24,7 @@ func (a *app) reachConfig(r request, t reach.Target) (cfg reach.Config, done fun
 	if err != nil {
 		return cfg, nil, err
 	}
-	cfg = reach.Config{Cloud: s.Cloud(), Also: s.Clouds(), Account: s.Account, OnChange: a.changedWay, Log: a.log(slog.LevelError)}
+	cfg = reach.Config{Cloud: s.Cloud(), Also: s.Clouds(), Account: a.accountOf(r.access, s), OnChange: a.changedWay, Log: a.log(slog.LevelError)}
 	if cfg.Token, err = a.token(r.access, s); err != nil {
 		return cfg, nil, err
 	}

@@ -34,6 +34,11 @@ type Config struct {
 	Token   secret.String // an API token; empty: none is sent
 	TLS     *tls.Config   // nil: the system's roots
 	Timeout time.Duration // for one answer, and for the head of a stream; 0: 10 s
+
+	// Account and its Password are in the place of a token that there is none of
+	// yet: they are good for making one.
+	Account  string
+	Password secret.String
 }
 
 // Client is a client of one server. It may be used by several goroutines.
@@ -190,7 +195,9 @@ func (c *Client) request(ctx context.Context, method, path string, query url.Val
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	if c.cfg.Token != "" {
+	if c.cfg.Password != "" {
+		req.SetBasicAuth(c.cfg.Account, c.cfg.Password.Reveal())
+	} else if c.cfg.Token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.cfg.Token.Reveal())
 	}
 	return req, nil

@@ -19,10 +19,12 @@ func (e *FindError) Error() string {
 }
 
 // Find returns the device called name: its name, its di, or the beginning of
-// one that no other device shares.
+// one that no other device shares. One's own devices go before those that others
+// share.
 func Find(devices []Device, name string) (Device, error) {
 	for _, same := range []func(Device) bool{
 		func(d Device) bool { return strings.EqualFold(d.ID, name) },
+		func(d Device) bool { return d.Name == name && d.Role == "owner" },
 		func(d Device) bool { return d.Name == name },
 		func(d Device) bool { return strings.HasPrefix(d.ID, strings.ToLower(name)) },
 	} {

@@ -18,7 +18,8 @@ type Device struct {
 	Name    string    `json:"name"`
 	Type    string    `json:"type"`
 	Account string    `json:"account"`
-	State   string    `json:"state"` // reachable, offline, unknown
+	Role    string    `json:"role,omitempty"` // what the asker is to it: owner, member, viewer
+	State   string    `json:"state"`          // reachable, offline, unknown
 	Since   time.Time `json:"since,omitzero"`
 	Proven  time.Time `json:"proven,omitzero"`
 	Gateway string    `json:"gateway,omitempty"` // di of who speaks for it
