@@ -79,6 +79,7 @@ func (w *watcher) ping(ctx context.Context, e *entry, d *Described) error {
 		w.table.put(dev, now)
 		w.drop(e.line)
 		e.line = newLine(p, nil)
+		e.line.device = foreign{simple(p)}
 	}
 	w.proved(e, now)
 	return nil

@@ -112,9 +112,8 @@ func TestDescribed(t *testing.T) {
 		pass(2 * time.Minute)
 		w.expect("+clock")
 		d := w.device(lampID).Open()
-		resp, err := d.Handle(t.Context(), &oic.Request{Href: "/time"})
-		if err != nil || string(resp.Body) != "noon" {
-			t.Errorf("the time is %v, %v", resp, err)
+		if got := read(t, d, "/time"); got != `"noon"` {
+			t.Errorf("the time is %s", got)
 		}
 		if got := read(t, d, "/oic/res"); !strings.Contains(got, `"href":"/time"`) || strings.Contains(got, "10.0.0.2") {
 			t.Errorf("the links are %s", got)
