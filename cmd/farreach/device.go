@@ -10,10 +10,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/farreach/farreach/cloudlink"
+	"github.com/farreach/farreach/cmd/farreach/internal/pages"
 	"github.com/farreach/farreach/cmd/farreach/internal/settings"
 	"github.com/farreach/farreach/coap"
 	"github.com/farreach/farreach/device"
@@ -94,6 +96,8 @@ func (a *app) device(ctx context.Context, d deviceFlags) error {
 		return err
 	}
 	defer lock.release()
+	started := time.AfterFunc(startTime, a.started)
+	defer started.Stop()
 	err = m.run(ctx)
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return nil // told to stop, which is how a device ends
@@ -102,6 +106,17 @@ func (a *app) device(ctx context.Context, d deviceFlags) error {
 		return fail(exitNotAllowed, a.command("pair")+" makes a new code", "%s: %w", strings.Join(m.servers, ", "), err)
 	}
 	return err
+}
+
+// startTime is how long a device takes to start and to join, as a rule.
+const startTime = 5 * time.Second
+
+// started gives back what a device needs no more when it has started: more than
+// half of what is resident.
+func (a *app) started() {
+	if err := pages.GiveBack(); err != nil {
+		a.log(slog.LevelError).Debug("memory not given back", "err", err)
+	}
 }
 
 // member is the device that the flags describe.

@@ -147,7 +147,7 @@ func (r *remoteRun) moving(ctx context.Context, s *xmppTarget, row *RemoteRow) e
 }
 
 // device measures a process that is one device: as it is after some requests,
-// with all that it has taken from the machine.
+// with all that it has taken from the machine and not given back.
 func (r *remoteRun) device(ctx context.Context, s *xmppTarget) error {
 	r.Progress("memory of a device")
 	c, err := r.start(ctx, kindRemoteDevice, s.told())
@@ -174,7 +174,8 @@ func (r *remoteRun) device(ctx context.Context, s *xmppTarget) error {
 		return err
 	}
 	r.add(Figure{Name: "device", What: "process of one device, resident", Unit: "MiB", Aim: aimRemoteDevice / mebi, AtMost: true, Measured: float64(m.all) / mebi,
-		Note: fmt.Sprintf("after %d requests; %.1f MiB of it is the program's own file", askedDevice, float64(m.file)/mebi)})
+		Note: fmt.Sprintf("after %d requests; VmRSS: %.1f MiB its own memory (RssAnon), %.1f MiB pages of the program's file (RssFile) that it has used since it started",
+			askedDevice, float64(m.all-m.file)/mebi, float64(m.file)/mebi)})
 	return nil
 }
 

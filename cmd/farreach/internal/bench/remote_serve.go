@@ -8,6 +8,7 @@ import (
 	"io"
 	"sync"
 
+	"github.com/farreach/farreach/cmd/farreach/internal/pages"
 	"github.com/farreach/farreach/rae"
 )
 
@@ -36,6 +37,11 @@ func serveRemote(ctx context.Context, kind string, questions *bufio.Scanner, out
 		return err
 	}
 	defer m.stop()
+	if kind == kindRemoteDevice { // as farreach device does when it has started
+		if err := pages.GiveBack(); err != nil {
+			return err
+		}
+	}
 	fmt.Fprintln(out, m.Name())
 	var tasks sync.WaitGroup
 	defer tasks.Wait()
