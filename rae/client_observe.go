@@ -24,32 +24,45 @@ const maxReregister = time.Minute
 // the peer tells then is passed on if it is news. Before that, errors are those
 // of Handle.
 func (r *Remote) Observe(ctx context.Context, req *oic.Request, each func(*oic.Response)) error {
-	o := &observing{Remote: r, each: each, call: r.call(req), wait: backoff.Backoff{Max: maxReregister}}
-	o.call.Op = oic.Retrieve
-	o.watcher = r.e.dir.watch(r.peer)
-	defer o.stop()
-	o.due = time.AfterFunc(refresh, o.again)
-	defer o.due.Stop()
+	o := r.observing(req, each)
+	defer o.forget()
 	for {
-		s, err := r.session()
+		// With few frames in between, and small ones, the stack of an observation
+		// that waits shrinks from 8 KiB to 4: it must take less than a quarter.
+		err := o.once(ctx)
 		if err == nil {
-			// With few frames in between, the stack of an observation that waits
-			// shrinks from 8 KiB to 4: it must take less than a quarter.
-			if err = r.e.x.observe(ctx, s, r.peer, o.call, o.news, o.tell); err == nil {
-				return o.end()
-			}
-			err = o.unanswered(ctx, err)
+			return o.end()
 		}
-		if refusal, final := errors.AsType[*oic.StatusError](err); final {
-			return refusal
-		}
-		if ctx.Err() != nil || !o.begun {
-			return err
-		}
-		if err := o.pause(ctx, err); err != nil {
+		if over, err := o.after(ctx, err); over {
 			return err
 		}
 	}
+}
+
+// once registers, if there is somebody to register with, and is over with what
+// that has come to; nil: the peer has ended it.
+func (o *observing) once(ctx context.Context) error {
+	s, err := o.session()
+	if err != nil {
+		return err
+	}
+	return o.e.x.observe(ctx, s, o.Remote.peer, o.call, o.news, o.tell)
+}
+
+// after waits until it makes sense to begin again after err, if it does; else it
+// is over with what is returned.
+func (o *observing) after(ctx context.Context, err error) (over bool, _ error) {
+	if _, ok := errors.AsType[*UnansweredError](err); !ok {
+		err = o.unanswered(ctx, err)
+	}
+	if refusal, final := errors.AsType[*oic.StatusError](err); final {
+		return true, refusal
+	}
+	if ctx.Err() != nil || !o.begun {
+		return true, err
+	}
+	err = o.pause(ctx, err)
+	return err != nil, err
 }
 
 // observing is an observation of ours.
@@ -65,6 +78,19 @@ type observing struct {
 	signals int32        // of the watcher, when it was
 	last    oic.Response // what it was; Body is ours
 	final   *Answer      // which ended the observation
+}
+
+func (r *Remote) observing(req *oic.Request, each func(*oic.Response)) *observing {
+	o := &observing{Remote: r, each: each, call: r.call(req), wait: backoff.Backoff{Max: maxReregister}}
+	o.call.Op = oic.Retrieve
+	o.watcher = r.e.dir.watch(r.peer)
+	o.due = time.AfterFunc(refresh, o.again)
+	return o
+}
+
+func (o *observing) forget() {
+	o.due.Stop()
+	o.stop()
 }
 
 // again has the observation registered anew.

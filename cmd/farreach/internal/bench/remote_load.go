@@ -220,11 +220,9 @@ func (s *xmppTarget) remoteRate(ctx context.Context, cfg RemoteConfig, row *Remo
 func observeAll(ctx context.Context, lamps []*rae.Remote, n int, tasks *sync.WaitGroup) error {
 	begun, failed := make(chan bool, n), make(chan error, n)
 	for i := range n {
-		tasks.Go(func() {
-			once := sync.OnceFunc(func() { begun <- true })
-			req := &oic.Request{Op: oic.Retrieve, Href: lampHref}
-			failed <- lamps[i%len(lamps)].Observe(ctx, req, func(*oic.Response) { once() })
-		})
+		once := sync.OnceFunc(func() { begun <- true })
+		req, each := &oic.Request{Op: oic.Retrieve, Href: lampHref}, func(*oic.Response) { once() }
+		tasks.Go(func() { failed <- lamps[i%len(lamps)].Observe(ctx, req, each) })
 	}
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
