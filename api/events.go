@@ -86,6 +86,7 @@ func (h *Handler) eventRoutes() {
 	huma.Register(h.huma, operation(http.MethodGet, "/api/v1/events", "list-events",
 		"List what the account's devices reported", "events", 200, 403, 503), h.listEvents)
 	h.streamRoute()
+	h.liveRoute()
 }
 
 func (h *Handler) listEvents(ctx context.Context, in *eventsInput) (*paged[Events], error) {

@@ -197,7 +197,12 @@ func nextEvent(t *testing.T, in *bufio.Reader) (e streamed) {
 
 func (h *home) stream(query string, change ...func(*http.Request)) *bufio.Reader {
 	h.t.Helper()
-	resp := h.ask("GET", "/api/v1/events/stream"+query, h.as("home"), "", change...)
+	return h.streamOf("/api/v1/events/stream"+query, change...)
+}
+
+func (h *home) streamOf(path string, change ...func(*http.Request)) *bufio.Reader {
+	h.t.Helper()
+	resp := h.ask("GET", path, h.as("home"), "", change...)
 	if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != "text/event-stream" {
 		b, _ := io.ReadAll(resp.Body)
 		h.t.Fatalf("stream: %d %s %s", resp.StatusCode, resp.Header.Get("Content-Type"), b)

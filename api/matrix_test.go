@@ -39,6 +39,7 @@ var access = map[string]struct {
 	"DELETE /api/v1/commands/{id}":                  {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}},
 	"GET /api/v1/events":                            {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}},   // each its own
 	"GET /api/v1/events/stream":                     {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}},   // each its own
+	"GET /api/v1/live":                              {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}},   // each its own
 	"POST /api/v1/session":                          {"{}", [8]int{400, 400, 400, 400, 400, 400, 400, 400}}, // who it is, is in the body
 	"GET /api/v1/session":                           {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}},
 	"DELETE /api/v1/session":                        {"", [8]int{401, 401, 401, 204, 204, 204, 204, 204}},

@@ -282,7 +282,7 @@ func (w *world) doPeople(ctx context.Context, row string, who oic.Identity) (err
 	case "WatchPresence":
 		ctx, cancel := context.WithCancel(ctx)
 		cancel() // what is there now will do
-		if err = w.WatchPresence(ctx, who, func(DeviceInfo) error { return errStop }); err == errStop || err == context.Canceled {
+		if err = w.WatchPresence(ctx, who, PresenceWatch{Each: func(DeviceInfo) error { return errStop }}); err == errStop || err == context.Canceled {
 			err = nil
 		}
 	default:

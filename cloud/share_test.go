@@ -108,22 +108,41 @@ func TestShareEnds(t *testing.T) {
 	w.status("a command of who is a viewer now", w.within("role", done), oic.Forbidden)
 }
 
-// TestShareIsSeen: who watches learns of what is shared with him.
+// TestShareIsSeen: who watches learns of what is shared with him, and of what
+// is not any more.
 func TestShareIsSeen(t *testing.T) {
 	w := newWorld(t)
 	seen := make(chan string, 16)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		done <- w.WatchPresence(ctx, guest, func(dev DeviceInfo) error { seen <- dev.ID; return nil })
+		done <- w.WatchPresence(ctx, guest, PresenceWatch{
+			Each: func(dev DeviceInfo) error { seen <- dev.ID; return nil },
+			Gone: func(di string) error { seen <- "gone " + di; return nil },
+		})
 	}()
 	if di := <-seen; di != lamp {
 		t.Errorf("guest sees %s first", di)
 	}
-	w.share("", "guest", account.Viewer)
+	all := w.share("", "guest", account.Viewer)
 	var got []string
 	for len(got) < 2 || !slices.Contains(got, door) {
 		got = append(got, <-seen)
+	}
+	w.must(w.EndShare(t.Context(), oic.Identity{Account: "home"}, all.ID))
+	for what := range seen {
+		if what == "gone "+door {
+			break
+		}
+		if what == "gone "+lamp {
+			t.Error("the lamp is gone, which is shared by itself")
+		}
+	}
+	w.must(w.DeleteDevice(t.Context(), home, lamp))
+	for what := range seen {
+		if what == "gone "+lamp {
+			break
+		}
 	}
 	cancel()
 	<-done

@@ -79,11 +79,18 @@ func (ws *watchers) take(w *watcher) map[string]bool {
 	return dirty
 }
 
-// WatchPresence calls each for the devices that Inventory has, as they are now,
-// and again whenever one has come, gone or published, until ctx ends, each
-// returns an error, or who loses the right. What changes faster than each
-// returns is told once, as it is then.
-func (c *Cloud) WatchPresence(ctx context.Context, who oic.Identity, each func(DeviceInfo) error) error {
+// PresenceWatch is what somebody wants to be told of the presence of devices.
+// An error ends the watch.
+type PresenceWatch struct {
+	Each  func(DeviceInfo) error // a device as it is now
+	Begun func() error           // nil, or: the devices that were there at the begin have been told
+	Gone  func(di string) error  // nil, or: a device that was told is none of who's any more
+}
+
+// WatchPresence tells the devices that Inventory has, as they are now, and
+// again whenever one has come, gone or published, until ctx ends or who loses
+// the right. What changes faster than w takes it is told once, as it is then.
+func (c *Cloud) WatchPresence(ctx context.Context, who oic.Identity, watch PresenceWatch) error {
 	on := target{account: who.Account}
 	if who.Device != "" {
 		on = target{device: who.Device}
@@ -95,8 +102,14 @@ func (c *Cloud) WatchPresence(ctx context.Context, who oic.Identity, each func(D
 	defer release()
 	w := c.presence.add(who.Account)
 	defer c.presence.remove(w)
-	if err := c.eachDevice(ctx, who, each); err != nil {
+	t := telling{PresenceWatch: watch, c: c, who: who, told: map[string]bool{}}
+	if err := t.all(ctx); err != nil {
 		return err
+	}
+	if t.Begun != nil {
+		if err := t.Begun(); err != nil {
+			return err
+		}
 	}
 	for {
 		select {
@@ -105,37 +118,66 @@ func (c *Cloud) WatchPresence(ctx context.Context, who oic.Identity, each func(D
 		case <-w.wake:
 		}
 		for di := range c.presence.take(w) {
-			if err := c.tellOf(ctx, who, di, each); err != nil {
+			if err := t.one(ctx, di); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-// eachDevice calls each for the devices that Inventory has.
-func (c *Cloud) eachDevice(ctx context.Context, who oic.Identity, each func(DeviceInfo) error) error {
-	list, err := c.Inventory(ctx, who)
+// telling is one call of WatchPresence.
+type telling struct {
+	PresenceWatch
+	c    *Cloud
+	who  oic.Identity
+	told map[string]bool // by di: those that are known to be there
+}
+
+// all tells the devices that Inventory has, and which of those told before it
+// has no more.
+func (t *telling) all(ctx context.Context) error {
+	list, err := t.c.Inventory(ctx, t.who)
 	if err != nil {
 		return err
 	}
+	before := t.told
+	t.told = make(map[string]bool, len(list))
 	for _, dev := range list {
-		if err := each(dev); err != nil {
+		t.told[dev.ID] = true
+		delete(before, dev.ID)
+		if err := t.Each(dev); err != nil {
+			return err
+		}
+	}
+	for di := range before {
+		if err := t.gone(di); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// tellOf calls each for what is dirty, if it concerns who.
-func (c *Cloud) tellOf(ctx context.Context, who oic.Identity, di string, each func(DeviceInfo) error) error {
+// one tells what is dirty: a device, or with "" all of them.
+func (t *telling) one(ctx context.Context, di string) error {
 	if di == "" {
-		return c.eachDevice(ctx, who, each)
+		return t.all(ctx)
 	}
-	dev, ok := c.directory.Get(di)
-	if !ok || !c.concerns(dev, who) {
+	if dev, ok := t.c.directory.Get(di); ok && t.c.concerns(dev, t.who) {
+		t.told[di] = true
+		return t.Each(t.c.info(dev, t.who.Account))
+	}
+	if !t.told[di] {
 		return nil
 	}
-	return each(c.info(dev, who.Account))
+	delete(t.told, di)
+	return t.gone(di)
+}
+
+func (t *telling) gone(di string) error {
+	if t.Gone == nil {
+		return nil
+	}
+	return t.Gone(di)
 }
 
 // concerns reports whether dev is one of those that Inventory lists for who.

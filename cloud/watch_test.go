@@ -18,10 +18,10 @@ func TestWatchPresence(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- w.WatchPresence(ctx, oic.Identity{Account: "home"}, func(d DeviceInfo) error {
+		ended <- w.WatchPresence(ctx, oic.Identity{Account: "home"}, PresenceWatch{Each: func(d DeviceInfo) error {
 			seen <- d
 			return nil
-		})
+		}})
 	}()
 	first := []DeviceInfo{<-seen, <-seen}
 	for di, want := range map[string]directory.State{lamp: directory.Reachable, door: directory.Unknown} {

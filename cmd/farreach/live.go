@@ -33,12 +33,12 @@ func (a *app) showLive(ctx context.Context, b *booted, start time.Time) error {
 	})
 	group.Go(func() error {
 		before := comings{start: start, known: map[string]directory.Presence{}}
-		return b.cloud.WatchPresence(ctx, owner, func(d cloud.DeviceInfo) error {
+		return b.cloud.WatchPresence(ctx, owner, cloud.PresenceWatch{Each: func(d cloud.DeviceInfo) error {
 			if what := before.tell(d); what != "" {
 				return l.line(&l.devices, func() error { return a.presenceLine(d, what) })
 			}
 			return nil
-		})
+		}})
 	})
 	if err := group.Wait(); !errors.Is(err, context.Canceled) {
 		return err
