@@ -40,6 +40,9 @@ type Config struct {
 	Store     *store.Store
 	AccessTTL time.Duration // life of a device's access token; 0: 1 h; negative: it never ends
 
+	// Who this process is among those that share the store, for people.
+	Name, Version string
+
 	// What is kept of the devices' events. The last state of each resource is
 	// kept beyond that.
 	RetentionAge  time.Duration // of an event; 0: 90 days
@@ -106,7 +109,7 @@ func (c *Cloud) open(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	c.directory, err = directory.Open(ctx, directory.Config{
-		Store: cfg.Store, Presence: c.presence.changed,
+		Store: cfg.Store, Log: cfg.Log, Name: cfg.Name, Version: cfg.Version, Serve: c.serve, Presence: c.presence.changed,
 		Changed: func(di string) {
 			c.held.deviceChanged(di)
 			c.presence.changed(di)

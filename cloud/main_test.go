@@ -57,12 +57,19 @@ func newWorld(t testing.TB) *world {
 	w := &world{t: t, dir: filepath.Join(t.TempDir(), "store"), people: map[string]oic.Identity{}}
 	w.open()
 	t.Cleanup(func() { w.close() })
+	w.fill()
+	return w
+}
+
+// fill makes the accounts and devices.
+func (w *world) fill() {
+	w.t.Helper()
 	for _, name := range []string{"home", "barn", "office", "guest", "partner"} {
-		_, err := w.CreateAccount(t.Context(), operator, name, password, name == "office")
+		_, err := w.CreateAccount(w.t.Context(), operator, name, password, name == "office")
 		w.must(err)
 	}
 	w.lamp, w.door, w.shed = w.join("home", lamp), w.join("home", door), w.join("barn", shed)
-	_, err := w.Publish(t.Context(), w.lamp, cloudlink.Publication{Device: lamp, Name: "lamp", Links: []oic.Link{
+	_, err := w.Publish(w.t.Context(), w.lamp, cloudlink.Publication{Device: lamp, Name: "lamp", Links: []oic.Link{
 		{Href: "/a/light", Types: []string{"oic.r.light"}, Policy: oic.Policy{Mask: oic.Discoverable | oic.Observable}},
 		{Href: "/a/plain", Types: []string{"x.plain"}, Policy: oic.Policy{Mask: oic.Discoverable}},
 	}})
@@ -70,7 +77,6 @@ func newWorld(t testing.TB) *world {
 	w.thing = w.attach(w.lamp)
 	w.share(lamp, "guest", account.Viewer)
 	w.share("", "partner", account.Member)
-	return w
 }
 
 // share shares a device of home, or all, with another account, which accepts.

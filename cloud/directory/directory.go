@@ -3,6 +3,7 @@
 //
 //	sign-up ── Claim ──▶ record ◀── Publish, Unpublish ── device
 //	connection ── Attach ──▶ session ──▶ Session, Presence ──▶ whoever asks the device
+//	                            └─▶ node ──▶ the directories of other processes
 //
 // Records live in the store and outlive every connection; they are mirrored in
 // memory, so that asking costs no I/O. Sessions live in memory alone: whether
@@ -16,12 +17,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/farreach/farreach/cloud/node"
 	"github.com/farreach/farreach/oic"
 	"github.com/farreach/farreach/store"
 )
@@ -32,10 +35,18 @@ const maxDevices = 1000
 // Config says how a directory is kept. Only Store has no default.
 type Config struct {
 	Store *store.Store
+	Log   *slog.Logger // nil: slog.Default()
 
 	// Changed, if not nil, is called when the record of a device has changed.
 	// It must not call back and must not block.
 	Changed func(di string)
+
+	// Name and Version tell people of this process, when several share a store.
+	Name, Version string
+
+	// Serve, if not nil, is the way by which other nodes reach a device that has
+	// this session here; nil: the session.
+	Serve func(di string, s Session) oic.Observer
 
 	// Presence, if not nil, is called when a device has come or gone, or when it
 	// is no longer proved to be reachable, or is again. It must not block.
@@ -67,6 +78,7 @@ type Directory struct {
 	started  time.Time
 	presence func(di string) // Config.Presence
 	proofs   *proofs
+	nodes    *node.Nodes // nil: this process is alone with its store
 
 	stop  context.CancelFunc
 	tasks sync.WaitGroup
@@ -97,13 +109,23 @@ func Open(ctx context.Context, cfg Config) (*Directory, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open directory: %w", err)
 	}
+	if err := d.join(ctx, cfg); err != nil {
+		_ = d.proofs.close()
+		return nil, fmt.Errorf("open directory: %w", err)
+	}
 	d.devices, err = store.OpenView(ctx, t, func(di string, old, new *Device) {
 		d.index(old, new)
+		if new == nil && d.nodes != nil {
+			d.nodes.Forget(di)
+		}
 		if cfg.Changed != nil {
 			cfg.Changed(di)
 		}
 	})
 	if err != nil {
+		if d.nodes != nil {
+			d.nodes.Close()
+		}
 		_ = d.proofs.close()
 		return nil, fmt.Errorf("open directory: %w", err)
 	}
@@ -120,6 +142,9 @@ func Open(ctx context.Context, cfg Config) (*Directory, error) {
 func (d *Directory) Close() {
 	d.stop()
 	d.tasks.Wait()
+	if d.nodes != nil {
+		d.nodes.Close()
+	}
 	d.mu.Lock()
 	sessions := maps.Clone(d.sessions)
 	d.mu.Unlock()

@@ -53,9 +53,13 @@ func (d *Directory) silences(now time.Time) (list []string) {
 		if a.session == nil {
 			continue
 		}
-		if silent := now.After(a.session.LastSeen().Add(proofLasts)); silent != a.silent {
+		seen := a.session.LastSeen()
+		if silent := now.After(seen.Add(proofLasts)); silent != a.silent {
 			a.silent = silent
 			list = append(list, di)
+			if d.nodes != nil {
+				d.nodes.Silence(di, silent, seen)
+			}
 		}
 	}
 	return list

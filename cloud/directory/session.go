@@ -61,15 +61,26 @@ func (d *Directory) Attach(di string, s Session) (detach func()) {
 	if older != nil && older.session != nil {
 		older.session.Close("a newer connection of the same device")
 	}
+	if d.nodes != nil {
+		d.nodes.Claim(di, now.since)
+		if d.Local(di) == nil { // closed meanwhile, because of another node
+			d.nodes.Leave(di, s.LastSeen())
+		}
+	}
 	d.tell(di)
 	return func() { d.detach(di, now) }
 }
 
 // detach notes that a session has gone, if it is still the newest one.
 func (d *Directory) detach(di string, a *attached) {
-	if d.left(di, a, a.session.LastSeen()) {
-		d.tell(di)
+	seen := a.session.LastSeen()
+	if !d.left(di, a, seen) {
+		return
 	}
+	if d.nodes != nil {
+		d.nodes.Leave(di, seen)
+	}
+	d.tell(di)
 }
 
 func (d *Directory) left(di string, a *attached, seen time.Time) bool {
@@ -98,8 +109,20 @@ func (d *Directory) tell(di string) {
 	}
 }
 
-// Session returns the session of a device, or nil.
+// Session returns the session of a device, which may be at another node, or nil.
 func (d *Directory) Session(di string) Session {
+	if s := d.Local(di); s != nil || d.nodes == nil {
+		return s
+	}
+	if far := d.nodes.Session(di); far != nil {
+		return far
+	}
+	return nil
+}
+
+// Local returns the session of a device that is connected to this process, or
+// nil.
+func (d *Directory) Local(di string) Session {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if a := d.sessions[di]; a != nil {
@@ -135,6 +158,9 @@ func (d *Directory) connection(di string) Presence {
 	d.mu.Lock()
 	a := d.sessions[di]
 	d.mu.Unlock()
+	if p, ok := d.elsewhere(di, a); ok {
+		return p
+	}
 	switch {
 	case a == nil:
 		return Presence{State: Unknown, Since: d.started, Proven: d.proofs.of(di)}

@@ -30,6 +30,7 @@ var layers = [][]string{
 	{"xmpp/xmpptest"},
 	{"xmppd", "xmppd/xmppdtest"},
 	{"rae"},
+	{"cloud/node"},
 	{"cloud", "cloud/account", "cloud/command", "cloud/directory", "cloud/event", "cloud/metrics", "cloud/rule", "reach", "xcproxy"},
 	{"api", "web"},
 	{"cmd/farreach/internal/"},

@@ -1,0 +1,185 @@
+package cloud
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/farreach/farreach/cloud/directory"
+	"github.com/farreach/farreach/oic"
+	"github.com/farreach/farreach/store"
+	"github.com/farreach/farreach/store/storetest"
+)
+
+// newNodes returns n clouds on one NATS server; the first is the world.
+func newNodes(t *testing.T, n int) (w *world, all []*Cloud) {
+	t.Helper()
+	url := storetest.Server(t)
+	for i := range n {
+		s, err := store.Open(t.Context(), store.Config{URL: url, Log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { s.Close() })
+		c, err := Open(t.Context(), Config{Store: s, Name: fmt.Sprint("node ", i), Log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(c.Close)
+		all = append(all, c)
+	}
+	w = &world{t: t, Cloud: all[0], store: all[0].store, people: map[string]oic.Identity{}}
+	w.fill()
+	return w, all
+}
+
+// soon waits until is is true, a second at most.
+func soon(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for start := time.Now(); !is(); {
+		if time.Since(start) > time.Second {
+			t.Fatalf("%s: not within a second", what)
+		}
+		pauseFor(time.Millisecond)
+	}
+}
+
+func pauseFor(d time.Duration) { <-time.After(d) }
+
+// TestNodes: what is connected to one node is seen, read, commanded and observed
+// at any other, for whom may; what it answers and refuses comes back as it is.
+func TestNodes(t *testing.T) {
+	w, all := newNodes(t, 3)
+	home := oic.Identity{Account: "home"}
+	for i, c := range all {
+		soon(t, "the lamp is reachable", func() bool {
+			dev, err := c.DeviceInfo(t.Context(), home, lamp)
+			return err == nil && dev.Presence.State == directory.Reachable
+		})
+		way, err := c.Device(t.Context(), home, lamp)
+		w.must(err)
+		resp, err := way.Handle(t.Context(), &oic.Request{Op: oic.Retrieve, Href: "/a/plain", Accept: oic.OCF})
+		if err != nil || !bytes.Equal(resp.Body, []byte{0xf4}) || resp.Format != oic.OCF {
+			t.Errorf("node %d: read %+v, %v", i, resp, err)
+		}
+		resp, err = way.Handle(t.Context(), &oic.Request{Op: oic.Update, Href: "/a/light", Format: oic.OCF, Body: []byte{0xf5}})
+		if err != nil || resp.Status != oic.Content {
+			t.Errorf("node %d: command %+v, %v", i, resp, err)
+		}
+		asked := w.thing.asked()
+		if last := asked[len(asked)-1]; last.Op != oic.Update || last.Href != "/a/light" || !bytes.Equal(last.Body, []byte{0xf5}) || last.From != home {
+			t.Errorf("node %d: the device was asked %+v", i, last)
+		}
+		_, err = c.Device(t.Context(), oic.Identity{Account: "barn"}, lamp)
+		w.status("a stranger at another node", err, oic.NotFound)
+	}
+	w.thing.mu.Lock()
+	w.thing.handle = func(context.Context, *oic.Request) (*oic.Response, error) {
+		return nil, &oic.StatusError{Status: oic.TooMany, Diag: "slowly", Retry: time.Minute}
+	}
+	w.thing.mu.Unlock()
+	way, err := all[2].Device(t.Context(), home, lamp)
+	w.must(err)
+	_, err = way.Handle(t.Context(), &oic.Request{Op: oic.Update, Href: "/a/light", Format: oic.OCF, Body: []byte{0xf5}})
+	if refusal, ok := errors.AsType[*oic.StatusError](err); !ok || refusal.Status != oic.TooMany || refusal.Diag != "slowly" || refusal.Retry != time.Minute {
+		t.Errorf("the device's refusal at another node: %v", err)
+	}
+	w.report("/a/light", 0xf6)
+	if ev, err := all[1].events.Last(t.Context(), "home", lamp, "/a/light"); err != nil || !bytes.Equal(ev.Body, []byte{0xf6}) {
+		t.Errorf("the last event, at another node: %+v, %v", ev, err)
+	}
+	list, err := all[1].Nodes(t.Context(), operator)
+	w.must(err)
+	if len(list) != 3 || !list[0].Self || list[0].Name != "node 1" || list[1].Name != "node 0" || list[1].Devices != 1 {
+		t.Errorf("nodes: %+v", list)
+	}
+	_, err = all[1].Nodes(t.Context(), home)
+	w.status("nodes, for who is no operator", err, oic.Forbidden)
+}
+
+// TestNodesMove: a device that connects to another node is there, for all nodes,
+// and its connection at the first is closed; so is one whose right is taken away
+// at yet another. A node that is closed leaves its devices offline.
+func TestNodesMove(t *testing.T) {
+	w, all := newNodes(t, 3)
+	state := func(c *Cloud) directory.State { return c.directory.Presence(lamp).State }
+	second := &thing{body: []byte{0xf5}, closed: make(chan string, 8)}
+	detach, links, err := all[1].Attach(t.Context(), w.lamp, second)
+	w.must(err)
+	second.detach = detach
+	if len(links) != 2 {
+		t.Errorf("the other node knows %d links", len(links))
+	}
+	select {
+	case <-w.thing.closed:
+	case <-time.After(time.Second):
+		t.Fatal("the older connection is still open")
+	}
+	home := oic.Identity{Account: "home"}
+	for i, c := range all {
+		way, err := c.Device(t.Context(), home, lamp)
+		w.must(err)
+		soon(t, "the device has moved", func() bool {
+			resp, err := way.Handle(t.Context(), &oic.Request{Op: oic.Retrieve, Href: "/a/plain"})
+			return err == nil && bytes.Equal(resp.Body, []byte{0xf5})
+		})
+		if got := state(c); got != directory.Reachable {
+			t.Errorf("node %d: %s", i, got)
+		}
+	}
+
+	w.must(all[2].DeleteDevice(t.Context(), home, lamp))
+	select {
+	case <-second.closed:
+	case <-time.After(time.Second):
+		t.Error("a device that was deleted at another node is still connected after a second")
+	}
+
+	other := &thing{body: []byte{0xf4}, closed: make(chan string, 8)}
+	other.detach, _, err = all[2].Attach(t.Context(), w.door, other)
+	w.must(err)
+	soon(t, "the door is reachable", func() bool { return all[0].directory.Presence(door).State == directory.Reachable })
+	other.detach()
+	all[2].Close()
+	soon(t, "the door is offline", func() bool { return all[0].directory.Presence(door).State == directory.Offline })
+	if list := all[0].directory.Nodes(); len(list) != 2 {
+		t.Errorf("%d nodes are left", len(list))
+	}
+}
+
+// TestNodesObserve: an observation at another node goes on, ends with the right,
+// with the connection of the device, and with who observes.
+func TestNodesObserve(t *testing.T) {
+	w, all := newNodes(t, 2)
+	far := all[1]
+	_, home := w.token("home", 0)
+	soon(t, "the lamp is reachable", func() bool { return far.directory.Session(lamp) != nil })
+	soon(t, "the token is known", func() bool { return far.authorize(home, opRead, target{device: lamp}) == nil })
+	observing := func(ctx context.Context) (chan *oic.Response, chan error) {
+		news, done := make(chan *oic.Response, 8), make(chan error, 1)
+		way, err := far.Device(ctx, home, lamp)
+		w.must(err)
+		go func() {
+			done <- way.Observe(ctx, &oic.Request{Op: oic.Retrieve, Href: "/a/plain"}, func(r *oic.Response) { news <- r })
+		}()
+		if r := <-news; !bytes.Equal(r.Body, []byte{0xf4}) {
+			t.Errorf("observed %+v", r)
+		}
+		return news, done
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	_, done := observing(ctx)
+	cancel()
+	if err := w.within("the end of the observer", done); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	_, done = observing(t.Context())
+	tokens, err := w.Tokens(t.Context(), oic.Identity{Account: "home"})
+	w.must(err)
+	w.must(w.RevokeToken(t.Context(), oic.Identity{Account: "home"}, tokens[0].ID))
+	w.status("observing, with a token that was revoked at another node", w.within("the end of the right", done), oic.Unauthorized)
+}
