@@ -24,6 +24,8 @@ const (
 	opRemoveDevice                  // take a device out of its account
 	opEvents                        // read events and history
 	opCommands                      // read what was commanded, by whom, and what came of it
+	opSeeRules                      // read rules, and how they fired
+	opRules                         // make, change and remove rules
 	opPair                          // make a pairing code
 	opBrowsers                      // sign browsers in and out
 	opTokens                        // make, list and revoke API tokens
@@ -39,7 +41,7 @@ const (
 
 var operationNames = [operations]string{
 	"health", "sign up", "sign in", "publish", "see", "read", "command", "reach security resources",
-	"remove device", "read events", "read commands", "pair", "sign browsers in and out", "manage tokens", "share", "set password", "manage log-ins", "open a stream", "manage accounts", "see how the server does",
+	"remove device", "read events", "read commands", "read rules", "manage rules", "pair", "sign browsers in and out", "manage tokens", "share", "set password", "manage log-ins", "open a stream", "manage accounts", "see how the server does",
 	"back up",
 }
 
@@ -86,6 +88,8 @@ var matrix = [operations]row{
 	opRemoveDevice: {owner: true, admin: true},
 	opEvents:       {viewer: true, member: true, owner: true},
 	opCommands:     {owner: true},
+	opSeeRules:     {owner: true},
+	opRules:        {owner: true},
 	opPair:         {owner: true},
 	opBrowsers:     {owner: true},
 	opTokens:       {owner: true},
@@ -106,6 +110,7 @@ var scopes = [operations]oic.Scope{
 	opRead:     oic.ScopeRead,
 	opEvents:   oic.ScopeRead,
 	opCommands: oic.ScopeRead,
+	opSeeRules: oic.ScopeRead,
 	opOperate:  oic.ScopeRead,
 	opCommand:  oic.ScopeCommand,
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/farreach/farreach/cloud/account"
 	"github.com/farreach/farreach/cloud/command"
 	"github.com/farreach/farreach/cloud/event"
+	"github.com/farreach/farreach/cloud/rule"
 	"github.com/farreach/farreach/cloudlink"
 	"github.com/farreach/farreach/internal/secret"
 	"github.com/farreach/farreach/oic"
@@ -76,6 +77,14 @@ FollowNews                   -       -     -     -     y      y       y      y  
 Commands                     -       -     -     -     y      y       y      y      y        -
 Command                      -       -     -     -     y      y       y      y      y        -
 CancelCommand                -       -     -     -     y      y       y      y      y        -
+Rules                        -       -     -     -     y      y       y      y      y        -
+Rule                         -       -     -     -     y      y       y      y      y        -
+RuleRuns                     -       -     -     -     y      y       y      y      y        -
+RuleRevisions                -       -     -     -     y      y       y      y      y        -
+AddRule                      -       -     -     -     y      y       y      y      y        -
+ChangeRule                   -       -     -     -     y      y       y      y      y        -
+RemoveRule                   -       -     -     -     y      y       y      y      y        -
+TestRule                     -       -     -     -     y      y       y      y      y        -
 WatchPresence                -       y     y     y     y      y       y      y      y        y
 NewShare                     -       -     -     -     y      y       y      y      y        -
 Shares                       -       -     -     -     y      y       y      y      y        -
@@ -279,6 +288,22 @@ func (w *world) doPeople(ctx context.Context, row string, who oic.Identity) (err
 		if _, err = w.CancelCommand(ctx, who, noCommand); fmt.Sprint(err) == "4.04 Not Found: no such command" {
 			err = nil
 		}
+	case "Rules":
+		_, err = w.Rules(ctx, who)
+	case "Rule", "RuleRuns", "RuleRevisions", "ChangeRule", "RemoveRule":
+		if err = w.doRule(ctx, row, who); fmt.Sprint(err) == "4.04 Not Found: no such rule" {
+			err = nil
+		}
+	case "AddRule":
+		_, err = w.AddRule(ctx, who, rule.Document{})
+		if strings.HasPrefix(fmt.Sprint(err), "4.00 Bad Request: name: is missing") {
+			err = nil
+		}
+	case "TestRule":
+		_, err = w.TestRule(ctx, who, rule.Document{}, time.Now(), time.Now(), nil)
+		if strings.HasPrefix(fmt.Sprint(err), "4.00 Bad Request: name: is missing") {
+			err = nil
+		}
 	case "WatchPresence":
 		ctx, cancel := context.WithCancel(ctx)
 		cancel() // what is there now will do
@@ -287,6 +312,22 @@ func (w *world) doPeople(ctx context.Context, row string, who oic.Identity) (err
 		}
 	default:
 		w.t.Fatalf("no test does %s", row)
+	}
+	return err
+}
+
+func (w *world) doRule(ctx context.Context, row string, who oic.Identity) (err error) {
+	switch row {
+	case "Rule":
+		_, err = w.Rule(ctx, who, "none")
+	case "RuleRuns":
+		_, err = w.RuleRuns(ctx, who, "none", 1)
+	case "RuleRevisions":
+		_, err = w.RuleRevisions(ctx, who, "none")
+	case "ChangeRule":
+		_, err = w.ChangeRule(ctx, who, "none", 0, func(*rule.Document) error { return nil })
+	case "RemoveRule":
+		err = w.RemoveRule(ctx, who, "none", 0)
 	}
 	return err
 }

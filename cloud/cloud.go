@@ -9,6 +9,7 @@
 //	     ├─▶ Device ──▶ session ──▶ the device     read, observe
 //	     ├─▶ Send ──▶ command ──▶ session ──▶ …    change; Device leads here, too
 //	     ├─▶ Report ──▶ event ──▶ Device.Observe, FollowEvents
+//	     │                └─▶ rule ──▶ Send
 //	     └─▶ Publish, CreateAccount, NewPairingCode, …
 //
 // Every method says what it does as an operation and on what, and asks
@@ -30,6 +31,7 @@ import (
 	"github.com/farreach/farreach/cloud/command"
 	"github.com/farreach/farreach/cloud/directory"
 	"github.com/farreach/farreach/cloud/event"
+	"github.com/farreach/farreach/cloud/rule"
 	"github.com/farreach/farreach/cloudlink"
 	"github.com/farreach/farreach/oic"
 	"github.com/farreach/farreach/store"
@@ -64,6 +66,7 @@ type Cloud struct {
 	directory *directory.Directory
 	events    *event.Events
 	commands  *command.Commands
+	rules     *rule.Rules
 	held      held
 	presence  watchers
 	log       *slog.Logger
@@ -92,6 +95,7 @@ func Open(ctx context.Context, cfg Config) (*Cloud, error) {
 	err := c.open(ctx, cfg)
 	if err == nil {
 		c.tasks.Go(func() { c.held.watch(run, c.authorize) })
+		c.tasks.Go(func() { _ = c.rules.Run(run) }) // until it is told to stop
 		err = c.finishDeletions(ctx)
 	}
 	if err != nil {
@@ -127,6 +131,10 @@ func (c *Cloud) open(ctx context.Context, cfg Config) (err error) {
 	c.commands, err = command.Open(ctx, command.Config{
 		Store: cfg.Store, MaxAge: cfg.RetentionAge, Log: cfg.Log, Reach: c.reach, Hold: c.holdCommand,
 	})
+	if err != nil {
+		return err
+	}
+	c.rules, err = rule.Open(ctx, rule.Config{Store: cfg.Store, World: ruleWorld{c}, Log: cfg.Log})
 	return err
 }
 
@@ -143,6 +151,9 @@ func (c *Cloud) Close() {
 	c.stop()
 	c.tasks.Wait()
 	c.held.endAll()
+	if c.rules != nil {
+		c.rules.Close()
+	}
 	if c.commands != nil {
 		c.commands.Close()
 	}

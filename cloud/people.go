@@ -89,6 +89,9 @@ func (c *Cloud) finishDeletions(ctx context.Context) error {
 }
 
 func (c *Cloud) finishDeletion(ctx context.Context, name string) error {
+	if err := c.rules.RemoveAll(ctx, name); err != nil {
+		return failed("delete rules", err)
+	}
 	for _, dev := range c.directory.Of(name) {
 		if err := c.directory.Delete(ctx, dev.ID); err != nil {
 			return err

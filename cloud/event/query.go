@@ -88,6 +88,12 @@ func (e *Events) All(ctx context.Context, f Filter, each func(Event) bool) error
 	return r.read(ctx, r.from, r.to, each)
 }
 
+// Newest returns the sequence of the newest event; 0 if there never was one.
+func (e *Events) Newest(ctx context.Context) (uint64, error) {
+	x, err := e.records.Extent(ctx)
+	return x.Last, err
+}
+
 // ranged is one query.
 type ranged struct {
 	e        *Events

@@ -109,7 +109,7 @@ type Limits struct {
 type Rule struct {
 	ID       string    `json:"id"`
 	Account  string    `json:"account"`
-	Revision int       `json:"revision"` // from 1; each change makes a new one
+	Revision uint64    `json:"revision"` // from 1; each change makes a new one
 	Created  time.Time `json:"created"`
 	Changed  time.Time `json:"changed"` // when this revision was made
 	By       string    `json:"by,omitzero"`

@@ -57,7 +57,7 @@ type Firing struct {
 	Rule     string    `json:"rule"`
 	Name     string    `json:"name"` // of the rule then
 	Account  string    `json:"account"`
-	Revision int       `json:"revision"`
+	Revision uint64    `json:"revision"`
 	Kind     Kind      `json:"kind"`
 	Time     time.Time `json:"time"` // of its cause, and for how long that had to hold
 	Cause    Cause     `json:"cause"`
@@ -83,7 +83,7 @@ type Planned struct {
 
 // State is what a rule remembers from one step to the next.
 type State struct {
-	Revision int           `json:"revision"`
+	Revision uint64        `json:"revision"`
 	Seq      uint64        `json:"seq"`             // events up to this one have been stepped
 	On       map[string]on `json:"on,omitzero"`     // resources for which the condition holds
 	Due      time.Time     `json:"due,omitzero"`    // the next instant
@@ -404,5 +404,5 @@ func firingID(r *Rule, c Cause) string {
 	if c.Event == 0 {
 		cause = "t" + strconv.FormatInt(c.Time.UnixMilli(), 10)
 	}
-	return r.ID + "-" + strconv.Itoa(r.Revision) + "-" + cause
+	return r.ID + "-" + strconv.FormatUint(r.Revision, 10) + "-" + cause
 }
