@@ -89,6 +89,7 @@ func (h *Handler) commandRoutes() {
 			}
 			return &body[Command]{h.command(cmd, h.names(ctx, who)(cmd.Device))}, nil
 		})
+	h.whyRoute()
 }
 
 func (h *Handler) listCommands(ctx context.Context, in *commandsInput) (*paged[Commands], error) {

@@ -44,6 +44,7 @@ Device.Delete                -       -     -     -     -      -       y      y  
 Device.Security              -       -     -     -     -      -       -      -      -        -
 Send                         -       -     -     -     -      -       y      y      -        -
 State                        -       y     -     -     -      y       y      y      -        -
+Why                          -       -     -     -     -      -       -      y      -        -
 DeleteDevice                 -       -     -     -     -      -       -      y      y        y
 Accounts                     -       -     -     -     -      -       -      -      y        y
 CreateAccount                -       -     -     -     -      -       -      -      y        y
@@ -98,7 +99,7 @@ var proofs = []string{"Login", "BeginLogIn", "AccountSince", "Authenticate", "Be
 // aboutDevice says which rows are about a device, whose existence is private.
 func aboutDevice(row string) bool {
 	switch row {
-	case "Publish", "Unpublish", "DeviceInfo", "DeleteDevice", "Send", "State":
+	case "Publish", "Unpublish", "DeviceInfo", "DeleteDevice", "Send", "State", "Why":
 		return true
 	}
 	return strings.HasPrefix(row, "Device.") || row == "Device"
@@ -129,6 +130,9 @@ func (w *world) do(ctx context.Context, row string, who oic.Identity) error {
 		return err
 	case "DeleteDevice":
 		return w.DeleteDevice(ctx, who, lamp)
+	case "Why":
+		_, err := w.Why(ctx, who, lamp, "/a/light", time.Time{})
+		return err
 	case "State":
 		_, err := w.State(ctx, who, lamp, "/a/light")
 		return err

@@ -8,6 +8,7 @@
 //	     │
 //	     ├─▶ Device ──▶ session ──▶ the device     read, observe
 //	     ├─▶ Send ──▶ command ──▶ session ──▶ …    change; Device leads here, too
+//	     ├─▶ Why ◀── event, command                what led to what
 //	     ├─▶ Report ──▶ event ──▶ Device.Observe, FollowEvents
 //	     │                └─▶ rule ──▶ Send
 //	     └─▶ Publish, CreateAccount, NewPairingCode, …

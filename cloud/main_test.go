@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/farreach/farreach/cloud/account"
+	"github.com/farreach/farreach/cloud/event"
 	"github.com/farreach/farreach/cloudlink"
 	"github.com/farreach/farreach/internal/secret"
 	"github.com/farreach/farreach/oic"
@@ -229,4 +230,14 @@ func (w *world) within(what string, done <-chan error) error {
 // tell reports one representation.
 func (w *world) tell(who oic.Identity, href string, rep *oic.Response) error {
 	return errors.Join(w.Report(w.t.Context(), who, []cloudlink.Report{{Href: href, Rep: rep}})...)
+}
+
+// newestEvent is the sequence of the newest event of a device of home.
+func (w *world) newestEvent(t *testing.T, di string) (seq uint64) {
+	t.Helper()
+	w.must(w.events.Query(t.Context(), event.Filter{Account: "home", Device: di, Limit: 1}, func(ev event.Event) bool {
+		seq = ev.Seq
+		return true
+	}))
+	return seq
 }

@@ -107,9 +107,23 @@ func isNotFound(err error) bool {
 	return ok && refusal.Status == oic.NotFound
 }
 
-// Since returns the commands of a device that were sent in the time from until
+// Cause returns the command whose effect an event of a resource can be that was
+// received at t: the newest one to that resource, or else, and then perhaps is
+// true, to any other of the device. It is nil if there is none.
+func (c *Commands) Cause(ctx context.Context, account, device, href string, t time.Time) (cause *Command, perhaps bool, err error) {
+	list, err := c.sent(ctx, account, device, t.Add(-Patience-effectAfter), t)
+	for i := range list {
+		path, _ := oic.SplitHref(list[i].Href)
+		if list[i].Explains(t) && (path == href || cause == nil || perhaps) {
+			cause, perhaps = &list[i], path != href
+		}
+	}
+	return cause, perhaps, err
+}
+
+// sent returns the commands of a device that were sent in the time from until
 // to, oldest first, whatever they came to.
-func (c *Commands) Since(ctx context.Context, account, device string, from, to time.Time) (list []Command, err error) {
+func (c *Commands) sent(ctx context.Context, account, device string, from, to time.Time) (list []Command, err error) {
 	found := map[string]Command{}
 	n := 0
 	err = c.log.Read(ctx, store.Start{Time: from.Add(-clockSkew)}, []string{account, device}, func(r store.Record) bool {

@@ -1,0 +1,113 @@
+package cloud
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/farreach/farreach/cloud/command"
+	"github.com/farreach/farreach/cloud/event"
+	"github.com/farreach/farreach/oic"
+)
+
+// Step is one step of the way from an effect back to its cause: an event or a
+// command.
+type Step struct {
+	Event   *event.Event
+	Command *command.Command // that caused the step before it
+
+	// Perhaps says that the command was for another resource of the device: the
+	// one may follow the other, as the lights of a room follow the room.
+	Perhaps bool
+}
+
+// Reason is what led to an event.
+type Reason struct {
+	Steps []Step // the effect first
+	Begin string // what the last step came from, for a person
+}
+
+// maxSteps is more than a chain can have that stops after 8 commands of rules.
+const maxSteps = 24
+
+// Why says what the newest event of a resource of a device came from; of any of
+// its resources if href is "", and of those up to the time at, if that is not
+// zero. It is a 4.04 if there is no such event.
+//
+//	event ◀── command ◀── rule ◀── event ◀── … ◀── a person, a clock, the device itself
+//
+// An event is taken for the effect of the newest command to its resource that
+// was sent before, and answered not long before if at all.
+func (c *Cloud) Why(ctx context.Context, who oic.Identity, di, href string, at time.Time) (Reason, error) {
+	if err := c.authorize(who, opCommands, target{device: di}); err != nil {
+		return Reason{}, err
+	}
+	ctx, release, err := c.hold(ctx, who, opEvents, target{device: di})
+	if err != nil {
+		return Reason{}, err
+	}
+	defer release()
+	dev, ok := c.directory.Get(di)
+	if !ok {
+		return Reason{}, errNoDevice
+	}
+	href, _ = oic.SplitHref(href)
+	f := event.Filter{Account: dev.Account, Device: di, Href: href, Order: event.NewestFirst}
+	if !at.IsZero() {
+		f.Until = at.Add(1)
+	}
+	ev, err := c.oneEvent(ctx, f)
+	if err == nil && ev == nil {
+		err = oic.Errorf(oic.NotFound, "the device has reported nothing of %.80s until then", href)
+	}
+	if err != nil {
+		return Reason{}, failed("why", lost(ctx, err))
+	}
+	r, err := c.trace(ctx, ev)
+	return r, failed("why", lost(ctx, err))
+}
+
+// oneEvent returns the first event that f selects; nil: there is none.
+func (c *Cloud) oneEvent(ctx context.Context, f event.Filter) (found *event.Event, err error) {
+	f.Limit = 1
+	err = c.events.Query(ctx, f, func(ev event.Event) bool {
+		found = &ev
+		return false
+	})
+	return found, err
+}
+
+// trace follows an event back.
+func (c *Cloud) trace(ctx context.Context, ev *event.Event) (r Reason, err error) {
+	for len(r.Steps) < maxSteps {
+		r.Steps = append(r.Steps, Step{Event: ev})
+		cmd, perhaps, err := c.commands.Cause(ctx, ev.Account, ev.Device, ev.Href, ev.Time)
+		if err != nil {
+			return r, err
+		}
+		if cmd == nil {
+			r.Begin = "the device itself; no command was sent around then"
+			return r, nil
+		}
+		r.Steps = append(r.Steps, Step{Command: cmd, Perhaps: perhaps})
+		r.Begin = cmd.By.String()
+		cause := cmd.By.Cause
+		if cause == nil {
+			return r, nil
+		}
+		if cause.Event == 0 {
+			r.Begin += fmt.Sprintf(", which was due at %s", cause.At.UTC().Format(time.RFC3339))
+			return r, nil
+		}
+		ev, err = c.oneEvent(ctx, event.Filter{Account: cmd.Account, From: cause.Event, Before: cause.Event + 1})
+		if err != nil {
+			return r, err
+		}
+		if ev == nil {
+			r.Begin += fmt.Sprintf(", on event %d, which is not kept any more", cause.Event)
+			return r, nil
+		}
+	}
+	r.Begin = "more steps than are followed"
+	return r, nil
+}
