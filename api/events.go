@@ -30,6 +30,8 @@ type Event struct {
 	Schema  string          `json:"schema" enum:"farreach.event/v1"`
 	Seq     uint64          `json:"seq" doc:"the order of events; there may be gaps"`
 	Time    time.Time       `json:"time" doc:"when it was received"`
+	Own     time.Time       `json:"device_time,omitzero" required:"false" doc:"when it was true, as the device says in its property timestamp"`
+	Late    bool            `json:"late,omitempty" doc:"an event with a later device_time came earlier"`
 	Account string          `json:"account"`
 	Device  string          `json:"di"`
 	Name    string          `json:"name,omitempty" doc:"of the device"`
@@ -85,6 +87,8 @@ func (in *eventsInput) page() (f event.Filter, err error) {
 func (h *Handler) eventRoutes() {
 	huma.Register(h.huma, operation(http.MethodGet, "/api/v1/events", "list-events",
 		"List what the account's devices reported", "events", 200, 403, 503), h.listEvents)
+	h.seriesRoute()
+	h.exportRoute()
 	h.streamRoute()
 	h.liveRoute()
 }
@@ -143,7 +147,7 @@ func (p *eventPage) add(ev event.Event) bool {
 // event is an event as JSON.
 func (h *Handler) event(ev event.Event, name string) Event {
 	e := Event{
-		Schema: "farreach.event/v1", Seq: ev.Seq, Time: ev.Time, Account: ev.Account,
+		Schema: "farreach.event/v1", Seq: ev.Seq, Time: ev.Time, Own: ev.DeviceTime, Late: ev.Late, Account: ev.Account,
 		Device: ev.Device, Name: name, Href: ev.Href,
 	}
 	rep, err := oic.ToJSON(ev.Format, ev.Body)

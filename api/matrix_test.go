@@ -39,6 +39,8 @@ var access = map[string]struct {
 	"DELETE /api/v1/commands/{id}":                  {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}},
 	"GET /api/v1/why":                               {"", [8]int{401, 401, 401, 403, 403, 200, 404, 403}},
 	"GET /api/v1/events":                            {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}},   // each its own
+	"GET /api/v1/events/series":                     {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}},   // each its own
+	"GET /api/v1/events/export":                     {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}},   // each its own
 	"GET /api/v1/events/stream":                     {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}},   // each its own
 	"GET /api/v1/live":                              {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}},   // each its own
 	"POST /api/v1/session":                          {"{}", [8]int{400, 400, 400, 400, 400, 400, 400, 400}}, // who it is, is in the body
@@ -63,6 +65,11 @@ var access = map[string]struct {
 	"GET /api/v1/backup":                            {"", [8]int{401, 401, 401, 403, 403, 403, 403, 200}},
 	"GET /metrics":                                  {"", [8]int{401, 401, 401, 403, 403, 403, 403, 200}},
 	"DELETE /api/v1/accounts/{name}":                {"", [8]int{401, 401, 401, 403, 403, 403, 403, 204}},
+}
+
+// asks is the query without which a route has no answer.
+var asks = map[string]string{
+	"GET /api/v1/events/series": "?device=" + lamp + "&href=/a/light&property=value",
 }
 
 // TestMatrix asks every route as everybody. {di} is the lamp of home, {name}

@@ -72,6 +72,7 @@ NewToken                     -       -     -     -     y      y       y      y  
 Tokens                       -       -     -     -     y      y       y      y      y        -
 RevokeToken                  -       -     -     -     y      y       y      y      y        -
 Events                       -       -     -     -     y      y       y      y      y        -
+EventSeries                  -       -     -     -     y      y       y      y      y        -
 FollowEvents                 -       -     -     -     y      y       y      y      y        -
 AllEvents                    -       -     -     -     y      y       y      y      y        -
 FollowNews                   -       -     -     -     y      y       y      y      y        -
@@ -270,6 +271,8 @@ func (w *world) doPeople(ctx context.Context, row string, who oic.Identity) (err
 		}
 	case "Events":
 		err = w.Events(ctx, who, event.Filter{}, func(event.Event) bool { return false })
+	case "EventSeries":
+		_, err = w.EventSeries(ctx, who, event.Filter{Device: lamp, Href: "/a/light"}, "value", 1)
 	case "AllEvents":
 		err = w.AllEvents(ctx, who, event.Filter{}, func(event.Event) bool { return false })
 	case "FollowNews":

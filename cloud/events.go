@@ -18,6 +18,16 @@ func (c *Cloud) AllEvents(ctx context.Context, who oic.Identity, f event.Filter,
 	return c.readEvents(ctx, who, &f, func(ctx context.Context) error { return c.events.All(ctx, f, each) })
 }
 
+// EventSeries is what a property of one resource of who's account was in a
+// stretch of time, for a plot. See event.Events.Series.
+func (c *Cloud) EventSeries(ctx context.Context, who oic.Identity, f event.Filter, property string, buckets int) (s *event.Series, err error) {
+	err = c.readEvents(ctx, who, &f, func(ctx context.Context) (err error) {
+		s, err = c.events.Series(ctx, f, property, buckets)
+		return err
+	})
+	return s, err
+}
+
 // readEvents does read by the right of who, for as long as that holds.
 func (c *Cloud) readEvents(ctx context.Context, who oic.Identity, f *event.Filter, read func(context.Context) error) error {
 	ctx, release, err := c.hold(ctx, who, opEvents, target{account: who.Account})

@@ -45,6 +45,9 @@ type Event struct {
 	Href    string
 	Format  oic.ContentFormat // of Body
 	Body    []byte            // as the device sent it
+
+	DeviceTime time.Time // when it was true, as the device says in the body; zero: it does not. Append sets it
+	Late       bool      // an event of the same resource with a later DeviceTime came earlier. Append sets it
 }
 
 // Config says what is kept. Zero values work.
@@ -83,6 +86,7 @@ type Events struct {
 	slots   *semaphore.Weighted // for the appends under way
 
 	feed     *feed
+	newest   newest  // device times
 	appended maximum // the newest sequence that Append has returned
 
 	life  context.Context // ends with Close
@@ -159,7 +163,7 @@ func (e *Events) AppendAll(ctx context.Context, events []Event) (errs []error) {
 	defer e.slots.Release(n)
 	records, at := make([]store.Record, 0, len(events)), make([]int, 0, len(events))
 	for i := range events {
-		if r, err := record(&events[i]); err != nil {
+		if r, err := e.record(ctx, &events[i]); err != nil {
 			failed(i, err)
 		} else {
 			records, at = append(records, r), append(at, i)
@@ -177,8 +181,9 @@ func (e *Events) AppendAll(ctx context.Context, events []Event) (errs []error) {
 	return errs
 }
 
-// record is ev as it is stored. It sets the time, if that is zero.
-func record(ev *Event) (store.Record, error) {
+// record is ev as it is stored. It sets the times, that of receipt if that is
+// zero.
+func (e *Events) record(ctx context.Context, ev *Event) (store.Record, error) {
 	if err := check(ev.Account, ev.Device, ev.Href); err != nil {
 		return store.Record{}, err
 	}
@@ -186,7 +191,26 @@ func record(ev *Event) (store.Record, error) {
 		ev.Time = time.Now()
 	}
 	ev.Time = ev.Time.Round(0).UTC()
+	ev.DeviceTime, ev.Late = deviceTime(ev.Format, ev.Body, ev.Time), false
+	if !ev.DeviceTime.IsZero() {
+		ev.Late = ev.DeviceTime.Before(e.newestOf(ctx, ev))
+	}
 	return store.Record{Key: []string{ev.Account, ev.Device, ev.Href}, Data: appendRecord(nil, ev)}, nil
+}
+
+// newestOf is the greatest device time of ev's resource that is known before
+// ev, and takes note of that of ev.
+func (e *Events) newestOf(ctx context.Context, ev *Event) time.Time {
+	k := resource(ev)
+	t := e.newest.get(k)
+	if t.IsZero() { // not heard of since the start
+		if last, err := e.Last(ctx, ev.Account, ev.Device, ev.Href); err == nil {
+			t = last.DeviceTime
+			e.newest.raise(k, t)
+		}
+	}
+	e.newest.raise(k, ev.DeviceTime)
+	return t
 }
 
 // maximum is the greatest number it was raised to.

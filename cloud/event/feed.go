@@ -68,6 +68,8 @@ func (d *feed) run(ctx context.Context, e *Events) error {
 		ev, err := parseRecord(r)
 		if err != nil {
 			e.broken(r, err)
+		} else if !ev.DeviceTime.IsZero() {
+			e.newest.raise(resource(&ev), ev.DeviceTime)
 		}
 		d.hand(r.Seq, ev)
 		return nil
