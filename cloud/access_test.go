@@ -54,6 +54,7 @@ NewLogin                     -       -     -     -     -      -       -      y  
 Logins                       -       -     -     -     -      -       -      y      y        y
 RemoveLogin                  -       -     -     -     -      -       -      y      y        y
 Census                       -       -     -     -     -      -       -      -      y        y
+Nodes                        -       -     -     -     -      -       -      -      y        y
 Backup                       -       -     -     -     -      -       -      -      y        y
 StoreReady                   -       -     -     -     -      -       -      -      y        y
 MayBackup                    -       -     -     -     -      -       -      -      y        y
@@ -233,6 +234,8 @@ func (w *world) doPeople(ctx context.Context, row string, who oic.Identity) (err
 		}
 	case "Census":
 		_, err = w.Census(ctx, who)
+	case "Nodes":
+		_, err = w.Nodes(ctx, who)
 	case "Backup":
 		err = w.Backup(ctx, who, func(store.Part) error { return nil })
 	case "NewShare":
