@@ -26,6 +26,14 @@ func (n *Nodes) asked(m store.Message) {
 		n.answer(m, refusalOf(oic.Errorf(oic.BadRequest, "not understood")))
 		return
 	}
+	if q.Stop {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if stop := n.watches[q.Inbox]; stop != nil {
+			stop()
+		}
+		return
+	}
 	to := n.cfg.Serve(q.Device)
 	switch {
 	case to == nil:
@@ -51,8 +59,7 @@ func (n *Nodes) begin(task func()) {
 
 func (n *Nodes) serve(m store.Message, q *question, to oic.Observer) {
 	if q.Inbox != "" {
-		n.answer(m, answer{Kind: isAccepted})
-		n.observe(q, to)
+		n.observe(m, q, to)
 		return
 	}
 	ctx, cancel := context.WithTimeout(n.life, min(q.Timeout, askTime))
@@ -82,9 +89,18 @@ func (n *Nodes) answer(m store.Message, a answer) {
 
 // observe passes the notifications of a device on to the node that asked, until
 // it takes them no more.
-func (n *Nodes) observe(q *question, to oic.Observer) {
+func (n *Nodes) observe(m store.Message, q *question, to oic.Observer) {
 	ctx, cancel := context.WithCancel(n.life)
 	defer cancel()
+	n.mu.Lock()
+	n.watches[q.Inbox] = cancel
+	n.mu.Unlock()
+	defer func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		delete(n.watches, q.Inbox)
+	}()
+	n.answer(m, answer{Kind: isAccepted})
 	var one sync.Mutex // notifications and signs of life: one at a time
 	pass := func(a answer) {
 		one.Lock()

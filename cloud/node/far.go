@@ -95,6 +95,19 @@ func (f *Far) ask(ctx context.Context, req *oic.Request, timeout time.Duration, 
 	return nil, err
 }
 
+// stop ends an observation. If the other node does not get to know, it learns it
+// with the next notification or sign of life.
+func (f *Far) stop(inbox string, end func()) {
+	end()
+	b, err := cbor.Marshal(question{Inbox: inbox, Stop: true})
+	if err == nil {
+		err = f.n.cfg.Store.Publish(subjectAsk(f.node), b)
+	}
+	if err != nil {
+		f.n.log.Debug("the end of an observation was not told", "err", err)
+	}
+}
+
 // Observe implements oic.Observer.
 //
 //	Subscribe inbox ── question ──▶ asked ── isAccepted ──▶ ok
@@ -113,7 +126,7 @@ func (f *Far) Observe(ctx context.Context, req *oic.Request, each func(*oic.Resp
 	if err != nil {
 		return fmt.Errorf("%w: %w", oic.ErrOffline, err)
 	}
-	defer end() // which the other node learns with the next notification
+	defer f.stop(inbox, end)
 	a, err := f.ask(ctx, req, acceptTime, inbox)
 	if err != nil {
 		return err

@@ -103,6 +103,8 @@ type Nodes struct {
 	claims map[string]*claim
 	mine   int              // claims that are this node's and hold
 	peers  map[string]*peer // by id
+
+	watches map[string]context.CancelFunc // by inbox: observations of other nodes
 }
 
 // peer is another node.
@@ -135,7 +137,7 @@ func Open(ctx context.Context, cfg Config) (*Nodes, error) {
 		self:   Info{ID: rand.Text(), Name: cfg.Name, Version: cfg.Version, Started: time.Now().UTC().Round(0), Self: true},
 		asks:   semaphore.NewWeighted(maxAsks),
 		anew:   make(chan struct{}, 1),
-		claims: map[string]*claim{}, peers: map[string]*peer{},
+		claims: map[string]*claim{}, peers: map[string]*peer{}, watches: map[string]context.CancelFunc{},
 	}
 	n.life, n.stop = context.WithCancel(context.WithoutCancel(ctx))
 	for subject, each := range map[string]func(store.Message){

@@ -254,7 +254,7 @@ func TestFarWaits(t *testing.T) {
 		return nil, ctx.Err()
 	}})
 	b.until("lamp", at(a.self.ID))
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
 	if _, err := b.Session("lamp").Handle(ctx, &oic.Request{}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a device that does not answer: %v", err)
@@ -314,7 +314,6 @@ func TestFarObserve(t *testing.T) {
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("the observer was tired of it: %v", err)
 	}
-	lamp.news <- &oic.Response{Status: oic.Content, Body: []byte{9}} // the next one finds nobody
 	for start := time.Now(); !a.asks.TryAcquire(maxAsks); <-time.After(time.Millisecond) {
 		if time.Since(start) > 5*time.Second {
 			t.Fatal("the device is still observed for somebody who is not there")

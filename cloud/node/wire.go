@@ -23,6 +23,7 @@ type question struct {
 	Whole   bool              `cbor:"8,keyasint,omitempty"`
 	Timeout time.Duration     `cbor:"9,keyasint"`
 	Inbox   string            `cbor:"10,keyasint,omitempty"` // of an observation: where notifications go
+	Stop    bool              `cbor:"11,keyasint,omitempty"` // of an observation: nobody wants them any more
 }
 
 // answer is what came of it: an answer, a notification, or why there is none.
