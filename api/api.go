@@ -104,6 +104,7 @@ func New(c *cloud.Cloud, cfg Config) *Handler {
 	h.accountRoutes()
 	h.tokenRoutes()
 	h.shareRoutes()
+	h.auditRoutes()
 	h.operateRoutes()
 	h.documentRoute()
 	if cfg.CoAP != nil {

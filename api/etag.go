@@ -14,15 +14,16 @@ import (
 //
 //	GET ──▶ ETag: "7"        PUT, If-Match: "7" ──▶ 204, 412 (it is 8 now), 428 (no If-Match)
 
-// ifMatch is the part of a request's head that says which revision is meant.
-type ifMatch struct {
+// IfMatch is the part of a request's head that says which revision is meant. It
+// is exported to be seen by huma where it is embedded.
+type IfMatch struct {
 	Tag string `header:"If-Match" maxLength:"256" doc:"the ETag of the revision that is to be changed; * for whichever is there"`
 }
 
 // revision is the one that is meant, 0 for whichever is there. Without
 // If-Match it is a 428 (RFC 6585, section 3); a tag that cannot be one of ours
 // matches nothing, which is a 412.
-func (in ifMatch) revision() (uint64, error) {
+func (in IfMatch) revision() (uint64, error) {
 	tag := strings.TrimSpace(in.Tag)
 	switch {
 	case tag == "":
@@ -39,14 +40,14 @@ func (in ifMatch) revision() (uint64, error) {
 	return rev, nil
 }
 
-// ifNoneMatch is the part of a request's head that says which revision the
+// IfNoneMatch is the part of a request's head that says which revision the
 // client has already.
-type ifNoneMatch struct {
+type IfNoneMatch struct {
 	Tag string `header:"If-None-Match" maxLength:"256" doc:"the ETag of the revision that you have: 304 if there is no newer one"`
 }
 
 // unchanged is a 304 if the client has this revision, else nil.
-func (in ifNoneMatch) unchanged(rev uint64) error {
+func (in IfNoneMatch) unchanged(rev uint64) error {
 	for tag := range strings.SplitSeq(in.Tag, ",") {
 		tag = strings.TrimPrefix(strings.TrimSpace(tag), "W/") // compared weakly (section 13.1.2)
 		if got, ok := parseETag(tag); tag == "*" || ok && got == rev {

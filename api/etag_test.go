@@ -24,7 +24,7 @@ func TestIfMatch(t *testing.T) {
 		`"7`:     {0, 412},
 		`"7","8`: {0, 400},
 	} {
-		rev, err := ifMatch{tag}.revision()
+		rev, err := IfMatch{tag}.revision()
 		status := 0
 		if p, ok := errors.AsType[huma.StatusError](err); ok {
 			status = p.GetStatus()
@@ -39,7 +39,7 @@ func TestIfNoneMatch(t *testing.T) {
 	for tag, want := range map[string]bool{
 		"": false, `"7"`: true, `W/"7"`: true, `"6", "7"`: true, `"6"`: false, "7": false, "*": true,
 	} {
-		err := ifNoneMatch{tag}.unchanged(7)
+		err := IfNoneMatch{tag}.unchanged(7)
 		p, ok := errors.AsType[huma.StatusError](err)
 		if ok != want || ok && p.GetStatus() != 304 {
 			t.Errorf("If-None-Match: %s: %v, want 304: %v", tag, err, want)

@@ -61,6 +61,7 @@ var access = map[string]struct {
 	"POST /api/v1/shares":                           {`{"di":"` + lamp + `","with":"barn","role":"viewer"}`, [8]int{401, 401, 401, 403, 403, 201, 404, 403}},
 	"POST /api/v1/shares/{id}/accept":               {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}}, // each its own
 	"DELETE /api/v1/shares/{id}":                    {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}},
+	"GET /api/v1/audit":                             {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}}, // each its own
 	"GET /api/v1/status":                            {"", [8]int{401, 401, 401, 403, 403, 403, 403, 200}},
 	"GET /api/v1/backup":                            {"", [8]int{401, 401, 401, 403, 403, 403, 403, 200}},
 	"GET /metrics":                                  {"", [8]int{401, 401, 401, 403, 403, 403, 403, 200}},

@@ -27,6 +27,7 @@ const (
 	opSeeRules                      // read rules, and how they fired
 	opRules                         // make, change and remove rules
 	opPair                          // make a pairing code
+	opAudit                         // read the audit log
 	opBrowsers                      // sign browsers in and out
 	opTokens                        // make, list and revoke API tokens
 	opShare                         // share devices, and accept what others share
@@ -40,9 +41,30 @@ const (
 )
 
 var operationNames = [operations]string{
-	"health", "sign up", "sign in", "publish", "see", "read", "command", "reach security resources",
-	"remove device", "read events", "read commands", "read rules", "manage rules", "pair", "sign browsers in and out", "manage tokens", "share", "set password", "manage log-ins", "open a stream", "manage accounts", "see how the server does",
-	"back up",
+	opHealth:       "health",
+	opSignUp:       "sign up",
+	opSignIn:       "sign in",
+	opPublish:      "publish",
+	opSee:          "see",
+	opRead:         "read",
+	opCommand:      "command",
+	opSecurity:     "reach security resources",
+	opRemoveDevice: "remove device",
+	opEvents:       "read events",
+	opCommands:     "read commands",
+	opSeeRules:     "read rules",
+	opRules:        "manage rules",
+	opPair:         "pair",
+	opAudit:        "read the audit log",
+	opBrowsers:     "sign browsers in and out",
+	opTokens:       "manage tokens",
+	opShare:        "share",
+	opPassword:     "set password",
+	opLogins:       "manage log-ins",
+	opStream:       "open a stream",
+	opAccounts:     "manage accounts",
+	opOperate:      "see how the server does",
+	opBackup:       "back up",
 }
 
 func (op operation) String() string {
@@ -91,6 +113,7 @@ var matrix = [operations]row{
 	opSeeRules:     {owner: true},
 	opRules:        {owner: true},
 	opPair:         {owner: true},
+	opAudit:        {owner: true, admin: true},
 	opBrowsers:     {owner: true},
 	opTokens:       {owner: true},
 	opShare:        {owner: true},

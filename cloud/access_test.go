@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/farreach/farreach/cloud/account"
+	"github.com/farreach/farreach/cloud/audit"
 	"github.com/farreach/farreach/cloud/command"
 	"github.com/farreach/farreach/cloud/event"
 	"github.com/farreach/farreach/cloud/rule"
@@ -49,6 +50,7 @@ DeleteDevice                 -       -     -     -     -      -       -      y  
 Accounts                     -       -     -     -     -      -       -      -      y        y
 CreateAccount                -       -     -     -     -      -       -      -      y        y
 DeleteAccount                -       -     -     -     -      -       -      -      y        y
+Audit                        -       -     -     -     -      -       -      y      y        y
 SetPassword                  -       -     -     -     -      -       -      y      y        y
 NewLogin                     -       -     -     -     -      -       -      y      y        y
 Logins                       -       -     -     -     -      -       -      y      y        y
@@ -238,6 +240,8 @@ func (w *world) doPeople(ctx context.Context, row string, who oic.Identity) (err
 		_, err = w.Nodes(ctx, who)
 	case "Backup":
 		err = w.Backup(ctx, who, func(store.Part) error { return nil })
+	case "Audit":
+		_, err = w.Audit(ctx, who, audit.Filter{Account: "home"})
 	case "NewShare":
 		_, err = w.NewShare(ctx, who, "", "other", account.Viewer)
 	case "Shares":

@@ -49,6 +49,7 @@ func (c *Cloud) SignUp(ctx context.Context, s cloudlink.SignUp) (cloudlink.Grant
 		return cloudlink.Grant{}, err
 	}
 	c.log.Info("device joined", "device", di, "account", g.Account)
+	c.note(ctx, oic.Identity{Account: name, Device: di}, name, "device.join", di)
 	return granted(g), nil
 }
 
@@ -102,6 +103,7 @@ func (c *Cloud) SignOff(ctx context.Context, who oic.Identity) error {
 		return err
 	}
 	c.log.Info("device left", "device", dev.ID, "account", dev.Account)
+	c.note(ctx, who, dev.Account, "device.leave", nameOfDevice(dev))
 	return nil
 }
 

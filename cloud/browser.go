@@ -21,12 +21,20 @@ func (c *Cloud) NewSignInLink(ctx context.Context, who oic.Identity) (secret.Str
 // FollowLink signs a browser in by such a link. It returns what the browser is
 // to show from now on. peer is where it comes from; guessing is slowed down.
 func (c *Cloud) FollowLink(ctx context.Context, peer netip.Addr, link secret.String) (secret.String, oic.Identity, error) {
-	return c.accounts.FollowLink(ctx, peer, link)
+	shown, who, err := c.accounts.FollowLink(ctx, peer, link)
+	if err == nil {
+		c.note(ctx, who, who.Account, "browser.sign-in", "by a link")
+	}
+	return shown, who, err
 }
 
 // LoginBrowser signs a browser in by a password; see FollowLink.
 func (c *Cloud) LoginBrowser(ctx context.Context, peer netip.Addr, name string, password secret.String) (secret.String, oic.Identity, error) {
-	return c.accounts.LoginBrowser(ctx, peer, name, password)
+	shown, who, err := c.accounts.LoginBrowser(ctx, peer, name, password)
+	if err == nil {
+		c.note(ctx, who, who.Account, "browser.sign-in", "by password")
+	}
+	return shown, who, err
 }
 
 // Browser returns who is signed in with the browser that shows this, and until

@@ -11,6 +11,7 @@
 //	     ├─▶ Why ◀── event, command                what led to what
 //	     ├─▶ Report ──▶ event ──▶ Device.Observe, FollowEvents
 //	     │                └─▶ rule ──▶ Send
+//	     ├─▶ NewToken, NewShare, … ──▶ audit    who did what about rights
 //	     └─▶ Publish, CreateAccount, NewPairingCode, …
 //
 // Every method says what it does as an operation and on what, and asks
@@ -29,6 +30,7 @@ import (
 	"time"
 
 	"github.com/farreach/farreach/cloud/account"
+	"github.com/farreach/farreach/cloud/audit"
 	"github.com/farreach/farreach/cloud/command"
 	"github.com/farreach/farreach/cloud/directory"
 	"github.com/farreach/farreach/cloud/event"
@@ -68,6 +70,7 @@ type Cloud struct {
 	events    *event.Events
 	commands  *command.Commands
 	rules     *rule.Rules
+	audit     *audit.Log
 	held      held
 	presence  watchers
 	log       *slog.Logger
@@ -107,8 +110,11 @@ func Open(ctx context.Context, cfg Config) (*Cloud, error) {
 }
 
 func (c *Cloud) open(ctx context.Context, cfg Config) (err error) {
+	if c.audit, err = audit.Open(ctx, cfg.Store, cfg.Log); err != nil {
+		return err
+	}
 	c.accounts, err = account.Open(ctx, account.Config{
-		Store: cfg.Store, AccessTTL: cfg.AccessTTL, Log: cfg.Log, Changed: c.rightsChanged,
+		Store: cfg.Store, AccessTTL: cfg.AccessTTL, Log: cfg.Log, Changed: c.rightsChanged, Refused: c.refused,
 	})
 	if err != nil {
 		return err
@@ -166,6 +172,9 @@ func (c *Cloud) Close() {
 	}
 	if c.directory != nil {
 		c.directory.Close()
+	}
+	if c.audit != nil {
+		c.audit.Close()
 	}
 }
 

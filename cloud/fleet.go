@@ -3,6 +3,7 @@ package cloud
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/farreach/farreach/cloud/account"
 	"github.com/farreach/farreach/cloud/directory"
@@ -75,7 +76,13 @@ func (c *Cloud) DeleteDevice(ctx context.Context, who oic.Identity, di string) e
 		return err
 	}
 	c.log.Info("device deleted", "device", di, "account", dev.Account, "by", who.Account)
+	c.note(ctx, who, dev.Account, "device.delete", nameOfDevice(dev))
 	return failed("delete events", errors.Join(c.events.Purge(ctx, dev.Account, di), c.commands.Purge(ctx, dev.Account, di)))
+}
+
+// nameOfDevice is a device, for a person.
+func nameOfDevice(dev directory.Device) string {
+	return strings.TrimSpace(dev.Name + " (" + dev.ID + ")")
 }
 
 // removeDevice ends the grant of a device before its record, so that a device

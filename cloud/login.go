@@ -68,6 +68,7 @@ func (c *Cloud) NewLogin(ctx context.Context, who oic.Identity, name, called, re
 	password, l, err := c.accounts.NewLogin(ctx, name, called, resource)
 	if err == nil {
 		c.log.Info("log-in added", "account", name, "login", l.Name, "resource", l.Resource, "by", who.Account)
+		c.note(ctx, who, name, "login.create", l.Name+", for "+l.Resource)
 	}
 	return password, l, err
 }
@@ -88,6 +89,7 @@ func (c *Cloud) RemoveLogin(ctx context.Context, who oic.Identity, name, called 
 	err := c.accounts.RemoveLogin(ctx, name, called)
 	if err == nil {
 		c.log.Info("log-in removed", "account", name, "login", called, "by", who.Account)
+		c.note(ctx, who, name, "login.delete", called)
 	}
 	return err
 }

@@ -46,6 +46,7 @@ func (c *Cloud) Backup(ctx context.Context, who oic.Identity, add func(store.Par
 		return err
 	}
 	c.log.Info("backup", "by", who.Account)
+	c.note(ctx, who, "", "backup", "")
 	return failed("backup", c.store.Backup(ctx, add))
 }
 

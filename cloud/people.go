@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/farreach/farreach/cloud/account"
@@ -45,6 +46,7 @@ func (c *Cloud) CreateAccount(ctx context.Context, who oic.Identity, name string
 	info, err := c.accounts.Create(ctx, name, password, admin)
 	if err == nil {
 		c.log.Info("account created", "account", info.Name, "admin", admin, "by", who.Account)
+		c.note(ctx, who, "", "account.create", info.Name)
 	}
 	return info, err
 }
@@ -57,6 +59,7 @@ func (c *Cloud) SetPassword(ctx context.Context, who oic.Identity, name string, 
 	err := c.accounts.SetPassword(ctx, name, password)
 	if err == nil {
 		c.log.Info("password set", "account", name, "by", who.Account)
+		c.note(ctx, who, name, "password.set", name)
 		if c.passwordChanged != nil {
 			c.passwordChanged(name)
 		}
@@ -74,6 +77,7 @@ func (c *Cloud) DeleteAccount(ctx context.Context, who oic.Identity, name string
 		return err
 	}
 	c.log.Info("account deleted", "account", name, "by", who.Account)
+	c.note(ctx, who, "", "account.delete", name)
 	return c.finishDeletion(ctx, name)
 }
 
@@ -109,6 +113,9 @@ func (c *Cloud) finishDeletion(ctx context.Context, name string) error {
 	if err = errors.Join(err, c.commands.PurgeAccount(ctx, name)); err != nil {
 		return failed("delete events", err)
 	}
+	if err := c.audit.Forget(ctx, name); err != nil {
+		return failed("delete audit log", err)
+	}
 	return c.accounts.FinishDelete(ctx, name)
 }
 
@@ -118,7 +125,11 @@ func (c *Cloud) NewPairingCode(ctx context.Context, who oic.Identity) (secret.St
 	if err := c.authorize(who, opPair, target{account: who.Account}); err != nil {
 		return "", time.Time{}, err
 	}
-	return c.accounts.NewCode(ctx, who.Account)
+	code, until, err := c.accounts.NewCode(ctx, who.Account)
+	if err == nil {
+		c.note(ctx, who, who.Account, "pairing-code.create", "")
+	}
+	return code, until, err
 }
 
 // NewToken makes an API token for the account of who, which is told only now.
@@ -128,7 +139,11 @@ func (c *Cloud) NewToken(ctx context.Context, who oic.Identity, label string, sc
 	if err := c.authorize(who, opTokens, target{account: who.Account}); err != nil {
 		return "", account.Token{}, err
 	}
-	return c.accounts.NewToken(ctx, who.Account, label, scope, life)
+	clear, t, err := c.accounts.NewToken(ctx, who.Account, label, scope, life)
+	if err == nil {
+		c.note(ctx, who, who.Account, "token.create", nameOf(t)+", for "+scope.String())
+	}
+	return clear, t, err
 }
 
 // Tokens lists the API tokens of the account of who, oldest first.
@@ -144,5 +159,12 @@ func (c *Cloud) RevokeToken(ctx context.Context, who oic.Identity, id string) er
 	if err := c.authorize(who, opTokens, target{account: who.Account}); err != nil {
 		return err
 	}
-	return c.accounts.RevokeToken(ctx, who.Account, id)
+	t, err := c.accounts.RevokeToken(ctx, who.Account, id)
+	if err == nil {
+		c.note(ctx, who, who.Account, "token.revoke", nameOf(t))
+	}
+	return err
 }
+
+// nameOf is a token, for a person.
+func nameOf(t account.Token) string { return strings.TrimSpace(t.Label + " (" + t.ID + ")") }

@@ -35,6 +35,7 @@ NewShare             -      -       y
 Shares               -      -       y
 AcceptShare          -      -       y
 EndShare             -      -       y
+Audit                -      -       y
 `
 
 // TestScopes: a token may do what it was made for, and is told what it lacks.
@@ -50,7 +51,10 @@ func TestScopes(t *testing.T) {
 			w.must(err)
 			who, err := w.Authenticate(t.Context(), nowhere, token)
 			w.must(err)
-			defer func() { w.must(w.accounts.RevokeToken(t.Context(), "home", who.Token)) }()
+			defer func() {
+				_, err := w.accounts.RevokeToken(t.Context(), "home", who.Token)
+				w.must(err)
+			}()
 			err = w.do(t.Context(), c.row, who)
 			if c.yes {
 				w.must(err)

@@ -3,6 +3,7 @@ package cloud
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/farreach/farreach/cloud/account"
@@ -27,7 +28,7 @@ func (c *Cloud) NewShare(ctx context.Context, who oic.Identity, di, with string,
 	}
 	s, err := c.accounts.NewShare(ctx, who.Account, di, with, role)
 	if err == nil {
-		c.log.Info("shared", "account", s.Owner, "device", s.Device, "with", s.With, "role", s.Role, "by", who.Account)
+		c.noteShare(ctx, who, "share.create", s)
 	}
 	return s, err
 }
@@ -49,7 +50,7 @@ func (c *Cloud) AcceptShare(ctx context.Context, who oic.Identity, id string) (a
 	}
 	s, err := c.accounts.AcceptShare(ctx, who.Account, id)
 	if err == nil {
-		c.log.Info("share accepted", "account", s.Owner, "device", s.Device, "with", s.With, "role", s.Role)
+		c.noteShare(ctx, who, "share.accept", s)
 	}
 	return s, err
 }
@@ -62,9 +63,19 @@ func (c *Cloud) EndShare(ctx context.Context, who oic.Identity, id string) error
 	}
 	s, err := c.accounts.EndShare(ctx, who.Account, id)
 	if err == nil {
-		c.log.Info("share ended", "account", s.Owner, "device", s.Device, "with", s.With, "by", who.Account)
+		c.noteShare(ctx, who, "share.delete", s)
 	}
 	return err
+}
+
+// noteShare writes down on both sides what was done with a share.
+func (c *Cloud) noteShare(ctx context.Context, who oic.Identity, what string, s account.Share) {
+	on := fmt.Sprintf("%s, with %s as %s", cmp.Or(s.Device, "all devices"), s.With, s.Role)
+	c.log.Info(what, "account", s.Owner, "on", on, "by", who.Account)
+	c.note(ctx, who, s.Owner, what, on)
+	if _, ok := c.accounts.Get(s.With); ok && what != "share.create" { // before he accepts it is not his matter
+		c.note(ctx, who, s.With, what, on+", by "+s.Owner)
+	}
 }
 
 // devicesOf returns the devices of an account and those shared with it, by name

@@ -23,6 +23,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -42,6 +43,11 @@ type Config struct {
 	// what some of them show, of which By is by. It must not call back and must
 	// not block.
 	Changed func(name, by string)
+
+	// Refused, if not nil, is called when somebody at peer did not prove to be
+	// principal: the name of an account or the di of a device, if there is one,
+	// or a kind of secret. It must not block.
+	Refused func(principal string, peer netip.Addr)
 }
 
 // sweepEvery is the time between two removals of what has expired.
@@ -82,6 +88,9 @@ func Open(ctx context.Context, cfg Config) (*Accounts, error) {
 	}
 	if cfg.Changed == nil {
 		cfg.Changed = func(string, string) {}
+	}
+	if cfg.Refused == nil {
+		cfg.Refused = func(string, netip.Addr) {}
 	}
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	a := &Accounts{cfg: cfg, stop: stop}

@@ -88,7 +88,7 @@ func (a *Accounts) FollowLink(ctx context.Context, peer netip.Addr, clear secret
 		if err := a.throttle.admit(ctx, "link", peer); err != nil {
 			return "", oic.Identity{}, err
 		}
-		a.throttle.failed("link", peer)
+		a.guessed("link", peer)
 		return "", oic.Identity{}, errLink
 	case err != nil:
 		return "", oic.Identity{}, failed("follow link", err)

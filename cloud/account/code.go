@@ -67,7 +67,7 @@ func (a *Accounts) CheckCode(ctx context.Context, peer netip.Addr, typed secret.
 		}
 	}
 	if r == nil {
-		a.throttle.failed(principal, peer)
+		a.guessed(principal, peer)
 		return "", errCode
 	}
 	return r.Name, nil

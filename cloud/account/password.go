@@ -86,7 +86,7 @@ func (a *Accounts) Login(ctx context.Context, peer netip.Addr, name string, pass
 		v = r.SHA256
 	}
 	if !v.fits(password) || r == nil {
-		a.throttle.failed(n, peer)
+		a.guessed(n, peer)
 		return oic.Identity{}, oic.Errorf(oic.Unauthorized, "wrong account or password")
 	}
 	a.throttle.proved(n, peer)

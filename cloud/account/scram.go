@@ -52,7 +52,7 @@ func (p *Proof) Verifier(m sasl.Mechanism) sasl.Verifier {
 // Failed says that the try has failed. Only the first call of Failed or Proved
 // counts.
 func (p *Proof) Failed() {
-	p.once.Do(func() { p.a.throttle.failed(p.name, p.peer) })
+	p.once.Do(func() { p.a.guessed(p.name, p.peer) })
 }
 
 // Proved says that the try went well, by which password (sasl.Server.Which), and

@@ -100,6 +100,12 @@ func (t *tries) wait() time.Duration {
 	return min(longestWait, firstWait<<min(max(t.failures-freeFailures, 0), 10))
 }
 
+// guessed counts a wrong guess, and tells of it.
+func (a *Accounts) guessed(principal string, peer netip.Addr) {
+	a.throttle.failed(principal, peer)
+	a.cfg.Refused(clip(principal), peer)
+}
+
 // failed counts a wrong guess.
 func (t *throttle) failed(principal string, peer netip.Addr) {
 	t.mu.Lock()

@@ -96,14 +96,14 @@ func (a *Accounts) Tokens(name string) (list []Token) {
 }
 
 // RevokeToken ends the API token of an account with this id, and what it
-// opened.
-func (a *Accounts) RevokeToken(ctx context.Context, name, id string) error {
+// opened. It returns what that was.
+func (a *Accounts) RevokeToken(ctx context.Context, name, id string) (Token, error) {
 	for key, t := range a.tokens.All() {
 		if t.Account == name && t.ID == id {
-			return failed("revoke token", a.tokens.Delete(ctx, key))
+			return t.info(), failed("revoke token", a.tokens.Delete(ctx, key))
 		}
 	}
-	return oic.Errorf(oic.NotFound, "no such token")
+	return Token{}, oic.Errorf(oic.NotFound, "no such token")
 }
 
 // Bearer returns whose API token clear is, and until when it holds (zero: for
@@ -206,7 +206,7 @@ func (a *Accounts) refuse(ctx context.Context, principal string, peer netip.Addr
 	if err := a.throttle.admit(ctx, principal, peer); err != nil {
 		return err
 	}
-	a.throttle.failed(principal, peer)
+	a.guessed(principal, peer)
 	return oic.Errorf(oic.Unauthorized, "wrong or revoked token")
 }
 
