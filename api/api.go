@@ -101,6 +101,7 @@ func New(c *cloud.Cloud, cfg Config) *Handler {
 	h.resourceRoutes()
 	h.commandRoutes()
 	h.eventRoutes()
+	h.ruleRoutes()
 	h.accountRoutes()
 	h.tokenRoutes()
 	h.shareRoutes()

@@ -38,10 +38,21 @@ var access = map[string]struct {
 	"GET /api/v1/commands/{id}":                     {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}},
 	"DELETE /api/v1/commands/{id}":                  {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}},
 	"GET /api/v1/why":                               {"", [8]int{401, 401, 401, 403, 403, 200, 404, 403}},
-	"GET /api/v1/events":                            {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}},   // each its own
-	"GET /api/v1/events/series":                     {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}},   // each its own
-	"GET /api/v1/events/export":                     {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}},   // each its own
-	"GET /api/v1/events/stream":                     {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}},   // each its own
+	"GET /api/v1/events":                            {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}}, // each its own
+	"GET /api/v1/events/series":                     {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}}, // each its own
+	"GET /api/v1/events/export":                     {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}}, // each its own
+	"GET /api/v1/events/stream":                     {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}}, // each its own
+	"GET /api/v1/rules":                             {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}},
+	"POST /api/v1/rules":                            {`{"name":"x","when":{"every":"1h"},"then":[{"message":{"text":"m"}}]}`, [8]int{401, 401, 401, 201, 201, 201, 201, 201}},
+	"GET /api/v1/rules/{id}":                        {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}},
+	"PUT /api/v1/rules/{id}":                        {`{"name":"x","when":{"every":"1h"},"then":[{"message":{"text":"m"}}]}`, [8]int{401, 401, 401, 428, 428, 428, 428, 428}},
+	"DELETE /api/v1/rules/{id}":                     {"", [8]int{401, 401, 401, 428, 428, 428, 428, 428}},
+	"GET /api/v1/rules/{id}/revisions":              {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}},
+	"GET /api/v1/rules/{id}/runs":                   {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}},
+	"POST /api/v1/rules/{id}/test":                  {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}},
+	"GET /api/v1/runs":                              {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}},
+	"POST /api/v1/rule-tests":                       {`{"name":"x","when":{"every":"1h"},"then":[{"message":{"text":"m"}}]}`, [8]int{401, 401, 401, 200, 200, 200, 200, 200}},
+	"POST /api/v1/condition-checks":                 {`{"if":"event.value"}`, [8]int{401, 401, 401, 200, 200, 200, 200, 200}},
 	"GET /api/v1/live":                              {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}},   // each its own
 	"POST /api/v1/session":                          {"{}", [8]int{400, 400, 400, 400, 400, 400, 400, 400}}, // who it is, is in the body
 	"GET /api/v1/session":                           {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}},

@@ -89,6 +89,7 @@ RuleRevisions                -       -     -     -     y      y       y      y  
 AddRule                      -       -     -     -     y      y       y      y      y        -
 ChangeRule                   -       -     -     -     y      y       y      y      y        -
 RemoveRule                   -       -     -     -     y      y       y      y      y        -
+MayTestRules                 -       -     -     -     y      y       y      y      y        -
 TestRule                     -       -     -     -     y      y       y      y      y        -
 WatchPresence                -       y     y     y     y      y       y      y      y        y
 NewShare                     -       -     -     -     y      y       y      y      y        -
@@ -308,6 +309,8 @@ func (w *world) doPeople(ctx context.Context, row string, who oic.Identity) (err
 		if err = w.doRule(ctx, row, who); fmt.Sprint(err) == "4.04 Not Found: no such rule" {
 			err = nil
 		}
+	case "MayTestRules":
+		err = w.MayTestRules(ctx, who)
 	case "AddRule":
 		_, err = w.AddRule(ctx, who, rule.Document{})
 		if strings.HasPrefix(fmt.Sprint(err), "4.00 Bad Request: name: is missing") {

@@ -55,14 +55,44 @@ func (c *Cloud) RuleRevisions(ctx context.Context, who oic.Identity, id string) 
 	return list, failed("read rule", err)
 }
 
+// RuleRun is a firing, and what became of its commands.
+type RuleRun struct {
+	rule.Firing
+	Commands []command.Command // as Do; without an ID where none was made, or where it is not known any more
+}
+
 // RuleRuns lists the newest firings of a rule, or with id "" of all rules of
 // who's account, limit at most, the newest first.
-func (c *Cloud) RuleRuns(ctx context.Context, who oic.Identity, id string, limit int) ([]rule.Firing, error) {
+func (c *Cloud) RuleRuns(ctx context.Context, who oic.Identity, id string, limit int) ([]RuleRun, error) {
 	if err := c.authorize(who, opSeeRules, target{account: who.Account}); err != nil {
 		return nil, err
 	}
 	list, err := c.rules.Runs(ctx, who.Account, id, limit)
-	return list, failed("read runs", err)
+	runs := make([]RuleRun, len(list))
+	for i := range list {
+		runs[i] = RuleRun{list[i], make([]command.Command, len(list[i].Do))}
+		for j := range list[i].Do {
+			if err == nil && list[i].Do[j].Device != "" {
+				runs[i].Commands[j], err = c.commandOf(ctx, &list[i], j)
+			}
+		}
+	}
+	return runs, failed("read runs", err)
+}
+
+// commandOf is what became of the index-th thing that a firing did; without an
+// ID if that is not known.
+func (c *Cloud) commandOf(ctx context.Context, f *rule.Firing, index int) (command.Command, error) {
+	cmd, err := c.commands.Get(ctx, f.Account, f.Do[index].Device, commandID(f, index))
+	if status, _ := oic.StatusOf(err); err != nil && status == oic.NotFound {
+		return command.Command{}, nil
+	}
+	return cmd, err
+}
+
+// commandID is the id of the command that the index-th action of f is.
+func commandID(f *rule.Firing, index int) string {
+	return command.NewID(f.Time, f.Account, f.ID, strconv.Itoa(index))
 }
 
 // AddRule makes a rule of who's account, which is followed from now on.
@@ -112,6 +142,11 @@ func (c *Cloud) TestRule(ctx context.Context, who oic.Identity, d rule.Document,
 	defer release()
 	events, err = c.rules.Replay(ctx, who.Account, d, since, until, each)
 	return events, failed("test rule", lost(ctx, err))
+}
+
+// MayTestRules reports whether who may see what rules do.
+func (c *Cloud) MayTestRules(_ context.Context, who oic.Identity) error {
+	return c.authorize(who, opSeeRules, target{account: who.Account})
 }
 
 // ruleWorld is what the rules know and do: a rule.World.
@@ -195,7 +230,7 @@ func (w ruleWorld) Command(ctx context.Context, f *rule.Firing, index int, p *ru
 		Device:  p.Device,
 		Request: oic.Request{Op: methods[p.Command.Method], Href: p.Command.Href, Body: body},
 		Queue:   keep, RuleID: f.Rule, RuleName: f.Name,
-		ID:    command.NewID(f.Time, f.Account, f.ID, strconv.Itoa(index)),
+		ID:    commandID(f, index),
 		Cause: &command.Cause{Revision: f.Revision, Event: f.Cause.Event, At: f.Cause.Time, Hops: f.Hops},
 	}
 	if body != nil {

@@ -18,15 +18,18 @@ import (
 
 // The limits of what a condition may cost.
 const (
-	maxCondition  = 4 << 10   // bytes of an expression
-	maxEstimate   = 1_000_000 // units of cost that it may need in the worst case
-	maxCost       = 100_000   // units of cost that one evaluation may take
+	maxCondition  = 4 << 10 // bytes of an expression
+	maxCost       = 100_000 // units of cost that one evaluation may take
 	maxEvaluation = 8 * time.Millisecond
 	checkEvery    = 100 // turns of a loop between two looks at the clock
 	maxDepth      = 50  // of an expression
 	maxPattern    = 64  // instructions of a pattern
 	perByte       = 6   // units of cost for each byte that such a pattern looks at
 )
+
+// MaxEstimate is what an expression may need in the worst case, in units of
+// cost.
+const MaxEstimate = 1_000_000
 
 // What the representation of a device holds at most; see oic.Decode.
 const (
@@ -112,8 +115,8 @@ func compile(text string) (*Condition, error) {
 	if estimate, err := env.EstimateCost(ast, sizes{}); err == nil {
 		c.Cost = estimate.Max
 	}
-	if c.Cost > maxEstimate {
-		return nil, &ConditionError{Why: fmt.Sprintf("may cost %s, more than %d", units(c.Cost), maxEstimate)}
+	if c.Cost > MaxEstimate {
+		return nil, &ConditionError{Why: fmt.Sprintf("may cost %s, more than %d", units(c.Cost), MaxEstimate)}
 	}
 	options := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize)}
 	if c.watched = c.Cost > maxCost; c.watched { // else it cannot take more

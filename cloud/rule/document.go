@@ -242,7 +242,7 @@ func (r *reader) action(a *Action) take {
 	return func(path string, n ast.Node) error {
 		return r.object(path, n, members{
 			"command": func(path string, n ast.Node) error {
-				c := &Command{}
+				c := &Order{}
 				a.Command = c
 				return r.object(path, n, members{
 					"device": r.text(&c.Device), "href": r.text(&c.Href), "method": r.text(&c.Method),

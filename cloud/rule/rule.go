@@ -81,12 +81,12 @@ type Sun struct {
 
 // Action is what a rule does: exactly one of these.
 type Action struct {
-	Command *Command `json:"command,omitempty" doc:"change a resource of a device"`
+	Command *Order   `json:"command,omitempty" doc:"change a resource of a device"`
 	Message *Message `json:"message,omitempty" doc:"say something: an event of the account"`
 }
 
-// Command changes a resource.
-type Command struct {
+// Order is a command: it changes a resource.
+type Order struct {
 	Device string          `json:"device" doc:"name or id of the device" example:"lamp"`
 	Href   string          `json:"href" example:"/a/light"`
 	Method string          `json:"method,omitempty" enum:"post,put,delete" doc:"none: post"`

@@ -75,10 +75,10 @@ type Cause struct {
 
 // Planned is one thing that a firing does.
 type Planned struct {
-	Command *Command `json:"command,omitzero"`
-	Device  string   `json:"di,omitzero"` // the device that is meant, once it is known
-	Message string   `json:"message,omitzero"`
-	Problem string   `json:"problem,omitzero"` // why it cannot be done
+	Command *Order `json:"command,omitzero"`
+	Device  string `json:"di,omitzero"` // the device that is meant, once it is known
+	Message string `json:"message,omitzero"`
+	Problem string `json:"problem,omitzero"` // why it cannot be done
 }
 
 // State is what a rule remembers from one step to the next.

@@ -186,7 +186,7 @@ func (p *program) checkThen() error {
 	return nil
 }
 
-func (c *Command) check(path string) error {
+func (c *Order) check(path string) error {
 	if err := checkHref(path+".href", c.Href, false); err != nil {
 		return err
 	}
