@@ -117,10 +117,10 @@ func (x *export) add(e Event) error {
 		x.text.Write(b)
 		x.text.WriteByte('\n')
 	}
-	if x.text.Len() < longWrite {
+	if x.begun && x.text.Len() < longWrite {
 		return nil
 	}
-	return x.flush()
+	return x.flush() // the first one at once: who waits learns that there is an answer
 }
 
 // row is an event as a row of CSV. What is not JSON is base64 there. A name that
@@ -157,5 +157,8 @@ func (x *export) flush() error {
 	_ = x.control.SetWriteDeadline(time.Now().Add(answerTime))
 	_, err := x.w.Write(x.text.Bytes())
 	x.text.Reset()
-	return err
+	if err != nil {
+		return err
+	}
+	return x.control.Flush()
 }

@@ -39,11 +39,10 @@ like, and who tried to get in and was refused. Another account than your own, an
 		if f.Limit <= 0 {
 			return misuse("--limit 100", "--limit must be above 0")
 		}
-		from := events{since: since}
-		if err := from.parseSince(time.Now()); err != nil {
+		var err error
+		if f.Since, err = parseTime("--since", since, time.Now()); err != nil {
 			return err
 		}
-		f.Since = from.filter.Since
 		entries, err := api.Audit(ctx, f)
 		if err != nil {
 			return err

@@ -338,17 +338,17 @@ func TestSince(t *testing.T) {
 	for text, want := range map[string]time.Time{
 		"":                     {},
 		"2h":                   now.Add(-2 * time.Hour),
+		"7d":                   now.AddDate(0, 0, -7),
 		"2026-01-31T08:00:00Z": now.Add(-4 * time.Hour),
 		"2026-01-31":           time.Date(2026, 1, 31, 0, 0, 0, 0, time.Local),
 	} {
-		e := events{since: text}
-		if err := e.parseSince(now); err != nil || !e.filter.Since.Equal(want) {
-			t.Errorf("%q: %v, %v", text, e.filter.Since, err)
+		if got, err := parseTime("--since", text, now); err != nil || !got.Equal(want) {
+			t.Errorf("%q: %v, %v", text, got, err)
 		}
 	}
 	for _, text := range []string{"-2h", "soon", "2026-13-01"} {
-		if e := (events{since: text}); e.parseSince(now) == nil {
-			t.Errorf("%q was taken", text)
+		if _, err := parseTime("--since", text, now); codeOf(err) != exitUsage {
+			t.Errorf("%q: %v", text, err)
 		}
 	}
 }

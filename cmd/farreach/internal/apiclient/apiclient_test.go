@@ -43,7 +43,7 @@ func TestRequests(t *testing.T) {
 		{"DELETE /api/v1/devices/1%2F2 Bearer fut_x", func() error { return c.Forget(ctx, "1/2") }},
 		{"GET /api/v1/events Bearer fut_x", func() error { _, err := c.Events(ctx, Filter{}); return err }},
 		{"GET /api/v1/events?device=1&href=%2Fa%2Flight&limit=3&since=2026-01-31T08%3A00%3A00Z Bearer fut_x", func() error {
-			_, err := c.Events(ctx, Filter{"1", "/a/light", since, 3})
+			_, err := c.Events(ctx, Filter{Device: "1", Href: "/a/light", Since: since, Limit: 3})
 			return err
 		}},
 		{"POST /api/v1/pairing-codes Bearer fut_x", func() error { _, err := c.NewCode(ctx); return err }},

@@ -2,10 +2,8 @@ package apiclient
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"net/url"
-	"strconv"
 	"time"
 
 	"github.com/farreach/farreach/internal/secret"
@@ -36,49 +34,6 @@ type Link struct {
 	Observable bool     `json:"observable"`
 }
 
-// Event is one report of a device.
-type Event struct {
-	Schema  string          `json:"schema"` // EventSchema
-	Seq     uint64          `json:"seq"`
-	Time    time.Time       `json:"time"`
-	Account string          `json:"account,omitempty"`
-	Device  string          `json:"di"`
-	Name    string          `json:"name,omitempty"`
-	Href    string          `json:"href"`
-	Rep     json.RawMessage `json:"rep"`              // null if JSON cannot show it
-	Format  string          `json:"format,omitempty"` // of Raw: a media type
-	Raw     []byte          `json:"raw,omitempty"`
-}
-
-// EventSchema is what an Event says it is.
-const EventSchema = "farreach.event/v1"
-
-// Filter chooses among events. The zero Filter chooses all.
-type Filter struct {
-	Device string    // di
-	Href   string    // path
-	Since  time.Time // zero: from the first one kept; not for Follow
-	Limit  int       // the newest ones; 0: as many as the server gives at once; not for Follow
-}
-
-func (f Filter) query() url.Values {
-	q := url.Values{}
-	add := func(name, value string) {
-		if value != "" {
-			q.Set(name, value)
-		}
-	}
-	add("device", f.Device)
-	add("href", f.Href)
-	if !f.Since.IsZero() {
-		add("since", f.Since.UTC().Format(time.RFC3339Nano))
-	}
-	if f.Limit > 0 {
-		add("limit", strconv.Itoa(f.Limit))
-	}
-	return q
-}
-
 // Code is a one-time pairing code.
 type Code struct {
 	Code    secret.String `json:"code"`
@@ -105,15 +60,6 @@ func (c *Client) Device(ctx context.Context, di string) (d Device, err error) {
 // Forget takes a device out of its account.
 func (c *Client) Forget(ctx context.Context, di string) error {
 	return c.call(ctx, http.MethodDelete, "/devices/"+url.PathEscape(di), nil, nil, nil)
-}
-
-// Events lists what was reported, oldest first.
-func (c *Client) Events(ctx context.Context, f Filter) ([]Event, error) {
-	var answer struct {
-		Events []Event `json:"events"`
-	}
-	err := c.call(ctx, http.MethodGet, "/events", f.query(), nil, &answer)
-	return answer.Events, err
 }
 
 // NewCode makes a pairing code.
