@@ -109,7 +109,7 @@ var matrix = [operations]row{
 	opSecurity:     {},
 	opRemoveDevice: {owner: true, admin: true},
 	opEvents:       {viewer: true, member: true, owner: true},
-	opCommands:     {owner: true},
+	opCommands:     {viewer: true, member: true, owner: true},
 	opSeeRules:     {owner: true},
 	opRules:        {owner: true},
 	opPair:         {owner: true},

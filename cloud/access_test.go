@@ -45,7 +45,7 @@ Device.Delete                -       -     -     -     -      -       y      y  
 Device.Security              -       -     -     -     -      -       -      -      -        -
 Send                         -       -     -     -     -      -       y      y      -        -
 State                        -       y     -     -     -      y       y      y      -        -
-Why                          -       -     -     -     -      -       -      y      -        -
+Why                          -       -     -     -     -      -       y      y      -        -
 DeleteDevice                 -       -     -     -     -      -       -      y      y        y
 Accounts                     -       -     -     -     -      -       -      -      y        y
 CreateAccount                -       -     -     -     -      -       -      -      y        y

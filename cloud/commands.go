@@ -1,8 +1,10 @@
 package cloud
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -142,25 +144,49 @@ func (c *Cloud) holdCommand(who oic.Identity, di, href string, end func(error)) 
 	return func() { expiry.Stop(); remove() }, nil
 }
 
-// Commands lists the commands to the devices of who's account that f selects,
-// the newest first.
+// Commands lists the commands to the devices of who's account, and to those
+// shared with it, that f selects, the newest first.
 func (c *Cloud) Commands(ctx context.Context, who oic.Identity, f command.Filter) ([]command.Command, error) {
-	ctx, release, err := c.hold(ctx, who, opCommands, target{account: who.Account})
+	on, places := target{account: who.Account}, c.places(who.Account)
+	if owner, ok := c.sharedBy(who.Account, f.Device); ok {
+		on, places = target{device: f.Device}, []place{{owner, f.Device}}
+	} else if f.Device != "" {
+		places = places[:1]
+	}
+	ctx, release, err := c.hold(ctx, who, opCommands, on)
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	f.Account = who.Account
-	list, err := c.commands.List(ctx, f)
-	return list, failed("list commands", lost(ctx, err))
+	var all []command.Command
+	for _, p := range places {
+		f := f
+		f.Account, f.Device = p.account, cmp.Or(p.device, f.Device)
+		list, err := c.commands.List(ctx, f)
+		if err != nil {
+			return nil, failed("list commands", lost(ctx, err))
+		}
+		all = append(all, list...)
+	}
+	if len(places) > 1 {
+		slices.SortFunc(all, func(x, y command.Command) int { return cmp.Compare(y.ID, x.ID) })
+		all = all[:min(len(all), cmp.Or(f.Limit, command.DefaultLimit))]
+	}
+	return all, nil
 }
 
-// Command returns one command to a device of who's account.
-func (c *Cloud) Command(ctx context.Context, who oic.Identity, id string) (command.Command, error) {
+// Command returns one command to a device of who's account, or to one that is
+// shared with it.
+func (c *Cloud) Command(ctx context.Context, who oic.Identity, id string) (cmd command.Command, err error) {
 	if err := c.authorize(who, opCommands, target{account: who.Account}); err != nil {
 		return command.Command{}, err
 	}
-	cmd, err := c.commands.Get(ctx, who.Account, "", id)
+	for _, p := range c.places(who.Account) {
+		cmd, err = c.commands.Get(ctx, p.account, p.device, id)
+		if status, _ := oic.StatusOf(err); err == nil || status != oic.NotFound {
+			break
+		}
+	}
 	return cmd, failed("read command", err)
 }
 
@@ -175,6 +201,6 @@ func (c *Cloud) CancelCommand(ctx context.Context, who oic.Identity, id string) 
 		return command.Command{}, err
 	}
 	why := "by " + c.asker(who, &Order{}).String()
-	cmd, err = c.commands.Cancel(ctx, who.Account, id, why)
+	cmd, err = c.commands.Cancel(ctx, cmd.Account, id, why)
 	return cmd, failed("cancel command", err)
 }

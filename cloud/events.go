@@ -30,12 +30,11 @@ func (c *Cloud) EventSeries(ctx context.Context, who oic.Identity, f event.Filte
 
 // readEvents does read by the right of who, for as long as that holds.
 func (c *Cloud) readEvents(ctx context.Context, who oic.Identity, f *event.Filter, read func(context.Context) error) error {
-	ctx, release, err := c.hold(ctx, who, opEvents, target{account: who.Account})
+	ctx, release, err := c.hold(ctx, who, opEvents, c.eventsOf(who, f))
 	if err != nil {
 		return err
 	}
 	defer release()
-	f.Account = who.Account
 	return failed("read events", lost(ctx, read(ctx)))
 }
 
@@ -53,11 +52,10 @@ func (c *Cloud) FollowNews(ctx context.Context, who oic.Identity, f event.Filter
 }
 
 func (c *Cloud) followEvents(ctx context.Context, who oic.Identity, f *event.Filter, follow func(context.Context) error) error {
-	ctx, release, err := c.hold(ctx, who, opEvents, target{account: who.Account})
+	ctx, release, err := c.hold(ctx, who, opEvents, c.eventsOf(who, f))
 	if err != nil {
 		return err
 	}
 	defer release()
-	f.Account = who.Account
 	return lost(ctx, follow(ctx))
 }

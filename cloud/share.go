@@ -8,6 +8,7 @@ import (
 
 	"github.com/farreach/farreach/cloud/account"
 	"github.com/farreach/farreach/cloud/directory"
+	"github.com/farreach/farreach/cloud/event"
 	"github.com/farreach/farreach/oic"
 )
 
@@ -78,31 +79,57 @@ func (c *Cloud) noteShare(ctx context.Context, who oic.Identity, what string, s 
 	}
 }
 
+// place is where something may lie that somebody may see: an account, or one
+// device of it.
+type place struct{ account, device string }
+
+// places are the account called name, which comes first, and what is shared with
+// it. No two of them overlap.
+func (c *Cloud) places(name string) []place {
+	list := []place{{account: name}}
+	shared := c.sharedWith(name)
+	for _, s := range shared {
+		whole := func(o account.Share) bool { return o.Owner == s.Owner && o.Device == "" }
+		if s.Device == "" || !slices.ContainsFunc(shared, whole) {
+			list = append(list, place{s.Owner, s.Device})
+		}
+	}
+	return list
+}
+
+// eventsOf makes f find what who may see, and returns what his right is about.
+func (c *Cloud) eventsOf(who oic.Identity, f *event.Filter) target {
+	f.Account = who.Account
+	if owner, ok := c.sharedBy(who.Account, f.Device); ok {
+		f.Account = owner
+		return target{device: f.Device}
+	}
+	return target{account: who.Account}
+}
+
+// sharedBy is the account that shares a device with the account called name.
+func (c *Cloud) sharedBy(name, di string) (owner string, ok bool) {
+	if di == "" {
+		return "", false
+	}
+	dev, _ := c.directory.Get(di)
+	return dev.Account, dev.Account != name && c.accounts.Role(name, dev.Account, di) != account.Nobody
+}
+
 // devicesOf returns the devices of an account and those shared with it, by name
 // and di.
 func (c *Cloud) devicesOf(name string) []directory.Device {
-	list := c.directory.Of(name)
-	own := len(list)
-	known := map[string]bool{}
-	for _, s := range c.sharedWith(name) {
-		devices := []directory.Device{}
-		if s.Device == "" {
-			devices = c.directory.Of(s.Owner)
-		} else if dev, ok := c.directory.Get(s.Device); ok && dev.Account == s.Owner {
-			devices = append(devices, dev)
-		}
-		for _, dev := range devices {
-			if !known[dev.ID] {
-				known[dev.ID] = true
-				list = append(list, dev)
-			}
+	var list []directory.Device
+	for _, p := range c.places(name) {
+		if p.device == "" {
+			list = append(list, c.directory.Of(p.account)...)
+		} else if dev, ok := c.directory.Get(p.device); ok && dev.Account == p.account {
+			list = append(list, dev)
 		}
 	}
-	if len(list) > own {
-		slices.SortFunc(list, func(x, y directory.Device) int {
-			return cmp.Or(cmp.Compare(x.Name, y.Name), cmp.Compare(x.ID, y.ID))
-		})
-	}
+	slices.SortFunc(list, func(x, y directory.Device) int {
+		return cmp.Or(cmp.Compare(x.Name, y.Name), cmp.Compare(x.ID, y.ID))
+	})
 	return list
 }
 

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/farreach/farreach/cloud/account"
+	"github.com/farreach/farreach/cloud/command"
+	"github.com/farreach/farreach/cloud/event"
 	"github.com/farreach/farreach/oic"
 )
 
@@ -158,4 +160,43 @@ func TestSharesEndWithDevice(t *testing.T) {
 	w.status("guest", err, oic.NotFound)
 	_, err = w.DeviceInfo(t.Context(), partner, lamp) // all that home has is still shared
 	w.must(err)
+}
+
+// TestSharedHistory: events and commands of what is shared can be read, those of
+// the rest cannot.
+func TestSharedHistory(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	w.report("/a/light", 0xf4)
+	_, err := w.events.Append(ctx, event.Event{Account: "home", Device: door, Href: "/a/door"})
+	w.must(err)
+	cmd, _, err := w.Send(ctx, home, Order{Device: lamp, Request: oic.Request{Op: oic.Update, Href: "/a/light"}})
+	w.must(err)
+	other, _, _ := w.Send(ctx, home, Order{Device: door, Request: oic.Request{Op: oic.Update, Href: "/a/door"}}) // which is away
+	for who, want := range map[oic.Identity]struct{ lampEvents, doorEvents, commands, ofDoor int }{
+		home: {1, 1, 2, 1}, partner: {1, 1, 2, 1}, guest: {1, 0, 1, 0}, {Account: "barn"}: {0, 0, 0, 0},
+	} {
+		events := func(di string) (n int) {
+			w.must(w.Events(ctx, who, event.Filter{Device: di}, func(event.Event) bool { n++; return true }))
+			return n
+		}
+		if n, m := events(lamp), events(door); n != want.lampEvents || m != want.doorEvents {
+			t.Errorf("%s reads %d events of the lamp and %d of the door, want %+v", who.Account, n, m, want)
+		}
+		all, err := w.Commands(ctx, who, command.Filter{})
+		w.must(err)
+		ofDoor, err := w.Commands(ctx, who, command.Filter{Device: door})
+		w.must(err)
+		if len(all) != want.commands || len(ofDoor) != want.ofDoor {
+			t.Errorf("%s reads %d commands, %d of the door, want %+v", who.Account, len(all), len(ofDoor), want)
+		}
+		_, err = w.Command(ctx, who, cmd.ID)
+		if (err == nil) != (want.lampEvents > 0) {
+			t.Errorf("%s reads the command to the lamp: %v", who.Account, err)
+		}
+		_, err = w.Command(ctx, who, other.ID)
+		if (err == nil) != (want.ofDoor > 0) {
+			t.Errorf("%s reads the command to the door: %v", who.Account, err)
+		}
+	}
 }

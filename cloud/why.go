@@ -42,6 +42,12 @@ func (c *Cloud) Why(ctx context.Context, who oic.Identity, di, href string, at t
 	if err := c.authorize(who, opCommands, target{device: di}); err != nil {
 		return Reason{}, err
 	}
+	// The way back may lead to any device of the account.
+	if dev, _ := c.directory.Get(di); dev.Account != who.Account {
+		if err := c.authorize(who, opCommands, target{account: dev.Account}); err != nil {
+			return Reason{}, err
+		}
+	}
 	ctx, release, err := c.hold(ctx, who, opEvents, target{device: di})
 	if err != nil {
 		return Reason{}, err

@@ -11,10 +11,12 @@ import (
 	"github.com/farreach/farreach/store"
 )
 
+// DefaultLimit is how many commands List returns, unless the filter says.
+const DefaultLimit = 100
+
 const (
-	defaultLimit = 100
-	maxRecords   = 200_000         // that one question reads
-	clockSkew    = 5 * time.Second // between whoever made an id and the store
+	maxRecords = 200_000         // that one question reads
+	clockSkew  = 5 * time.Second // between whoever made an id and the store
 )
 
 // Filter selects commands. Account is required; any other zero value is no
@@ -31,7 +33,7 @@ type Filter struct {
 // List returns the commands that f selects, the newest first.
 func (c *Commands) List(ctx context.Context, f Filter) ([]Command, error) {
 	if f.Limit <= 0 {
-		f.Limit = defaultLimit
+		f.Limit = DefaultLimit
 	}
 	prefix := []string{f.Account}
 	if f.Device != "" {
