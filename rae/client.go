@@ -79,9 +79,9 @@ var ErrNotConnected = errors.New("rae: not connected")
 
 // Handle implements oic.Handler. It waits for Config.Timeout at most.
 //
-// If the session with the peer is lost before the answer has come, a Retrieve,
-// Replace or Delete is sent once more over another one; what else changes
-// something never is (4.8).
+// If the session with the peer is lost before the answer has come, with our
+// connection or without, a Retrieve, Replace or Delete is sent once more over
+// another one; what else changes something never is (4.8).
 func (r *Remote) Handle(ctx context.Context, req *oic.Request) (*oic.Response, error) {
 	c := r.call(req)
 	start := time.Now()
@@ -91,9 +91,9 @@ func (r *Remote) Handle(ctx context.Context, req *oic.Request) (*oic.Response, e
 	}
 	a, err := r.e.x.ask(ctx, s, r.peer, c)
 	if errors.Is(err, errLost) && req.Op != oic.Update && req.Op != oic.Create && ctx.Err() == nil {
-		if again, gone := r.session(); gone == nil {
-			within, cancel := context.WithDeadline(ctx, start.Add(r.e.cfg.Timeout))
-			defer cancel()
+		within, cancel := context.WithDeadline(ctx, start.Add(r.e.cfg.Timeout))
+		defer cancel()
+		if again, gone := r.regain(within); gone == nil {
 			a, err = r.e.x.ask(within, again, r.peer, c)
 		}
 	}
@@ -139,6 +139,42 @@ func (r *Remote) session() (*xmpp.Session, error) {
 	return s, nil
 }
 
+// regain is session when one was lost: if our own connection was, it waits until
+// that is back and has shown whether the peer is there.
+func (r *Remote) regain(ctx context.Context) (*xmpp.Session, error) {
+	w := r.e.dir.watch(r.peer)
+	defer w.stop()
+	lost := false
+	for {
+		arrival, complete := r.e.arrival(), r.e.Complete()
+		s, err := r.session()
+		switch {
+		case errors.Is(err, ErrNotConnected):
+			lost, complete = true, nil
+		case err == nil || !lost || isClosed(complete):
+			return s, err
+		}
+		select {
+		case <-w.news:
+		case <-arrival:
+		case <-complete:
+		case <-r.e.x.ctx.Done():
+			return nil, err
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
 func (r *Remote) notConnected() error {
 	state := r.e.State()
 	why := "not connected to " + r.e.own.Domain()
@@ -179,6 +215,8 @@ func (r *Remote) unanswered(ctx context.Context, err error) error {
 		return r.fail("refuses a session: "+refused.Condition, "does it let this account ask?", err)
 	case errors.Is(err, ibb.ErrTooMany), errors.Is(err, errCrowded):
 		return r.fail("too much is under way with it", "again, when less is", err)
+	case errors.Is(err, errLost) && errors.Is(err, oic.ErrNotSent):
+		return r.fail("the session was lost before it was asked", "again", err)
 	case errors.Is(err, errLost):
 		return r.fail("the session was lost before it answered", "read what it did before you ask again", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -175,6 +176,54 @@ func TestRemoteRetries(t *testing.T) {
 						doc := lamp.read(conn)
 						if times++; times <= c.drops {
 							conn.Close()
+							continue
+						}
+						lamp.write(conn, "%s", answerXML(tokenOf(doc), "200 OK", ""))
+					}
+				})
+				got := result(phone.Open(mustJID(t, annLamp)).Handle(t.Context(), &oic.Request{Op: c.op, Href: "/a/light"}))
+				close(lamp.conns)
+				peer.Wait()
+				if got != c.want || times != c.times {
+					t.Errorf("%s, asked %d times; want %s, %d times", got, times, c.want, c.times)
+				}
+			})
+		})
+	}
+}
+
+// 4.8: the same when our own connection is lost, and the session on the server
+// with it: then the new one is waited for.
+func TestRemoteRetriesAfterReconnecting(t *testing.T) {
+	for _, c := range []struct {
+		op    oic.Op
+		want  string
+		times int
+	}{
+		{oic.Retrieve, "2.05 Content", 2},
+		{oic.Delete, "2.02 Deleted", 2},
+		{oic.Update, "! " + annLamp + ": the connection to " + xmppdtest.Domain + " was lost [offline] [not connected]", 1},
+	} {
+		t.Run(c.op.String(), func(t *testing.T) {
+			inBubble(t, func(t *testing.T, srv *xmppdtest.Server) {
+				lamp := joinForeign(t, srv, lampName, ibb.Config{})
+				cfg := srv.Client("ann", "")
+				cfg.NoResume = true
+				dial, lines := cfg.Dial, make(chan net.Conn, 4)
+				cfg.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+					nc, err := dial(ctx, network, addr)
+					lines <- nc
+					return nc, err
+				}
+				phone := start(t, Config{XMPP: cfg, ID: phoneID})
+				<-phone.Complete()
+				times := 0
+				var peer sync.WaitGroup
+				peer.Go(func() {
+					for conn := range lamp.conns {
+						doc := lamp.read(conn)
+						if times++; times == 1 {
+							(<-lines).Close()
 							continue
 						}
 						lamp.write(conn, "%s", answerXML(tokenOf(doc), "200 OK", ""))

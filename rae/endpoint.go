@@ -89,6 +89,7 @@ type Endpoint struct {
 	name   Name
 	client *xmpp.Client  // that runs; nil: none
 	there  *xmpp.Session // whose presence was sent; nil: none yet
+	next   chan struct{} // closed when there is another; nil: nobody waits
 }
 
 // New returns an Endpoint. It does not touch the network.
@@ -246,6 +247,16 @@ func (e *Endpoint) session() *xmpp.Session {
 		return nil
 	}
 	return e.there
+}
+
+// arrival returns a channel that is closed when there is another session.
+func (e *Endpoint) arrival() <-chan struct{} {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.next == nil {
+		e.next = make(chan struct{})
+	}
+	return e.next
 }
 
 // Name is what the endpoint is called now; zero before Run knows.

@@ -241,6 +241,8 @@ func (p *peer) send(ctx context.Context, q *pending) error {
 	}
 	if err := se.conn.Send(ctx, *buf); err != nil && err == ctx.Err() {
 		return p.failed(q, notSent(err))
+	} else if errors.Is(err, ibb.ErrNotBegun) {
+		return p.failed(q, notSent(fmt.Errorf("%w: %w", errLost, err)))
 	} else if err != nil {
 		return p.failed(q, fmt.Errorf("%w: %w", errLost, err))
 	}
@@ -264,9 +266,10 @@ func (p *peer) write(buf *[]byte, c *Call) error {
 	return err
 }
 
-// failed is err, or what has befallen q before.
+// failed is err, or what has befallen q before, unless err says more: that nothing
+// was sent.
 func (p *peer) failed(q *pending, err error) error {
-	if p.withdraw(q, false) {
+	if p.withdraw(q, false) || errors.Is(err, oic.ErrNotSent) {
 		return err
 	}
 	return q.err

@@ -68,6 +68,10 @@ func (e *Endpoint) setState(s State) {
 func (e *Endpoint) arrived(s *xmpp.Session) {
 	e.mu.Lock()
 	e.there = s
+	if e.next != nil {
+		close(e.next)
+		e.next = nil
+	}
 	e.mu.Unlock()
 	e.log.Info("remote access connected", "jid", s.JID())
 	e.setState(State{Status: Connected})

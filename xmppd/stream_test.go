@@ -1,6 +1,7 @@
 package xmppd_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
@@ -116,6 +117,28 @@ func TestService(t *testing.T) {
 		}
 		if got.Name != tt.want || len(got.Children) != tt.children {
 			t.Errorf("%s %s to %q: %+v", tt.typ, tt.payload, tt.to, e)
+		}
+	}
+}
+
+// RA-023: accounts are made beforehand, by who runs the server: nobody makes, or
+// changes, one over a stream (XEP-0077), before the log-in or behind it.
+func TestNoRegistration(t *testing.T) {
+	const query = "<iq id='r' type='%s'><query xmlns='jabber:iq:register'>%s</query></iq>"
+	const form = "<username>mallory</username><password>venus and mars</password>"
+	for _, ask := range []string{fmt.Sprintf(query, "get", ""), fmt.Sprintf(query, "set", form)} {
+		w := newWorld(t, xmppd.Config{TLS: serverTLS()})
+		p := w.connect()
+		p.startTLS()
+		if f := p.header(); f.Child("http://jabber.org/features/iq-register", "register") != nil {
+			t.Errorf("offered: %+v", f)
+		}
+		p.say(ask)
+		p.ends("not-authorized")
+		p = newWorld(t, xmppd.Config{}).login("ann", "a")
+		p.say(ask)
+		if e := p.expect("iq", "id", "r", "type", "error"); condition(e) != "service-unavailable" {
+			t.Errorf("%s: %+v", ask, e)
 		}
 	}
 }

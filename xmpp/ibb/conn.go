@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -246,13 +247,15 @@ func (c *Conn) Write(b []byte) (n int, err error) {
 }
 
 // Send is Write that waits until ctx ends, and for no deadline. Unless ctx ended
-// before the first block, the session is over after an error.
+// before the first block, the session is over after an error. The error is
+// ctx.Err(), or why the session is over, with ErrNotBegun in the chain if nothing
+// has gone.
 func (c *Conn) Send(ctx context.Context, b []byte) error {
 	select {
 	case c.writing <- struct{}{}:
 		defer func() { <-c.writing }()
 	case <-c.done:
-		return c.writeErr()
+		return notBegun(c.writeErr())
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -264,20 +267,31 @@ func (c *Conn) Send(ctx context.Context, b []byte) error {
 	for begun := false; len(b) > 0; begun = true {
 		block := b[:min(len(b), c.limit)]
 		if c.touch() {
-			return c.writeErr()
+			return c.stopped(begun)
 		}
 		if err := c.carry(ctx, block); err != nil {
 			if c.form == Message && !begun && ctx.Err() != nil {
 				return ctx.Err() // nothing has gone
 			}
 			c.end(err, !refused(err))
-			return c.writeErr()
+			return c.stopped(begun || c.form == IQ)
 		}
 		c.next++
 		b = b[len(block):]
 	}
 	return nil
 }
+
+// stopped is why what was being sent is not; begun says that the peer may have
+// some of it.
+func (c *Conn) stopped(begun bool) error {
+	if begun {
+		return c.writeErr()
+	}
+	return notBegun(c.writeErr())
+}
+
+func notBegun(err error) error { return fmt.Errorf("%w: %w", ErrNotBegun, err) }
 
 // TrySend sends b if that can be done without waiting: in one block, in the
 // message form, with nobody else writing and with room on the way to the server.

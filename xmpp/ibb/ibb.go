@@ -88,6 +88,10 @@ var (
 	// session on the server is over.
 	ErrGone = errors.New("ibb: the peer is gone")
 
+	// ErrNotBegun is in the chain of an error of Conn.Send after which the peer has
+	// certainly got nothing of what was to be sent.
+	ErrNotBegun = errors.New("ibb: nothing was sent")
+
 	// ErrIdle says that nothing came or went for Config.Idle.
 	ErrIdle = errors.New("ibb: idle for too long")
 
