@@ -176,11 +176,17 @@ func (c *cloud) Publish(_ context.Context, who oic.Identity, p cloudlink.Publica
 	return p, nil
 }
 
-func (c *cloud) Unpublish(_ context.Context, who oic.Identity, _ string, ins []int64) error {
+func (c *cloud) Unpublish(_ context.Context, who oic.Identity, _ string, ins []int64) (err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.calls = append(c.calls, fmt.Sprintf("unpublish %d", ins))
 	d := c.devices[who.Device]
+	before := len(d.links)
+	defer func() {
+		if len(ins) > 0 && len(d.links) == before {
+			err = oic.Errorf(oic.BadRequest, "no link has one of these instance numbers")
+		}
+	}()
 	d.links = slices.DeleteFunc(d.links, func(l oic.Link) bool {
 		return len(ins) == 0 || slices.Contains(ins, l.Instance)
 	})

@@ -61,7 +61,7 @@ type Client struct {
 	log   *slog.Logger
 	again chan struct{} // has one after Republish
 
-	// Only Run uses these.
+	// Only Run and Leave use these.
 	last    string               // the server of the latest success; empty: none yet
 	lost    int                  // links that did not last, since one did
 	holdOff map[string]time.Time // servers that asked not to come back before
@@ -140,6 +140,21 @@ func (c *Client) SignOff(ctx context.Context) error {
 		return fmt.Errorf("sign off: %w", oic.ErrOffline)
 	}
 	return l.SignOff(ctx)
+}
+
+// Leave takes the device out of its cloud, and forgets what that gave: to come
+// back it needs a code. A cloud that does not know the device has nothing to be
+// told. Leave is called in the place of Run.
+func (c *Client) Leave(ctx context.Context) error {
+	link, _, _, err := c.register(ctx)
+	if err == nil {
+		err = link.SignOff(ctx)
+		link.Close()
+	}
+	if err != nil && !forgotten(err) {
+		return err
+	}
+	return c.cfg.State.Save(State{Device: c.cfg.Device})
 }
 
 // Follow calls Republish whenever the name or the links of h, the device, have

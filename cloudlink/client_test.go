@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -215,6 +216,66 @@ func TestPublishesOnlyChanges(t *testing.T) {
 }
 
 var soon = backoff.Backoff{Base: time.Millisecond, Max: 10 * time.Millisecond, Spread: 10 * time.Millisecond}
+
+// What a device takes back may be gone already, because the answer to an earlier
+// attempt was lost: it stays registered.
+func TestUnpublishedAlready(t *testing.T) {
+	c := newCloud()
+	uri := "coap+tcp://" + serve(t, cloudlink.ServerConfig{Backend: c}, nil)
+	cfg := cloudlink.Config{Servers: []string{uri}, Backoff: soon, State: cloudlink.FileState(filepath.Join(t.TempDir(), "state.json"))}
+	d := run(t, cfg)
+	d.registered(t)
+	d.stop()
+	c.mu.Lock()
+	c.devices[device1].links = nil
+	c.mu.Unlock()
+	cfg.Links = func() []oic.Link { return nil }
+	run(t, cfg).registered(t)
+	if got := c.called(); !slices.Equal(got, []string{"publish 1", "unpublish [42]"}) {
+		t.Errorf("the cloud was asked %q", got)
+	}
+}
+
+// A device that leaves is signed off and keeps nothing but its di; that the cloud
+// does not know it is as good.
+func TestLeave(t *testing.T) {
+	c := newCloud()
+	uri := "coap+tcp://" + serve(t, cloudlink.ServerConfig{Backend: c}, nil)
+	state := cloudlink.FileState(filepath.Join(t.TempDir(), "state.json"))
+	cfg := cloudlink.Config{Servers: []string{uri}, State: state, Backoff: soon}
+	d := run(t, cfg)
+	d.registered(t)
+	d.stop()
+	before, err := state.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Device, cfg.Handler, cfg.Log = device1, new(lamp), quiet
+	leave := func() {
+		t.Helper()
+		client, err := cloudlink.New(cfg)
+		if err == nil {
+			err = client.Leave(t.Context())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st, err := state.Load(); err != nil || !reflect.DeepEqual(st, cloudlink.State{Device: device1}) {
+			t.Errorf("kept: %v", err)
+		}
+	}
+	leave()
+	c.mu.Lock()
+	_, known := c.devices[device1]
+	c.mu.Unlock()
+	if known {
+		t.Error("the cloud knows it")
+	}
+	if err := state.Save(before); err != nil { // as if the answer had been lost
+		t.Fatal(err)
+	}
+	leave()
+}
 
 // A refusal ends Run: trying again would not help.
 func TestRefusalIsFinal(t *testing.T) {

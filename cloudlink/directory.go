@@ -68,22 +68,33 @@ func classicPublication(p Publication) any {
 // The classic cloud reads the first only.
 const unpublishAtOnce = 10
 
-// Unpublish takes resources out of the directory, by instance number.
+// Unpublish takes resources out of the directory, by instance number. If some are
+// not there the others are taken out all the same, and the error is that refusal.
 func (l *Link) Unpublish(ctx context.Context, device string, ins []int64) error {
 	atOnce := unpublishAtOnce
 	if l.info.Dialect == Classic {
 		atOnce = 1
 	}
+	var absent error
 	for some := range slices.Chunk(ins, atOnce) {
 		query := "di=" + url.QueryEscape(device)
 		for _, n := range some {
 			query += "&ins=" + strconv.FormatInt(n, 10)
 		}
-		if _, err := l.peer.Handle(ctx, &oic.Request{Op: oic.Delete, Href: pathRD + "?" + query}); err != nil {
+		_, err := l.peer.Handle(ctx, &oic.Request{Op: oic.Delete, Href: pathRD + "?" + query})
+		if isAbsent(err) {
+			absent = fmt.Errorf("unpublish %s: %w", device, err)
+		} else if err != nil {
 			return fmt.Errorf("unpublish %s: %w", device, err)
 		}
 	}
-	return nil
+	return absent
+}
+
+// isAbsent reports whether a directory refuses to take out what it has not.
+func isAbsent(err error) bool {
+	s := statusOf(err)
+	return s == oic.BadRequest || s == oic.NotFound
 }
 
 // Discover lists the devices that who is signed in may see, with the hrefs as

@@ -162,7 +162,7 @@ func (l *Link) publishChanges(ctx context.Context, r *Registration) error {
 		ins = append(ins, st.Published[href].Instance)
 		delete(st.Published, href)
 	}
-	if err := l.Unpublish(ctx, r.Device, ins); err != nil {
+	if err := l.Unpublish(ctx, r.Device, ins); err != nil && !isAbsent(err) { // as after an answer that was lost
 		return err
 	}
 	if len(changed) > 0 {

@@ -23,14 +23,14 @@ func (p *Proxy) Run(ctx context.Context) error {
 		return errNowhere
 	}
 	var legs sync.WaitGroup
-	r := &runner{p: p, legs: map[legKey]*leg{}, ended: make(chan *leg)}
+	r := &runner{p: p, legs: map[legKey]*leg{}, left: map[string]bool{}, ended: make(chan *leg)}
 	p.beBridge(ctx, &legs)
 	for ctx.Err() == nil {
 		r.settle(ctx, &legs)
 		select {
 		case <-p.wake:
 		case l := <-r.ended:
-			delete(r.legs, l.key)
+			r.took(l)
 		case <-ctx.Done():
 		}
 	}
@@ -43,75 +43,6 @@ func (p *Proxy) Run(ctx context.Context) error {
 		m.tasks.Wait()
 	}
 	return ctx.Err()
-}
-
-// runner is what Run has under way.
-type runner struct {
-	p     *Proxy
-	legs  map[legKey]*leg
-	ended chan *leg
-}
-
-// leg is one way by which a device is shown: a stream, or a registration.
-type leg struct {
-	key    legKey
-	cancel context.CancelFunc
-}
-
-type legKey struct {
-	di    string
-	cloud bool
-}
-
-// drain takes the ends of all legs.
-func (r *runner) drain() {
-	for range r.legs {
-		<-r.ended
-	}
-}
-
-// settle starts what is missing, and ends what is not to be any more. What ends
-// is started again only after it has ended: its address is taken until then.
-func (r *runner) settle(ctx context.Context, tasks *sync.WaitGroup) {
-	p := r.p
-	p.mu.Lock()
-	all := p.sorted()
-	p.mu.Unlock()
-	wanted := map[legKey]*mirror{}
-	for _, m := range all {
-		if !m.reachable() {
-			continue
-		}
-		if p.hasStream(m.id) {
-			wanted[legKey{m.id, false}] = m
-		}
-		if p.cfg.Cloud != nil {
-			wanted[legKey{m.id, true}] = m
-		}
-	}
-	p.remember()
-	for key, l := range r.legs {
-		if wanted[key] == nil {
-			l.cancel()
-		}
-	}
-	for key, m := range wanted {
-		if r.legs[key] != nil {
-			continue
-		}
-		until, cancel := context.WithCancel(ctx)
-		l := &leg{key, cancel}
-		r.legs[key] = l
-		show := p.stream
-		if key.cloud {
-			show = p.register
-		}
-		tasks.Go(func() {
-			p.keep(until, key, m, func(ctx context.Context) error { return show(ctx, m) })
-			cancel()
-			r.ended <- l
-		})
-	}
 }
 
 // remember saves which devices have a stream of their own, if that has changed.
@@ -139,8 +70,9 @@ func (p *Proxy) retry() backoff.Backoff {
 	return b
 }
 
-// keep shows a device by one way until ctx ends, whatever goes wrong.
-func (p *Proxy) keep(ctx context.Context, key legKey, m *mirror, show func(context.Context) error) {
+// keep shows a device by one way until ctx ends, whatever goes wrong; or until
+// there is no more to do, which it reports.
+func (p *Proxy) keep(ctx context.Context, key legKey, m *mirror, show func(context.Context) error) (done bool) {
 	where := "XMPP"
 	if key.cloud {
 		where = "cloud"
@@ -149,15 +81,15 @@ func (p *Proxy) keep(ctx context.Context, key legKey, m *mirror, show func(conte
 	wait, last := p.retry(), ""
 	for {
 		err := show(ctx)
-		if ctx.Err() != nil {
-			return
+		if ctx.Err() != nil || err == nil {
+			return err == nil
 		}
 		if text := fmt.Sprint(err); text != last {
 			last = text
 			p.log.Warn("device not shown", "device", m.id, "by", where, "err", err)
 		}
 		if backoff.Sleep(ctx, wait.Next()) != nil {
-			return
+			return false
 		}
 	}
 }
@@ -200,6 +132,32 @@ func (p *Proxy) stream(ctx context.Context, m *mirror) error {
 func (p *Proxy) register(ctx context.Context, m *mirror) error {
 	as := cloudlink.Config{Handler: m, Name: m.name, Links: m.links, Gateway: p.state.ID}
 	return p.join(ctx, m, as, func(ctx context.Context, c *cloudlink.Client) { m.follow(ctx, c.Republish) })
+}
+
+// leave takes a device out of the cloud, if it is there.
+func (p *Proxy) leave(ctx context.Context, m *mirror) error {
+	cfg := p.cfg.Cloud.Client(m.id)
+	if cfg.State == nil {
+		return nil
+	}
+	state, err := cfg.State.Load()
+	if err != nil || state.Grant.Account == "" {
+		return err
+	}
+	cfg.Device, cfg.Handler = m.id, oic.HandlerFunc(func(_ context.Context, req *oic.Request) (*oic.Response, error) {
+		path, _ := oic.SplitHref(req.Href)
+		return nil, errAbsent(path)
+	})
+	cfg.Log = cmp.Or(cfg.Log, p.log)
+	client, err := cloudlink.New(cfg)
+	if err == nil {
+		err = client.Leave(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("take it out of the cloud: %w", err)
+	}
+	p.log.Info("device taken out of the cloud: the policy does not show it any more", "device", m.id)
+	return nil
 }
 
 // join keeps a device registered until ctx ends, or it is refused. follow says
