@@ -2,6 +2,7 @@ package cloud
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"strings"
 	"sync"
@@ -138,14 +139,14 @@ func (c *Cloud) Unpublish(ctx context.Context, who oic.Identity, di string, ins 
 
 // Attach implements cloudlink.Backend. The session is closed when the device
 // loses its right to be connected.
-func (c *Cloud) Attach(_ context.Context, who oic.Identity, s cloudlink.Session) (detach func(), links []oic.Link, err error) {
+func (c *Cloud) Attach(ctx context.Context, who oic.Identity, s cloudlink.Session) (detach func(), links []oic.Link, err error) {
 	var once sync.Once
 	o := &hold{who: who, op: opPublish, on: target{device: who.Device}, end: func(cause error) {
 		_, why := oic.StatusOf(cause)
 		once.Do(func() { time.AfterFunc(closeDelay, func() { s.Close(why) }) })
 	}}
 	remove := c.held.add(o)
-	if err := c.authorize(o.who, o.op, o.on); err != nil {
+	if err := errors.Join(c.directory.Renew(ctx, who.Device), c.authorize(o.who, o.op, o.on)); err != nil {
 		remove()
 		return nil, nil, err
 	}

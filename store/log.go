@@ -207,7 +207,7 @@ func (l *Log) Count(ctx context.Context, from, to uint64, prefix []string) (uint
 				return 0, err
 			}
 		}
-		p, pending, err := r.open(ctx)
+		p, pending, err := r.openNow(ctx)
 		if err != nil {
 			return 0, err
 		}
@@ -278,7 +278,7 @@ func (l *Log) Newest(ctx context.Context, n uint64, prefix []string, each func(R
 		if back < last-first {
 			r.seq = last + 1 - back
 		}
-		p, pending, err := r.open(ctx)
+		p, pending, err := r.openNow(ctx)
 		if err != nil {
 			return err
 		}

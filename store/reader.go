@@ -64,20 +64,57 @@ func (r *reader) config() jetstream.ConsumerConfig {
 // open makes the consumer and says how many records it will find. The caller
 // closes the puller.
 func (r *reader) open(ctx context.Context) (p *puller, pending uint64, err error) {
+	return r.openAt(ctx, "")
+}
+
+// openAt is open at the server of this name; "": at any.
+func (r *reader) openAt(ctx context.Context, server string) (p *puller, pending uint64, err error) {
 	op, cancel := r.s.op(ctx)
 	defer cancel()
-	cons, err := r.s.js.CreateConsumer(op, r.stream, r.config())
-	if err != nil {
-		return nil, 0, failure(ctx, "read", err)
+	var info *jetstream.ConsumerInfo
+	for range mostTries {
+		cons, err := r.s.js.CreateConsumer(op, r.stream, r.config())
+		if err != nil {
+			return nil, 0, failure(ctx, "read", err)
+		}
+		info = cons.CachedInfo()
+		if server == "" || info.Cluster == nil || info.Cluster.Leader == server {
+			break
+		}
+		if err := r.s.js.DeleteConsumer(op, r.stream, info.Name); err != nil {
+			r.s.log.Debug("store: reader left behind", "stream", r.stream, "err", err)
+		}
 	}
-	info := cons.CachedInfo()
 	p, err = r.s.pull(r.stream, info.Name)
 	return p, info.NumPending, failure(ctx, "read", err)
 }
 
+// mostTries is how often a consumer is made that is to be at one server, of
+// three: the cluster puts it anywhere.
+const mostTries = 32
+
+// openNow is open for who is to find all that was acknowledged before: at the
+// server that leads, for replicas may be behind.
+func (r *reader) openNow(ctx context.Context) (p *puller, pending uint64, err error) {
+	if r.s.replicas < 2 {
+		return r.open(ctx)
+	}
+	op, cancel := r.s.op(ctx)
+	defer cancel()
+	stream, err := r.s.js.Stream(op, r.stream)
+	if err != nil {
+		return nil, 0, failure(ctx, "read", err)
+	}
+	var leader string
+	if c := stream.CachedInfo().Cluster; c != nil {
+		leader = c.Leader
+	}
+	return r.openAt(ctx, leader)
+}
+
 // scan calls each for the records that are there now, until it returns false.
 func (r *reader) scan(ctx context.Context, each func(message) bool) error {
-	p, pending, err := r.open(ctx)
+	p, pending, err := r.openNow(ctx)
 	if err != nil {
 		return err
 	}

@@ -191,7 +191,7 @@ func (t *Table[T]) Modify(ctx context.Context, key string, f func(v *T) error) (
 // modify is Modify that also tells the new revision.
 func (t *Table[T]) modify(ctx context.Context, key string, f func(v *T) error) (v T, rev uint64, err error) {
 	for wait := time.Duration(0); ; wait = min(2*wait+time.Millisecond, 100*time.Millisecond) {
-		if v, rev, err = t.Get(ctx, key); err != nil {
+		if v, rev, err = t.newest(ctx, key); err != nil {
 			return v, 0, err
 		}
 		if err = f(&v); err != nil {

@@ -80,7 +80,7 @@ func (v *View[T]) Fetch(ctx context.Context, key string) (*T, error) {
 	if value := v.Get(key); value != nil {
 		return value, nil
 	}
-	value, rev, err := v.t.Get(ctx, key)
+	value, rev, err := v.t.newest(ctx, key)
 	if errors.Is(err, ErrNotFound) {
 		return nil, nil
 	}
@@ -88,6 +88,23 @@ func (v *View[T]) Fetch(ctx context.Context, key string) (*T, error) {
 		return nil, err
 	}
 	v.apply(key, &value, rev)
+	return v.Get(key), nil
+}
+
+// Renew is Get that asks the store first, if other processes share it: for who
+// would be refused by what is known of key, and may have it from another process.
+func (v *View[T]) Renew(ctx context.Context, key string) (*T, error) {
+	if !v.t.s.Shared() {
+		return v.Get(key), nil
+	}
+	value, rev, err := v.t.newest(ctx, key)
+	switch {
+	case errors.Is(err, ErrNotFound): // the view will be told, if it does not know
+	case err != nil:
+		return nil, err
+	default:
+		v.apply(key, &value, rev)
+	}
 	return v.Get(key), nil
 }
 

@@ -59,9 +59,18 @@ func (a *Accounts) CheckCode(ctx context.Context, peer netip.Addr, typed secret.
 		return "", err
 	}
 	key, err := codeKey(typed)
+	if err != nil {
+		a.throttle.failed(principal, peer)
+		return "", errCode
+	}
 	c := a.codes.Get(key)
+	if c == nil { // another node may have made it just now
+		if c, err = a.codes.Renew(ctx, key); err != nil {
+			return "", failed("look for the code", err)
+		}
+	}
 	var r *record
-	if err == nil && c != nil && c.usable(di, time.Now()) {
+	if c != nil && c.usable(di, time.Now()) {
 		if r, err = a.ownerOf(ctx, c.Account); err != nil {
 			return "", err
 		}

@@ -24,7 +24,11 @@ func (a *Accounts) NewGrant(ctx context.Context, name, di string) (Grant, error)
 // SignIn returns the identity of the device di of an account that shows this
 // access token, and until when the token holds (zero: for ever).
 func (a *Accounts) SignIn(ctx context.Context, peer netip.Addr, name, di string, access secret.String) (oic.Identity, time.Time, error) {
-	if g := a.grants.Get(di); g != nil && g.Account == name {
+	g, err := a.grantOf(ctx, name, di, access)
+	if err != nil {
+		return oic.Identity{}, time.Time{}, err
+	}
+	if g != nil {
 		if t, ok := g.access(access, time.Now()); ok {
 			r, err := a.ownerOf(ctx, name)
 			if err != nil {
@@ -39,11 +43,27 @@ func (a *Accounts) SignIn(ctx context.Context, peer netip.Addr, name, di string,
 	return oic.Identity{}, time.Time{}, a.refuse(ctx, di, peer)
 }
 
+// grantOf returns the grant of a device, if it is one of the account. One that
+// does not know the token may have been given it by another node.
+func (a *Accounts) grantOf(ctx context.Context, name, di string, access secret.String) (g *grant, err error) {
+	if g = a.grants.Get(di); g != nil && g.Account == name {
+		if _, ok := g.access(access, time.Now()); ok {
+			return g, nil
+		}
+	}
+	if g, err = a.grants.Renew(ctx, di); err != nil || g == nil || g.Account != name {
+		return nil, failed("sign in", err)
+	}
+	return g, nil
+}
+
 // Refresh replaces the tokens of a device. A refresh token that was replaced
 // before is a copy in the wrong hands, or the device's own is: the grant is
 // revoked and the device must be paired again (threats rule 16).
 func (a *Accounts) Refresh(ctx context.Context, peer netip.Addr, name, di string, tok secret.String) (Grant, error) {
-	if g := a.grants.Get(di); g == nil || g.Account != name {
+	if g, err := a.grantOf(ctx, name, di, ""); err != nil {
+		return Grant{}, err
+	} else if g == nil {
 		return Grant{}, a.refuse(ctx, di, peer)
 	}
 	if r, err := a.ownerOf(ctx, name); err != nil {

@@ -112,7 +112,14 @@ func (a *Accounts) RevokeToken(ctx context.Context, name, id string) (Token, err
 // refused at once.
 func (a *Accounts) Bearer(ctx context.Context, peer netip.Addr, clear secret.String) (oic.Identity, time.Time, error) {
 	key := secret.HashOf(clear).String()
-	if t := a.tokens.Get(key); t != nil {
+	t := a.tokens.Get(key)
+	if t == nil { // another node may have made it just now
+		var err error
+		if t, err = a.tokens.Renew(ctx, key); err != nil {
+			return oic.Identity{}, time.Time{}, failed("look for the token", err)
+		}
+	}
+	if t != nil {
 		now := time.Now()
 		if t.ended(now) {
 			return oic.Identity{}, time.Time{}, oic.Errorf(oic.Unauthorized, "the token has expired at %s", t.Expires.Format(time.RFC3339))

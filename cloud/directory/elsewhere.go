@@ -43,6 +43,16 @@ func (d *Directory) join(ctx context.Context, cfg Config) (err error) {
 	return err
 }
 
+// Renew looks for a device in the store that is not known: it may have signed up
+// at another node a moment ago. That there is none is no error.
+func (d *Directory) Renew(ctx context.Context, di string) error {
+	if _, ok := d.Get(di); ok {
+		return nil
+	}
+	_, err := d.devices.Renew(ctx, di)
+	return failed("look for the device", err)
+}
+
 // replaced closes the session of a device that has one at another node since.
 func (d *Directory) replaced(di string) {
 	d.mu.Lock()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -109,6 +110,16 @@ func (b *booted) close() (err error) {
 	return err
 }
 
+// name is what people call this process: its host, and the port of the HTTP API.
+func (b *booted) name() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "localhost"
+	}
+	_, port, _ := net.SplitHostPort(b.ports.HTTP.Addr().String())
+	return net.JoinHostPort(host, port)
+}
+
 func (b *booted) file(name string) string { return filepath.Join(b.cfg.data, name) }
 
 // openData makes the data directory, or takes it over: nobody else may read
@@ -196,7 +207,7 @@ func (b *booted) openStore(ctx context.Context) (err error) {
 	}
 	b.cloud, err = cloud.Open(ctx, cloud.Config{
 		Store: b.store, AccessTTL: b.cfg.accessTTL, RetentionAge: keep.age, RetentionSize: keep.size,
-		PasswordChanged: b.passwordChanged, Log: b.log,
+		PasswordChanged: b.passwordChanged, Log: b.log, Name: b.name(), Version: build.Get(version).Version,
 	})
 	return err
 }
@@ -226,13 +237,36 @@ func (b *booted) openAccount(ctx context.Context) error {
 		if err := settings.WriteFile(b.file("password"), []byte(b.password.Reveal()+"\n")); err != nil {
 			return err
 		}
-		if _, err := b.cloud.CreateAccount(ctx, operator, firstAccount, b.password, true); err != nil {
+		_, err := b.cloud.CreateAccount(ctx, operator, firstAccount, b.password, true)
+		if status, _ := oic.StatusOf(err); err != nil && status == oic.Conflict {
+			err = b.otherWasFirst(ctx)
+		}
+		if err != nil {
 			return fmt.Errorf("account %s: %w", firstAccount, err)
 		}
 	} else if err := b.forgetPassword(ctx); err != nil {
 		return err
 	}
 	return b.openToken(ctx)
+}
+
+// otherWasFirst waits until the account is known here that another node has just
+// made. Its password is there.
+func (b *booted) otherWasFirst(ctx context.Context) error {
+	b.password = ""
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	for {
+		accounts, err := b.cloud.Accounts(ctx, operator)
+		if err != nil || len(accounts) > 0 {
+			return errors.Join(err, removeIfThere(b.file("password")))
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }
 
 // forgetPassword removes the file with the first password once it is not the
