@@ -86,7 +86,8 @@ type Events struct {
 	slots   *semaphore.Weighted // for the appends under way
 
 	feed     *feed
-	newest   newest  // device times
+	newest   newest // device times
+	lasts    lasts
 	appended maximum // the newest sequence that Append has returned
 
 	life  context.Context // ends with Close
@@ -115,7 +116,7 @@ func Open(ctx context.Context, s *store.Store, cfg Config) (*Events, error) {
 		cfg: cfg, records: records, kept: kept, log: cfg.Log,
 		slots: semaphore.NewWeighted(maxAppends), feed: newFeed(), life: run, stop: stop,
 	}
-	e.tasks.Go(func() { e.keep(run) })
+	e.tasks.Go(func() { _ = s.Lead(run, "retention", e.keep) }) // until run ends
 	e.tasks.Go(func() {
 		defer stop() // nobody is to wait for events that will not come
 		err := e.feed.run(run, e)
@@ -177,6 +178,9 @@ func (e *Events) AppendAll(ctx context.Context, events []Event) (errs []error) {
 	for i, r := range records {
 		events[at[i]].Seq = r.Seq
 		e.appended.raise(r.Seq)
+		if r.Seq > 0 {
+			e.lasts.heard(&events[at[i]], true)
+		}
 	}
 	return errs
 }
@@ -225,44 +229,6 @@ func (m *maximum) raise(n uint64) {
 	}
 }
 
-// Last returns the newest event of one resource, its last known state. The
-// error is store.ErrNotFound if there is none.
-func (e *Events) Last(ctx context.Context, account, device, href string) (Event, error) {
-	if err := check(account, device, href); err != nil {
-		return Event{}, err
-	}
-	key := []string{account, device, href}
-	r, err := e.records.Last(ctx, key)
-	if errors.Is(err, store.ErrNotFound) {
-		r, err = e.kept.Last(ctx, key)
-		r.Seq = 0
-	}
-	if err != nil {
-		return Event{}, err
-	}
-	return parseRecord(r)
-}
-
-// States calls each for the newest event of each resource of a device, or of
-// all devices of the account if device is "", until it returns false. A state
-// may come twice, the newer one later.
-func (e *Events) States(ctx context.Context, account, device string, each func(Event) bool) error {
-	prefix, err := Filter{Account: account, Device: device}.prefix()
-	if err != nil {
-		return err
-	}
-	more := true
-	err = e.kept.LastAll(ctx, prefix, e.parsed(func(ev Event) bool {
-		ev.Seq = 0
-		more = each(ev)
-		return more
-	}))
-	if err != nil || !more {
-		return err
-	}
-	return e.records.LastAll(ctx, prefix, e.parsed(each))
-}
-
 // Purge removes all events of a device of the account. What the device reports
 // while Purge runs may remain: end its session first.
 func (e *Events) Purge(ctx context.Context, account, device string) error {
@@ -273,6 +239,7 @@ func (e *Events) Purge(ctx context.Context, account, device string) error {
 	if err != nil {
 		return err
 	}
+	defer e.lasts.forget(account, device)
 	return errors.Join(e.records.Purge(ctx, prefix), e.kept.Purge(ctx, prefix))
 }
 

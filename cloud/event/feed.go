@@ -68,12 +68,20 @@ func (d *feed) run(ctx context.Context, e *Events) error {
 		ev, err := parseRecord(r)
 		if err != nil {
 			e.broken(r, err)
-		} else if !ev.DeviceTime.IsZero() {
-			e.newest.raise(resource(&ev), ev.DeviceTime)
+		} else {
+			e.remember(&ev)
 		}
 		d.hand(r.Seq, ev)
 		return nil
 	})
+}
+
+// remember takes note of what is the newest of a resource.
+func (e *Events) remember(ev *Event) {
+	if !ev.DeviceTime.IsZero() {
+		e.newest.raise(resource(ev), ev.DeviceTime)
+	}
+	e.lasts.heard(ev, false)
 }
 
 // hand queues ev, whose sequence is seq, for all that follow it. An event that

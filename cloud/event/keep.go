@@ -30,15 +30,16 @@ type border struct {
 
 func (b border) before(r store.Record) bool { return r.Seq <= b.seq || r.Time.Before(b.time) }
 
-// keep keeps the states that are about to go, until ctx ends.
-func (e *Events) keep(ctx context.Context) {
+// keep keeps the states that are about to go, until ctx ends. Of all processes
+// that share the store, one does.
+func (e *Events) keep(ctx context.Context) error {
 	tick := time.NewTicker(keepEvery)
 	defer tick.Stop()
 	var done border
 	for {
 		select {
 		case <-ctx.Done():
-			return
+			return ctx.Err()
 		case now := <-tick.C:
 			if _, err := e.keepStates(ctx, &done, now); err != nil && ctx.Err() == nil {
 				e.log.Warn("last states are not kept for now", "err", err)
