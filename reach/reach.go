@@ -20,6 +20,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"github.com/farreach/farreach/internal/secret"
 	"github.com/farreach/farreach/rae"
@@ -126,6 +127,8 @@ func (w *Ways) Device(ctx context.Context, t Target) (*Device, error) {
 		return nil, notFound(t.Device, "nobody is on "+w.xmpp.account().String()+" now")
 	case unasked != nil && KindOf(err) == NotFound: // it may be among those that nobody has told of
 		return nil, &Error{Kind: KindOf(unasked), Err: fmt.Errorf("%w, and no other way knows %q", unasked, t.Device), Hint: HintOf(unasked)}
+	case w.xmpp != nil && KindOf(err) == NotFound && strings.HasPrefix(HintOf(err), "there are"):
+		return nil, notFound(t.Device, HintOf(err)+"; over XMPP, who is not there has no name")
 	}
 	return nil, err
 }

@@ -194,6 +194,32 @@ func TestOnXMPP(t *testing.T) {
 	})
 }
 
+// Who has a resource of some type is asked for it, if he is there.
+func TestOffering(t *testing.T) {
+	onXMPP(t, func(t *testing.T, srv *xmppdtest.Server) {
+		leave := attend(t, srv, simulated(t, "lamp", di, "lamp").Remote())
+		w := phone(t, srv)
+		offering := func(resourceType string) int {
+			t.Helper()
+			all, err := w.OnXMPP(t.Context())
+			if err != nil || len(all) != 1 {
+				t.Fatalf("%v, %v", all, err)
+			}
+			return len(w.Offering(t.Context(), all, resourceType))
+		}
+		for resourceType, want := range map[string]int{"oic.r.switch.binary": 1, "oic.r.temperature": 0, "oic.r.nothing": 0} {
+			if got := offering(resourceType); got != want {
+				t.Errorf("%d with %s, want %d", got, resourceType, want)
+			}
+		}
+		leave()
+		synctest.Wait()
+		if got := offering("oic.r.switch.binary"); got != 0 {
+			t.Errorf("%d of those who are away", got)
+		}
+	})
+}
+
 // What can be wrong with an account has a kind and a hint.
 func TestXMPPAccountErrors(t *testing.T) {
 	onXMPP(t, func(t *testing.T, srv *xmppdtest.Server) {

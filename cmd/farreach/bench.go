@@ -70,9 +70,22 @@ func (a *app) benchCloud(ctx context.Context, cfg bench.Config, check bool) (err
 	if err != nil {
 		return err
 	}
-	if a.json {
-		err = a.screen().Doc(report)
-	} else {
+	return a.benchReport(report, report, check, nil)
+}
+
+// benchReport shows doc, whose figures are those of report: as JSON, or as rows,
+// if there are any, and a table of the figures. check says that a missed aim is
+// an error.
+func (a *app) benchReport(doc any, report *bench.Report, check bool, rows func() error) (err error) {
+	switch {
+	case a.json:
+		err = a.screen().Doc(doc)
+	case rows != nil:
+		if err = rows(); err == nil {
+			fmt.Fprintln(a.out)
+			err = a.benchTable(report)
+		}
+	default:
 		err = a.benchTable(report)
 	}
 	if n := len(report.Missed); err == nil && check && n > 0 {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -60,16 +59,7 @@ func (a *app) benchRemote(ctx context.Context, f benchRemoteFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	if a.json {
-		err = a.screen().Doc(report)
-	} else if err = a.benchRemoteTable(report); err == nil {
-		fmt.Fprintln(a.out)
-		err = a.benchTable(&report.Report)
-	}
-	if n := len(report.Missed); err == nil && f.check && n > 0 {
-		return fail(exitChecks, "", "%d of %d aims missed: %s", n, len(report.Figures), strings.Join(report.Missed, ", "))
-	}
-	return err
+	return a.benchReport(report, &report.Report, f.check, func() error { return a.benchRemoteTable(report) })
 }
 
 func (a *app) benchRemoteTable(report *bench.RemoteReport) error {

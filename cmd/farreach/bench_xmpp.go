@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/x509"
-	"fmt"
 	"os"
 	"strings"
 	"time"
@@ -81,16 +80,7 @@ func (a *app) benchXMPP(ctx context.Context, f benchXMPPFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	if a.json {
-		err = a.screen().Doc(report)
-	} else if err = a.benchXMPPTable(report); err == nil {
-		fmt.Fprintln(a.out)
-		err = a.benchTable(&report.Report)
-	}
-	if n := len(report.Missed); err == nil && f.check && n > 0 {
-		return fail(exitChecks, "", "%d of %d aims missed: %s", n, len(report.Figures), strings.Join(report.Missed, ", "))
-	}
-	return err
+	return a.benchReport(report, &report.Report, f.check, func() error { return a.benchXMPPTable(report) })
 }
 
 // otherServers are the servers of --server.

@@ -144,8 +144,26 @@ func (x *xmppSearch) look(ctx context.Context) (func(*places), error) {
 		x.ways = ways
 	}
 	found, err := x.ways.OnXMPP(ctx)
-	found = slices.DeleteFunc(found, func(p reach.Present) bool { return x.kind != "" && p.Type != x.kind })
+	if x.kind != "" {
+		found = x.ofKind(ctx, found)
+	}
 	return func(p *places) { p.onXMPP = found }, err
+}
+
+// ofKind is those of list that are of the type asked for, or have a resource of it.
+func (x *xmppSearch) ofKind(ctx context.Context, list []reach.Present) (found []reach.Present) {
+	var others []reach.Present
+	for _, p := range list {
+		if p.Type == x.kind {
+			found = append(found, p)
+		} else {
+			others = append(others, p)
+		}
+	}
+	if strings.HasPrefix(x.kind, "oic.d.") {
+		return found // of a device; addresses tell
+	}
+	return append(found, x.ways.Offering(ctx, others, x.kind)...)
 }
 
 func (x *xmppSearch) close() {
