@@ -4,12 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/farreach/farreach/cloud/command"
+	"github.com/farreach/farreach/oic"
 )
 
 // Commands is a part of the commands to the account's devices, the newest
@@ -61,6 +63,12 @@ type commandsInput struct {
 	PageInput
 }
 
+// commandStreamInput selects the commands of a stream.
+type commandStreamInput struct {
+	Device string `query:"device" maxLength:"64" doc:"only to this device: its di"`
+	LastID uint64 `header:"Last-Event-ID" doc:"go on after this id"`
+}
+
 // commandInput is a path with a command in it.
 type commandInput struct {
 	ID string `path:"id" maxLength:"64" doc:"the command's id"`
@@ -89,7 +97,22 @@ func (h *Handler) commandRoutes() {
 			}
 			return &body[Command]{h.command(cmd, h.names(ctx, who)(cmd.Device))}, nil
 		})
+	stream := operation(http.MethodGet, path+"/stream", "stream-commands", "Follow the commands to the account's devices", "commands", 200, 403, 503)
+	stream.Responses = streamed("text/event-stream", "Server-sent events, one for each change of a command, with a Command as data. One of type end (farreach.end/v1) says why the server ends the stream.")
+	huma.Register(h.huma, stream, func(_ context.Context, in *commandStreamInput) (*huma.StreamResponse, error) {
+		return &huma.StreamResponse{Body: func(ctx huma.Context) { h.followCommands(ctx, asker(ctx.Context()), in) }}, nil
+	})
 	h.whyRoute()
+}
+
+// followCommands follows commands until the client or the server goes.
+func (h *Handler) followCommands(hc huma.Context, who oic.Identity, in *commandStreamInput) {
+	h.followed(hc, who, func(ctx context.Context, begun func(), tell func(item) error) error {
+		name := h.names(ctx, who)
+		return h.cloud.FollowCommands(ctx, who, strings.ToLower(in.Device), in.LastID, begun, func(seq uint64, cmd command.Command) error {
+			return tell(item{strconv.FormatUint(seq, 10), h.command(cmd, name(cmd.Device))})
+		})
+	})
 }
 
 func (h *Handler) listCommands(ctx context.Context, in *commandsInput) (*paged[Commands], error) {

@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -16,7 +15,6 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/farreach/farreach/cloud"
 	"github.com/farreach/farreach/cloud/command"
@@ -334,96 +332,13 @@ func takeBody(req *oic.Request, contentType string, body []byte) error {
 // observe follows a resource until the client or the server goes. A client that
 // is slow is sent what the resource is when it is ready.
 func (h *Handler) observe(hc huma.Context, who oic.Identity, di, href string) {
-	done, ok := h.load.openStream(who.Account)
-	if !ok {
-		h.refuse(hc, oic.Errorf(oic.TooMany, "more than %d streams of one account", maxStreams))
-		return
-	}
-	defer done()
-	ctx, cancel := context.WithCancel(hc.Context())
-	news, ended := make(chan Resource), make(chan error, 1)
-	go func() { ended <- h.notify(ctx, who, di, href, news) }()
-	defer func() { cancel(); <-ended }()
-	start := time.NewTimer(beginTime)
-	defer start.Stop()
-	var first *Resource
-	select { // before the first byte a failure can still be an answer
-	case err := <-ended:
-		ended <- nil
-		if ctx.Err() == nil {
-			h.refuseResource(hc, err)
-		}
-		return
-	case doc := <-news:
-		first = &doc
-	case <-start.C:
-	}
-	_, w := humago.Unwrap(hc)
-	if err := h.sendNews(ctx, newSSE(w), first, news, ended); err != nil {
-		h.log.Debug("observation cut", "account", who.Account, "err", err)
-	}
-}
-
-// beginTime is how long an observation may take until its stream begins.
-const beginTime = time.Second
-
-// notify hands what a resource is, and each change of it, to news, one at a
-// time.
-func (h *Handler) notify(ctx context.Context, who oic.Identity, di, href string, news chan<- Resource) error {
-	to, err := h.cloud.Device(ctx, who, di)
-	if err != nil {
-		return err
-	}
-	return to.Observe(ctx, &oic.Request{Href: href, From: who, Accept: oic.OCF}, func(resp *oic.Response) {
-		select {
-		case news <- resourceOf(di, href, resp):
-		case <-ctx.Done():
-		}
-	})
-}
-
-// sendNews writes the stream. Its error is that of writing.
-func (h *Handler) sendNews(ctx context.Context, out *sse, first *Resource, news <-chan Resource, ended chan error) error {
-	if err := out.start(); err != nil {
-		return err
-	}
-	if first != nil {
-		if err := out.document(first); err != nil {
-			return err
-		}
-	}
-	silence := time.NewTicker(beat)
-	defer silence.Stop()
-	for {
-		var err error
-		select {
-		case doc := <-news:
-			err = out.document(&doc)
-			silence.Reset(beat)
-		case <-silence.C:
-			err = out.comment()
-		case why := <-ended:
-			ended <- nil
-			_, detail := oic.StatusOf(why)
-			if errors.Is(why, oic.ErrNotObservable) {
-				detail = why.Error()
-			}
-			return out.end(detail)
-		case <-h.ending:
-			return out.end("the server is stopping")
-		case <-ctx.Done():
-			return nil
-		}
+	h.followed(hc, who, func(ctx context.Context, _ func(), tell func(item) error) error {
+		to, err := h.cloud.Device(ctx, who, di)
 		if err != nil {
 			return err
 		}
-	}
-}
-
-// document writes one document without an id: there is no going back to it.
-func (s *sse) document(doc any) error {
-	if err := s.add("", "", doc); err != nil {
-		return err
-	}
-	return s.flush()
+		return to.Observe(ctx, &oic.Request{Href: href, From: who, Accept: oic.OCF}, func(resp *oic.Response) {
+			_ = tell(item{doc: resourceOf(di, href, resp)}) // it ends with ctx
+		})
+	})
 }

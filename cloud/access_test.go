@@ -82,6 +82,7 @@ FollowNews                   -       -     -     -     y      y       y      y  
 Commands                     -       -     -     -     y      y       y      y      y        -
 Command                      -       -     -     -     y      y       y      y      y        -
 CancelCommand                -       -     -     -     y      y       y      y      y        -
+FollowCommands               -       -     -     -     y      y       y      y      y        -
 Rules                        -       -     -     -     y      y       y      y      y        -
 Rule                         -       -     -     -     y      y       y      y      y        -
 RuleRuns                     -       -     -     -     y      y       y      y      y        -
@@ -297,6 +298,12 @@ func (w *world) doPeople(ctx context.Context, row string, who oic.Identity) (err
 		_, err = w.Commands(ctx, who, command.Filter{})
 	case "Command":
 		if _, err = w.Command(ctx, who, noCommand); fmt.Sprint(err) == "4.04 Not Found: no such command" {
+			err = nil
+		}
+	case "FollowCommands":
+		ctx, cancel := context.WithCancel(ctx)
+		err = w.FollowCommands(ctx, who, "", 0, cancel, func(uint64, command.Command) error { return nil })
+		if cancel(); err == context.Canceled {
 			err = nil
 		}
 	case "CancelCommand":

@@ -175,6 +175,23 @@ func (c *Cloud) Commands(ctx context.Context, who oic.Identity, f command.Filter
 	return all, nil
 }
 
+// FollowCommands calls each for every change of a command to the devices of
+// who's account, or to one device, which may be shared with it, as
+// command.Commands.Follow does, until ctx ends, each returns an error, or who
+// loses the right.
+func (c *Cloud) FollowCommands(ctx context.Context, who oic.Identity, device string, from uint64, begun func(), each func(uint64, command.Command) error) error {
+	account, on := who.Account, target{account: who.Account}
+	if owner, ok := c.sharedBy(who.Account, device); ok {
+		account, on = owner, target{device: device}
+	}
+	ctx, release, err := c.hold(ctx, who, opCommands, on)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return lost(ctx, c.commands.Follow(ctx, account, device, from, begun, each))
+}
+
 // Command returns one command to a device of who's account, or to one that is
 // shared with it.
 func (c *Cloud) Command(ctx context.Context, who oic.Identity, id string) (cmd command.Command, err error) {

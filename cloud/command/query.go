@@ -146,6 +146,33 @@ func (c *Commands) sent(ctx context.Context, account, device string, from, to ti
 	return list, err
 }
 
+// Follow calls each for every change of a command of an account, of a device if
+// that is not "", from now on, until ctx ends or each returns an error, which is
+// returned. begun, if not nil, is called when none is missed any more. Seq is
+// the order of the changes; from goes on behind one, and 0 begins now.
+func (c *Commands) Follow(ctx context.Context, account, device string, from uint64, begun func(), each func(seq uint64, cmd Command) error) error {
+	if account == "" {
+		return errors.New("commands: no account given")
+	}
+	prefix := []string{account}
+	if device != "" {
+		prefix = append(prefix, device)
+	}
+	if from > 0 {
+		from++
+	}
+	return c.log.Follow(ctx, from, prefix, func(uint64) {
+		if begun != nil {
+			begun()
+		}
+	}, func(r store.Record) error {
+		if cmd, ok := c.parse(r); ok {
+			return each(r.Seq, cmd)
+		}
+		return nil
+	})
+}
+
 // parse reads a record. One that cannot be read is reported and left out.
 func (c *Commands) parse(r store.Record) (Command, bool) {
 	cmd, err := parseRecord(r)

@@ -74,6 +74,16 @@ func codeOf(err error) exitCode {
 		return exitConfig
 	}
 	if p, ok := errors.AsType[*apiclient.Problem](err); ok {
+		switch {
+		case !p.Since.IsZero():
+			return exitOffline
+		case strings.HasPrefix(p.Code, "4"):
+			return exitRefused
+		case p.Code != "":
+			return exitPeerFailed
+		case p.Status == 504:
+			return exitTimeout
+		}
 		return codeOfHTTP(p.Status)
 	}
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {

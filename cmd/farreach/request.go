@@ -25,6 +25,7 @@ type request struct {
 	xmpp   xmppAccess
 	shared shared
 	iface  string
+	queue  time.Duration // how long a command may wait for its device; 0: not at all
 }
 
 func (r *request) flags(cmd *cobra.Command) {
@@ -39,6 +40,9 @@ func (r *request) flags(cmd *cobra.Command) {
 func (a *app) requestCmd(cmd *cobra.Command, op oic.Op) *cobra.Command {
 	var r request
 	r.flags(cmd)
+	if op != oic.Retrieve {
+		cmd.Flags().DurationVar(&r.queue, "queue", 0, "if the device is away, let the server keep it for this `time`, 1h at most")
+	}
 	cmd.GroupID = groupReach
 	cmd.ValidArgsFunction = a.completeTarget
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -48,6 +52,9 @@ func (a *app) requestCmd(cmd *cobra.Command, op oic.Op) *cobra.Command {
 }
 
 func (a *app) request(ctx context.Context, r request, op oic.Op, args []string) error {
+	if r.queue != 0 {
+		return a.queued(ctx, r, op, args)
+	}
 	p, err := a.path(ctx, r, args[0])
 	if err != nil {
 		return err

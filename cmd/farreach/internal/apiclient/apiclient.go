@@ -65,14 +65,25 @@ func New(cfg Config) *Client {
 // Close ends the connections that are kept open.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
+// Base is where the API is.
+func (c *Client) Base() string { return c.cfg.Base }
+
 // Problem is the server's refusal (RFC 9457).
 type Problem struct {
 	Status int    `json:"status"` // of HTTP
 	Title  string `json:"title"`
 	Detail string `json:"detail"`
+
+	// What the server tells of a device: the code with which it refused, as
+	// "4.04", or since when it cannot be reached.
+	Code  string    `json:"code"`
+	Since time.Time `json:"since"`
 }
 
 func (p *Problem) Error() string {
+	if p.Code != "" || !p.Since.IsZero() {
+		return p.Detail
+	}
 	text := fmt.Sprintf("%d %s", p.Status, p.Title)
 	if p.Detail != "" {
 		text += ": " + p.Detail
