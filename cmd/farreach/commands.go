@@ -116,8 +116,7 @@ func (a *app) listCommands(ctx context.Context, c *commands) (err error) {
 }
 
 func (a *app) followCommands(ctx context.Context, c *commands, api *apiclient.Client, line func()) error {
-	begun := func() error { return nil }
-	err := api.FollowCommands(ctx, c.filter.Device, begun, func(cmd apiclient.Command) error {
+	err := api.FollowCommands(ctx, c.filter.Device, func(cmd apiclient.Command) error {
 		if c.filter.State != "" && cmd.State != c.filter.State {
 			return nil
 		}

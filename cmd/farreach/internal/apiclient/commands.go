@@ -115,9 +115,8 @@ func (c *Client) Cancel(ctx context.Context, id string) (cmd Command, err error)
 
 // FollowCommands calls each for every change of a command from now on, to the
 // device if one is given, until ctx ends, each returns an error, or the stream
-// does; then the error is io.ErrUnexpectedEOF. begun is called when none is
-// missed any more.
-func (c *Client) FollowCommands(ctx context.Context, device string, begun func() error, each func(Command) error) error {
+// does; then the error is io.ErrUnexpectedEOF.
+func (c *Client) FollowCommands(ctx context.Context, device string, each func(Command) error) error {
 	q := url.Values{}
 	if device != "" {
 		q.Set("device", device)
@@ -127,9 +126,6 @@ func (c *Client) FollowCommands(ctx context.Context, device string, begun func()
 		return err
 	}
 	defer resp.Body.Close()
-	if err := begun(); err != nil {
-		return err
-	}
 	err = readStream(resp.Body, func(kind, data string) error {
 		if kind != "" && kind != "message" {
 			return nil // about the stream itself
