@@ -161,18 +161,27 @@ func (w *watcher) askAddresses(ctx context.Context) {
 
 // resolve returns the address that a configured one means.
 func resolve(ctx context.Context, text string) (netip.AddrPort, error) {
+	u, err := parseAddress(text)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	if u.Secure {
+		return netip.AddrPort{}, errors.New("only coap:// is asked without knowing who is there")
+	}
+	return Lookup(ctx, u.Host, u.Port)
+}
+
+// parseAddress reads an address with or without a scheme and a port.
+func parseAddress(text string) (coap.URI, error) {
 	if ip, err := netip.ParseAddr(text); err == nil {
-		return netip.AddrPortFrom(ip.Unmap(), 5683), nil
+		return coap.URI{Transport: coap.UDP, Host: ip.Unmap().String(), Port: 5683}, nil
 	}
 	if !strings.Contains(text, "://") {
 		text = "coap://" + text
 	}
 	u, err := coap.ParseURI(text)
-	if err != nil {
-		return netip.AddrPort{}, err
+	if err == nil && u.Transport != coap.UDP {
+		err = fmt.Errorf("%.80q is not reached by datagrams", text)
 	}
-	if u.Transport != coap.UDP || u.Secure {
-		return netip.AddrPort{}, errors.New("only coap:// is asked without knowing who is there")
-	}
-	return Lookup(ctx, u.Host, u.Port)
+	return u, err
 }

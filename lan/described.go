@@ -3,6 +3,7 @@ package lan
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -14,7 +15,7 @@ import (
 // written down of it. It is there if it answers a ping of CoAP; /oic/res and
 // /oic/d are answered for it.
 type Described struct {
-	Address string     `json:"address"` // "192.0.2.7", "host:5683", "coap://host"
+	Address string     `json:"address"` // "192.0.2.7", "host:5683", "coap://host"; "coaps://host" with credentials
 	ID      string     `json:"di"`      // a UUID
 	Name    string     `json:"n"`
 	Types   []string   `json:"rt"` // "oic.d.light"
@@ -53,35 +54,87 @@ func (w *watcher) describe() {
 
 // ping asks a described device whether it is there.
 func (w *watcher) ping(ctx context.Context, e *entry, d *Described) error {
-	at, err := resolve(ctx, d.Address)
+	u, err := parseAddress(d.Address)
 	if err != nil {
 		return err
 	}
-	p := w.socks.peer(at)
-	if p == nil {
-		return fmt.Errorf("no way to %v", at)
+	at, err := Lookup(ctx, u.Host, u.Port)
+	if err != nil {
+		return err
 	}
-	if _, err := p.Ping(ctx); err != nil {
+	dev := d.at(e.device, at, u.Secure)
+	l, fresh, err := w.foreignLine(e, dev, u.Secure)
+	if err != nil {
+		return err
+	}
+	if _, err := l.peer.Ping(ctx); err != nil {
+		if fresh {
+			l.close()
+		}
 		return err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	defer w.told()
 	now := time.Now()
-	if !e.here || e.device.Address != at {
-		dev := e.device
-		dev.Address = at
-		dev.Endpoints = []oic.Endpoint{{URI: oic.EndpointURI("coap", at)}}
-		dev.Links = slices.Clone(dev.Links)
-		for i := range dev.Links {
-			dev.Links[i].Endpoints = dev.Endpoints
-		}
-		w.table.put(dev, now)
+	if fresh {
 		w.drop(e.line)
-		e.line = newLine(p, nil)
-		e.line.device = foreign{simple(p)}
+		e.line = l
+		w.table.put(dev, now)
 	}
 	w.proved(e, now)
+	return nil
+}
+
+// at is the device as it is described, at a place.
+func (d *Described) at(dev Device, at netip.AddrPort, secure bool) Device {
+	scheme := "coap"
+	dev.Address, dev.Secure = at, netip.AddrPort{}
+	if secure {
+		scheme, dev.Secure = "coaps", at
+	}
+	dev.Endpoints = []oic.Endpoint{{URI: oic.EndpointURI(scheme, at)}}
+	dev.Links = slices.Clone(dev.Links)
+	for i := range dev.Links {
+		dev.Links[i].Endpoints = dev.Endpoints
+	}
+	return dev
+}
+
+// foreignLine is the line by which a described device is asked at its place, or a
+// fresh one. After a check without an answer a session of DTLS is not trusted any
+// more: the device may have restarted.
+func (w *watcher) foreignLine(e *entry, dev Device, secure bool) (l *line, fresh bool, err error) {
+	w.mu.Lock()
+	l, missed := e.line, e.missed
+	w.mu.Unlock()
+	if l != nil && l.peer.Addr() == dev.Address && (!secure || missed == 0) {
+		return l, false, nil
+	}
+	if secure {
+		l, err = w.secure(dev, w.cfg.Credentials[dev.ID])
+		if err != nil {
+			return nil, false, err
+		}
+	} else if p := w.socks.peer(dev.Address); p != nil {
+		l = newLine(p, nil)
+	} else {
+		return nil, false, fmt.Errorf("no way to %v", dev.Address)
+	}
+	l.device = foreign{simple(l.peer)}
+	return l, true, nil
+}
+
+// trusts is an error for a description that is to be asked by coaps, and there are
+// no credentials for that, or the other way round.
+func (d *Described) trusts(all map[string]Credentials) error {
+	u, err := parseAddress(d.Address)
+	if err != nil {
+		return fmt.Errorf("description of %s: %w", d.ID, err)
+	}
+	if _, owned := all[d.ID]; u.Secure != owned {
+		return fmt.Errorf("description of %s: coaps:// and credentials go together", d.ID)
+	}
 	return nil
 }
 

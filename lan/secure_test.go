@@ -184,6 +184,41 @@ func TestSecuredRestart(t *testing.T) {
 	})
 }
 
+// What is described may be secured, too: it is there if it proves who it is, and
+// again after a restart, with which the session is lost.
+func TestDescribedSecured(t *testing.T) {
+	ours := withKey(t, sharedKey)
+	psk := dtls.Config{Listen: true, Log: slog.New(slog.DiscardHandler), PSK: func([]byte) ([]byte, error) {
+		return []byte("\x00\x11\x22\x33\x44\x55\x66\x77\x88\x99\xaa\xbb\xcc\xdd\xee\xff"), nil
+	}}
+	described := []lan.Described{{Address: "coaps://10.0.0.2:5684", ID: lampID, Name: "lamp", Links: []oic.Link{{Href: "/a/light"}}}}
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t, simnet.Config{})
+		lamp := simulated(t, "lamp", lampID, "lamp")
+		u := n.serve(dtls.New(n.Listen("10.0.0.2:5684"), psk), lamp)
+		w := n.watch(lan.Config{Described: described, Credentials: ours})
+		pass(2 * time.Minute)
+		w.expect("+lamp")
+		device := w.device(lampID).Open()
+		if got := read(t, device, "/a/light"); got != `{"value":false,"dimming":100}` {
+			t.Errorf("the light is %s", got)
+		}
+		u.unplug()
+		n.serve(dtls.New(n.Listen("10.0.0.2:5684"), psk), lamp)
+		pass(5 * time.Minute)
+		w.expect()
+		if got := read(t, device, "/a/light"); got != `{"value":false,"dimming":100}` {
+			t.Errorf("the light is %s after its restart", got)
+		}
+		w.stop()
+	})
+	for _, cfg := range []lan.Config{{Described: described}, {Credentials: ours, Described: []lan.Described{{Address: "10.0.0.2", ID: lampID}}}} {
+		if err := lan.Watch(t.Context(), cfg, nil); err == nil || !strings.Contains(err.Error(), "go together") {
+			t.Errorf("Watch = %v", err)
+		}
+	}
+}
+
 // Files of credentials that are wrong say so, and nothing of what is in them
 // (threats.md rule 15, bad input 46).
 func TestCredentialFiles(t *testing.T) {

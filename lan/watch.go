@@ -83,7 +83,7 @@ func newWatcher(cfg Config) (*watcher, error) {
 		w.network = func() string { return "" } // not that of this machine
 	}
 	for _, d := range cfg.Described {
-		if err := d.check(); err != nil {
+		if err := errors.Join(d.check(), d.trusts(cfg.Credentials)); err != nil {
 			return nil, err
 		}
 	}

@@ -246,7 +246,7 @@ func (n *proxyNet) flags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringSliceVar(&n.interfaces, "lan", nil, "network `interface` to look at by multicast (default all, unless there is --device); may be repeated")
 	flags.StringSliceVar(&n.addresses, "device", nil, "`address` of a device, host or host:port; may be repeated")
-	flags.StringVar(&n.described, "describe", "", "`file` with what CoAP servers have that know nothing of OIC, a JSON array of {address, di, n, rt, links}")
+	flags.StringVar(&n.described, "describe", "", "`file` with what CoAP servers have that know nothing of OIC, a JSON array of {address, di, n, rt, links}; an address of coaps:// needs --credentials")
 	flags.StringVar(&n.credentials, "credentials", "", "`directory` with a file DI.json for each device that has to be asked over coaps")
 	flags.DurationVar(&n.check, "check", time.Minute, "silence after which a device is asked whether it is there; after three times without an answer it is not")
 }
