@@ -66,6 +66,10 @@ type outbox struct {
 	put, over int       // how many came to wait, and how many of those do not any more
 	lost      int       // of those, since somebody was told
 	settling  []settler // in order
+
+	device string        // whose; "": not signed in yet
+	before chan struct{} // closed when what the connection before brought is dealt with; nil: it is
+	closed bool          // takes no more; see succession
 }
 
 // settler is told when all that was put before it is kept, or not.
@@ -94,6 +98,11 @@ func (s *session) report(href string, rep *oic.Response) {
 			return
 		}
 	}
+	if box.closed { // there is a newer connection, or soon will be
+		box.mu.Unlock()
+		q.room.Release(n)
+		return
+	}
 	if old, ok := box.add(r); ok {
 		q.room.Release(old.weight())
 	}
@@ -101,7 +110,13 @@ func (s *session) report(href string, rep *oic.Response) {
 	box.draining = true
 	box.mu.Unlock()
 	if begin {
-		q.tasks.Go(func() { q.drain(box, &s.watch) })
+		q.tasks.Go(func() {
+			box.turn()
+			q.drain(box, &s.watch)
+			if device, empty := box.left(); empty {
+				s.srv.succession.forget(device, box)
+			}
+		})
 	}
 }
 

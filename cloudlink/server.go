@@ -54,8 +54,9 @@ type Server struct {
 	log  *slog.Logger
 	room *semaphore.Weighted // bytes of the reports that wait
 
-	admission *rate.Limiter // of devices that sign up or in
-	stats     stats
+	admission  *rate.Limiter // of devices that sign up or in
+	succession succession
+	stats      stats
 }
 
 // NewServer returns a Server for cfg.

@@ -247,6 +247,7 @@ func (s *session) ended(_ *coap.Conn, err error) {
 	s.detach, s.who = nil, oic.Identity{}
 	s.mu.Unlock()
 	s.watch.drop(nil)
+	s.srv.succession.leave(&s.outbox)
 	if detach != nil {
 		detach()
 	}
@@ -260,6 +261,7 @@ func (s *session) LastSeen() time.Time { return s.conn.LastSeen() }
 // know it, as iotivity-lite (rule 17), sees the connection closed.
 func (s *session) Close(reason string) {
 	s.log().Debug("closing", "reason", reason)
+	s.outbox.close()
 	s.conn.Abort(reason)
 }
 

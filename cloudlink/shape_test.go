@@ -116,6 +116,45 @@ func TestFastDeviceIsHeard(t *testing.T) {
 	})
 }
 
+// What a connection brought before the device came back by another is kept before
+// what that brings: the last state is the newest one. What comes by the old one
+// afterwards is not kept.
+func TestReplacedConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := newPaced(), newPipes()
+		defer serveOn(t, p, cloudlink.ServerConfig{Backend: c, AllowPlain: true}, nil)()
+		connect := func(names ...string) (*raw, coap.Token) {
+			nc, err := p.DialContext(t.Context(), "", "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := rawOn(t, nc)
+			for _, name := range names {
+				r.ask(name)
+			}
+			return r, r.must().Token
+		}
+		old, token := connect("O1", "O3", "O9")
+		c.mu.Lock()
+		session := c.devices[device1].session
+		c.devices[device1].links = []oic.Link{{Href: "/light/1", Instance: 1, Policy: oic.Policy{Mask: oic.Discoverable | oic.Observable}}}
+		c.mu.Unlock()
+		const many, newest = 60, 999
+		for n := range many {
+			old.send(content(token, number(n), true))
+		}
+		synctest.Wait()
+		again, token := connect("O3") // while they are being kept
+		again.send(content(token, number(newest), true))
+		time.Sleep(10 * time.Second)
+		seen := c.seen()
+		if n := len(seen); n != many+1 || seen[n-1].body != fmt.Sprint(newest) {
+			t.Errorf("%d reports, the last is %v", n, seen[n-1])
+		}
+		session.Close("again") // may be called at any time
+	})
+}
+
 // A device that tells events 20 times as fast as it may is told with 4.29 when
 // to try again, and what was acknowledged is kept, each once. Its Pings are
 // answered all the while (RFC 8516; threats section 3.5).

@@ -99,6 +99,7 @@ func (s *session) become(ctx context.Context, who oic.Identity, until time.Time)
 		if detach, links, err = s.srv.cfg.Backend.Attach(ctx, who, s); err != nil {
 			return nil, err
 		}
+		s.srv.succession.take(who.Device, &s.outbox)
 	}
 	if !s.settle(who, until, detach) && detach != nil {
 		detach()
