@@ -293,6 +293,8 @@ func (r *reader) text(s *string) take {
 			*s = n.Value
 		case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode:
 			*s = n.GetToken().Value
+		case *ast.TagNode:
+			return r.fail(path, n, "begins with !, which YAML has for something else: put it in quotes")
 		default:
 			return r.fail(path, n, "is no text")
 		}

@@ -52,6 +52,7 @@ func TestParseRefuses(t *testing.T) {
 		{"name: x\nwen: 3", `2:1: has no member "wen", but disabled, limits, name, then, when`},
 		{"name: x\nname: y", `2:1: mapping key "name" already defined at [1:1]`},
 		{"name: &a x\nwhen: *a", "1:7: name: is no text"},
+		{"name: x\nwhen:\n  event:\n    if: !event.v\n" + then, "4:9: when.event.if: begins with !, which YAML has for something else: put it in quotes"},
 		{"name: a/b\nwhen: {every: 5m}" + then, "1:7: name: has a slash, a control character, or a space at its end"},
 		{"name: x" + then, "1:1: when: needs one of event, at, every and sun"},
 		{"name: x\nwhen: {every: 5m, at: 07:30}" + then, "2:1: when: needs one of event, at, every and sun"},

@@ -63,6 +63,9 @@ func (b *booted) startDemo(ctx context.Context) *demo {
 		b.log.Error("simulated home", "err", err)
 		return d
 	}
+	if err := b.addDemoRule(ctx); err != nil {
+		b.log.Error("rule of the simulated home", "err", err)
+	}
 	where := b.where()
 	for _, h := range household {
 		m := member{

@@ -101,6 +101,11 @@ func (c *Client) call(ctx context.Context, method, path string, query url.Values
 		return err
 	}
 	defer resp.Body.Close()
+	return c.read(resp, out)
+}
+
+// read decodes an answer into out; nil: it is thrown away.
+func (c *Client) read(resp *http.Response, out any) error {
 	if out == nil {
 		_, err := io.Copy(io.Discard, io.LimitReader(resp.Body, maxAnswer))
 		return err
