@@ -49,6 +49,11 @@ type withCookie[T any] struct {
 	Body   T
 }
 
+// onlyCookie is a cookie to forget.
+type onlyCookie struct {
+	Cookie http.Cookie `header:"Set-Cookie"`
+}
+
 func (h *Handler) sessionRoutes() {
 	const path, tag = "/api/v1/session", "session"
 	in := operation(http.MethodPost, path, "sign-in", "Sign this browser in: a cookie stands for it from then on", tag, 200, 400)
@@ -99,14 +104,14 @@ type signOutInput struct {
 	Everywhere bool `query:"everywhere" doc:"all browsers of the account"`
 }
 
-func (h *Handler) signOut(ctx context.Context, in *signOutInput) (*withCookie[struct{}], error) {
+func (h *Handler) signOut(ctx context.Context, in *signOutInput) (*onlyCookie, error) {
 	if err := h.cloud.SignOut(ctx, asker(ctx), in.Everywhere); err != nil {
 		return nil, h.problem(err)
 	}
 	_, secure := connectionOf(ctx)
 	gone := newCookie("", secure)
 	gone.MaxAge = -1
-	return &withCookie[struct{}]{Cookie: gone}, nil
+	return &onlyCookie{gone}, nil
 }
 
 func sessionOf(who oic.Identity, expires time.Time) Session {
