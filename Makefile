@@ -1,7 +1,10 @@
-# make build   bin/farreach
+# make         the pages of the dashboard and bin/farreach
+# make build   bin/farreach alone, with the pages as they were built last
+# make web     the pages alone; needs Node.js and npm
 # make demo    the simulated home, until Ctrl-C
 # make man     share/man/man1, the manual pages of all commands
 # make test    every check: format, vet, linter, layers, tests under the race detector, fuzzers, benchmarks
+# make webtest the tests of the pages; those in a browser need Chromium
 # make fuzz    the fuzzers alone, 5,000 inputs each; FUZZTIME=60s for longer
 # make bench   the benchmarks alone; BENCHTIME=1x only shows that they run
 
@@ -14,12 +17,25 @@ VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 CC        ?= cc
 RACE      := $(shell command -v $(CC) >/dev/null 2>&1 && echo -race)
 
-.PHONY: build demo man test check fuzz bench
+NPM       ?= npm
+CHROMIUM  ?= /usr/bin/chromium
+
+.PHONY: all web webtest build demo man test check fuzz bench
+
+all: web build
+
+# Without npm the program is built all the same, and says on its first page what is missing.
+web:
+	$(if $(shell command -v $(NPM)),cd web && $(NPM) ci && rm -rf dist/* && $(NPM) run build,@echo 'make web: no npm, so there is no dashboard' >&2)
+
+webtest: all
+	$(if $(shell command -v $(NPM)),cd web && $(NPM) run check && $(NPM) test,@echo 'make webtest: no npm' >&2)
+	$(if $(and $(shell command -v $(NPM)),$(wildcard $(CHROMIUM))),cd web && CHROMIUM=$(CHROMIUM) $(NPM) run browser,@echo 'make webtest: no $(CHROMIUM)' >&2)
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/farreach ./cmd/farreach
 
-demo: build
+demo: all
 	bin/farreach up --demo
 
 man: build
@@ -29,6 +45,7 @@ test: check
 	$(if $(RACE),,@echo 'make test: no C compiler, so the tests run without the race detector' >&2)
 	$(GO) test $(RACE) ./...
 	$(GO) test -count=1 -run Alloc ./coap # the race detector would make pools forget
+	$(MAKE) --no-print-directory webtest
 	$(MAKE) --no-print-directory bench BENCHTIME=1x
 	$(MAKE) --no-print-directory fuzz
 

@@ -18,6 +18,7 @@ type PairingCode struct {
 	Code    string    `json:"code" example:"7K3P-9QXM-4TBH"`
 	Account string    `json:"account"`
 	Expires time.Time `json:"expires"`
+	URI     string    `json:"uri,omitempty" doc:"what a QR code for an onboarding application says"`
 }
 
 // Accounts is all accounts.
@@ -129,9 +130,11 @@ func (h *Handler) newPairingCode(ctx context.Context, _ *struct{}) (*body[Pairin
 	if err != nil {
 		return nil, h.problem(err)
 	}
-	return &body[PairingCode]{PairingCode{
-		Schema: "farreach.pairing-code/v1", Code: code.Reveal(), Account: who.Account, Expires: expires.UTC(),
-	}}, nil
+	out := PairingCode{Schema: "farreach.pairing-code/v1", Code: code.Reveal(), Account: who.Account, Expires: expires.UTC()}
+	if h.pairingURI != nil {
+		out.URI = h.pairingURI(out.Code)
+	}
+	return &body[PairingCode]{out}, nil
 }
 
 func (h *Handler) listAccounts(ctx context.Context, in *PageInput) (*paged[Accounts], error) {

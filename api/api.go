@@ -61,6 +61,9 @@ type Config struct {
 	// a browser. It lets the handler given answer what is no page; nil: none.
 	Pages func(http.Handler) http.Handler
 
+	// PairingURI is what the QR code of a pairing code says; nil: there is none.
+	PairingURI func(code string) string
+
 	// Operate is what operators are told; nil: they have no routes.
 	Operate *Operate
 }
@@ -78,6 +81,8 @@ type Handler struct {
 	operate *Operate
 	metrics *metrics.Metrics // of operate; nil: none
 
+	pairingURI func(code string) string
+
 	ending chan struct{} // closed when streams shall end
 	end    func()
 }
@@ -85,7 +90,7 @@ type Handler struct {
 // New returns the API of c.
 func New(c *cloud.Cloud, cfg Config) *Handler {
 	h := &Handler{cloud: c, log: cfg.Log, mux: http.NewServeMux(), ending: make(chan struct{}),
-		version: cfg.Version, operate: cfg.Operate}
+		version: cfg.Version, operate: cfg.Operate, pairingURI: cfg.PairingURI}
 	h.end = sync.OnceFunc(func() { close(h.ending) })
 	if h.log == nil {
 		h.log = slog.Default()

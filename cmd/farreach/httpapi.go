@@ -24,6 +24,8 @@ func (b *booted) apiServer(overCoAP, overXMPP http.Handler) *http.Server {
 	cfg := api.Config{Version: build.Get(version).Version, Log: b.log, CoAP: overCoAP, XMPP: overXMPP, Operate: b.operate()}
 	if b.cfg.coap { // without devices there is nothing to show
 		cfg.Pages = web.Handler
+		cloud := b.where().Cloud()
+		cfg.PairingURI = func(code string) string { return pairingURI(cloud, code) }
 	}
 	if b.ports.Secure {
 		cfg.Hosts = listen.Hosts(b.cfg.listen)

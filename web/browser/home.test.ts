@@ -1,0 +1,124 @@
+import type { Browser } from "playwright-core";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { browser, Home, signedIn, until } from "./home";
+
+let home: Home;
+let chrome: Browser;
+
+beforeAll(async () => {
+  home = new Home();
+  await home.start();
+  chrome = await browser();
+});
+afterAll(async () => {
+  await chrome?.close();
+  await home?.stop();
+});
+
+test("a link signs in once, a password always", async () => {
+  const context = await chrome.newContext();
+  const page = await context.newPage();
+  const link = await home.link();
+  await page.goto(link);
+  await page.getByRole("heading", { name: "lamp" }).waitFor();
+  expect(page.url()).not.toContain("k="); // nothing secret stays in the address
+  const other = await (await chrome.newContext()).newPage();
+  await other.goto(link);
+  await other.getByText("no longer good").waitFor();
+  await other.getByLabel("Account").fill("home");
+  await other.getByLabel("Password").fill("wrong horse");
+  await other.getByRole("button", { name: "Sign in" }).click();
+  await other.getByText("is wrong").waitFor();
+  await other.getByLabel("Password").fill(home.password());
+  await other.getByRole("button", { name: "Sign in" }).click();
+  await other.getByRole("heading", { name: "lamp" }).waitFor();
+  await context.close();
+  await other.context().close();
+});
+
+test("the switch moves the lamp, and the lamp moves the switch", async () => {
+  const { context, page, troubles } = await signedIn(chrome, home);
+  const power = page.getByRole("switch", { name: "lamp Power" });
+  const before = await power.getAttribute("aria-checked");
+  await power.click();
+  await until("the lamp", async () => (await home.run("get", "lamp/a/light")).includes(`"value":${before !== "true"}`));
+  await home.run("set", "lamp/a/light", `value=${before}`);
+  await until("the switch", async () => (await power.getAttribute("aria-checked")) === before);
+  expect(troubles).toEqual([]);
+  await context.close();
+});
+
+test("a device joins, whatever its name is", async () => {
+  const { context, page, troubles } = await signedIn(chrome, home);
+  const name = `<img src=x onerror=alert(1)>`;
+  await page.goto(home.url + "/#/pair");
+  await page.getByRole("button", { name: "Make a code" }).click();
+  const code = (await page.locator("strong.big").textContent())!;
+  home.device("--type", "lamp", "--name", name, "--code", code);
+  await page.getByText(`${name} has joined.`).waitFor();
+  await page.getByRole("link", { name: "See it" }).click();
+  await page.getByRole("heading", { name }).waitFor();
+  for (const tab of ["Resources", "Commands", "Rules", "Raw"]) await page.getByRole("tab", { name: tab }).click();
+  expect(await page.locator("img[src=x]").count()).toBe(0);
+  expect(troubles).toEqual([]);
+  await context.close();
+});
+
+test("a rule is made in the editor, and the door fires it", async () => {
+  const { context, page, troubles } = await signedIn(chrome, home);
+  await page.goto(home.url + "/#/rules/new");
+  await page.getByLabel("Name", { exact: true }).fill("door-dims");
+  const when = page.getByRole("group", { name: "When" });
+  await when.getByLabel("Device", { exact: true }).fill("door");
+  await when.getByLabel("Resource").fill("/a/door");
+  await when.getByLabel("Condition").fill("event.open && ");
+  await page.locator("#check .bad").waitFor();
+  await when.getByLabel("Condition").fill("event.open");
+  await page.getByText("✓ ").waitFor();
+  const then = page.getByRole("group", { name: "Then" });
+  await then.getByLabel("Device", { exact: true }).fill("lamp");
+  await then.getByLabel("Resource").fill("/a/light");
+  await then.getByLabel("Sets").fill(`{"dimming": 33}`);
+  await page.getByRole("button", { name: "Test on the last 7 days" }).click();
+  await page.getByText("events read").waitFor();
+  await page.getByRole("button", { name: "Save and enable" }).click();
+  await page.getByText("door-dims is saved.").waitFor();
+  await page.getByRole("region", { name: "Runs" }).getByText("lamp/a/light").first().waitFor({ timeout: 30_000 });
+  expect(await home.run("get", "lamp/a/light")).toContain(`"dimming":33`);
+  expect(troubles).toEqual([]);
+  await context.close();
+});
+
+test("the server is killed and comes back", async () => {
+  const { context, page } = await signedIn(chrome, home);
+  const power = page.getByRole("switch", { name: "lamp Power" });
+  await power.waitFor();
+  await home.kill();
+  await page.getByText("no connection since").waitFor();
+  const url = home.url;
+  await home.start();
+  expect(home.url).toBe(url);
+  await page.locator("[data-status=live]").waitFor({ timeout: 20_000 });
+  const before = await power.getAttribute("aria-checked");
+  await until("the lamp", async () => {
+    try {
+      await home.run("set", "lamp/a/light", `value=${before !== "true"}`);
+      return true;
+    } catch {
+      return false; // it is not back yet
+    }
+  });
+  await until("the switch", async () => (await power.getAttribute("aria-checked")) !== before);
+  await context.close();
+});
+
+test("signed out everywhere", async () => {
+  const one = await signedIn(chrome, home);
+  const two = await signedIn(chrome, home);
+  await two.page.locator("summary", { hasText: "home" }).click();
+  await two.page.getByRole("button", { name: "Sign out everywhere" }).click();
+  await two.page.getByRole("button", { name: "Sign in" }).waitFor();
+  await one.page.getByRole("button", { name: "Sign in" }).waitFor();
+  await one.context.close();
+  await two.context.close();
+});

@@ -1,0 +1,114 @@
+/** The documents of /api/v1 that the pages read. Fields are only ever added there. */
+
+export type PresenceState = "reachable" | "unproven" | "offline" | "unknown";
+
+export interface Link {
+  href: string;
+  rt: string[];
+  if: string[];
+  title?: string;
+  observable: boolean;
+}
+
+export interface Device {
+  di: string;
+  name: string;
+  type: string;
+  account: string;
+  role?: string;
+  state: PresenceState;
+  gateway?: string;
+  reason?: string;
+  since?: string;
+  proven?: string;
+  links: Link[];
+}
+
+export type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
+export type Rep = { [name: string]: Json };
+
+export interface Event {
+  seq: number;
+  time: string;
+  di: string;
+  name?: string;
+  href: string;
+  rep: Json;
+  format?: string;
+  raw?: string;
+}
+
+export interface Commands {
+  commands: Command[];
+  next?: string;
+}
+
+export interface Command {
+  id: string;
+  di: string;
+  name?: string;
+  op: string;
+  href: string;
+  rep: Json;
+  by: { account: string; kind: string; id?: string; name?: string; event?: number };
+  state: "queued" | "sent" | "done" | "refused" | "failed" | "expired" | "cancelled" | "unknown";
+  made: string;
+  status?: string;
+  why?: string;
+}
+
+export interface Series {
+  since: string;
+  until: string;
+  width_s: number;
+  before?: { time: string; value: number };
+  buckets: Bucket[];
+}
+
+export interface Bucket {
+  start: string;
+  min: number;
+  max: number;
+  mean: number;
+  last: number;
+  count: number;
+}
+
+export interface RuleDocument {
+  name: string;
+  disabled?: boolean;
+  when: {
+    event?: { device?: string; type?: string; href?: string; if?: string; for?: string };
+    at?: { time: string; days?: string[]; zone?: string };
+    every?: string;
+    sun?: { event: string; latitude: number; longitude: number; offset?: string; days?: string[]; zone?: string };
+  };
+  then: RuleAction[];
+  limits?: { per_hour?: number; cool_down?: string };
+}
+
+export interface RuleAction {
+  command?: { device: string; href: string; method?: string; set?: Json; keep?: string };
+  message?: { text: string };
+}
+
+export interface Rule extends RuleDocument {
+  id: string;
+  revision: number;
+  changed: string;
+  by?: string;
+  state?: { fired: number; held: number; failed: number; problem?: string; last?: string; due?: string; asleep?: string };
+}
+
+export interface Run {
+  id: string;
+  rule: string;
+  name: string;
+  revision: number;
+  kind: "fired" | "asleep" | "stopped" | "missed";
+  time: string;
+  event?: number;
+  di?: string;
+  href?: string;
+  do: { command?: string; di?: string; name?: string; href?: string; set?: Json; state?: string; message?: string; problem?: string }[];
+}

@@ -1,0 +1,53 @@
+import { controls, headline, type Control } from "./controls";
+import { home, type State } from "./home.svelte";
+import type { Device, Link } from "./types";
+
+/** What a device shows of itself: the resources that are for people, with their controls. */
+export interface Part {
+  link: Link;
+  state: State;
+  controls: Control[];
+}
+
+/** Resources that every device has for the machinery, not for a person. */
+function machinery(href: string): boolean {
+  return href.startsWith("/oic/") || href.startsWith("/.well-known/") || href === "/CoAPCloudConfResURI";
+}
+
+export function parts(device: Device): Part[] {
+  const list: Part[] = [];
+  for (const link of device.links) {
+    if (machinery(link.href)) continue;
+    const state = home.state(device.di, link.href);
+    if (state) list.push({ link, state, controls: controls(link, state.rep) });
+  }
+  return list;
+}
+
+/**
+ * The last value of a device in words, and when it was received. The version of
+ * the home is an argument so that a page asks again when it has changed.
+ */
+export function last(device: Device, _version: number): { text: string; state?: State } {
+  for (const part of parts(device)) {
+    const text = headline(part.controls);
+    if (text) return { text, state: part.state };
+  }
+  return { text: "" };
+}
+
+/** The name of a device for a person, and of its type. */
+export function nameOf(device: Device): string {
+  return device.name || device.di.slice(0, 8);
+}
+
+const collator = new Intl.Collator(undefined, { numeric: true });
+
+/** The order of devices in lists. */
+export function byName(a: Device, b: Device): number {
+  return collator.compare(nameOf(a), nameOf(b)) || (a.di < b.di ? -1 : 1);
+}
+
+export function typeOf(device: Device): string {
+  return device.type.replace(/^oic\.d\./, "").replace(/^x\./, "") || "–";
+}
