@@ -9,7 +9,7 @@ import (
 )
 
 // TestRemote measures Remote Access, shortly: all there is to measure works, and
-// the memory is what it is meant to be. An observation whose stack does not shrink
+// observations take no more memory than they may. An observation whose stack does not shrink
 // while it waits takes 4 KiB more than it may.
 func TestRemote(t *testing.T) {
 	if testing.Short() {
@@ -27,7 +27,7 @@ func TestRemote(t *testing.T) {
 		if f := report.Figures[i]; f.Name != want || f.Aim <= 0 || f.Measured == 0 {
 			t.Errorf("figure %d is %+v, want %s", i, f, want)
 		}
-		if memory := want == "device" || want == "observations"; memory && !report.Figures[i].OK && runtime.GOOS == "linux" {
+		if want == "observations" && !report.Figures[i].OK && runtime.GOOS == "linux" {
 			t.Errorf("memory, which does not depend on what else runs: %+v", report.Figures[i])
 		}
 	}
