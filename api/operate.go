@@ -37,6 +37,7 @@ type Status struct {
 	Ready       bool           `json:"ready" doc:"the store can be read and written"`
 	Listeners   []Listener     `json:"listeners"`
 	Store       StoreStatus    `json:"store"`
+	Nodes       []Node         `json:"nodes,omitempty" doc:"the processes of the cloud, this one first; none if it is alone"`
 	Devices     DeviceCounts   `json:"devices"`
 	Connections int64          `json:"connections" doc:"that are open"`
 	Commands    LatencySeconds `json:"commands"`
@@ -50,6 +51,25 @@ type StoreStatus struct {
 	Kind    string         `json:"kind" example:"embedded"`
 	Problem string         `json:"problem,omitempty" doc:"why it is not ready"`
 	Writes  LatencySeconds `json:"writes"`
+	Kept    *Kept          `json:"kept,omitempty" doc:"on the servers of a cluster"`
+}
+
+// Kept is how the servers of a cluster keep what is stored.
+type Kept struct {
+	Replicas int      `json:"replicas" doc:"on how many servers everything is, at least"`
+	Streams  int      `json:"streams" doc:"tables and logs"`
+	Leaders  int      `json:"leaders" doc:"of these, that can be read and written"`
+	Behind   []string `json:"behind,omitempty" doc:"tables and logs of which a server is away or has not everything yet"`
+}
+
+// Node is a process of the cloud.
+type Node struct {
+	ID      string    `json:"id"`
+	Name    string    `json:"name" example:"hub1:8443"`
+	Version string    `json:"version"`
+	Started time.Time `json:"started"`
+	Devices int       `json:"devices" doc:"that are connected to it"`
+	Self    bool      `json:"self,omitempty" doc:"it is the one that answers"`
 }
 
 // DeviceCounts is the devices of all accounts.
@@ -133,6 +153,14 @@ func (h *Handler) status(ctx context.Context, _ *struct{}) (*body[Status], error
 	}
 	if err := h.cloud.StoreReady(ctx, asker(ctx)); err != nil {
 		out.Ready, out.Store.Problem = false, err.Error()
+	}
+	nodes, kept, err := h.cloud.Nodes(ctx, asker(ctx))
+	for _, n := range nodes { // also when the store is away
+		out.Nodes = append(out.Nodes, Node(n))
+	}
+	if err == nil && kept != nil {
+		k := Kept(*kept)
+		out.Store.Kept = &k
 	}
 	return &body[Status]{out}, nil
 }

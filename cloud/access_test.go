@@ -239,7 +239,7 @@ func (w *world) doPeople(ctx context.Context, row string, who oic.Identity) (err
 	case "Census":
 		_, err = w.Census(ctx, who)
 	case "Nodes":
-		_, err = w.Nodes(ctx, who)
+		_, _, err = w.Nodes(ctx, who)
 	case "Backup":
 		err = w.Backup(ctx, who, func(store.Part) error { return nil })
 	case "Audit":

@@ -6,6 +6,7 @@ import (
 	"github.com/farreach/farreach/cloud/directory"
 	"github.com/farreach/farreach/cloud/node"
 	"github.com/farreach/farreach/oic"
+	"github.com/farreach/farreach/store"
 )
 
 // A cloud of several processes, the nodes: each has the connections of some
@@ -48,11 +49,20 @@ func (s served) Observe(ctx context.Context, req *oic.Request, each func(*oic.Re
 	return s.to.Observe(ctx, req, each)
 }
 
-// Nodes lists the processes of this cloud, this one first; none if it has a
-// store of its own. It is for operators.
-func (c *Cloud) Nodes(_ context.Context, who oic.Identity) ([]node.Info, error) {
+// Nodes lists the processes of this cloud, this one first, and tells how the
+// servers keep what they store; nil if it has a store of its own. It is for
+// operators.
+func (c *Cloud) Nodes(ctx context.Context, who oic.Identity) ([]node.Info, *store.Health, error) {
 	if err := c.authorize(who, opOperate, target{}); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return c.directory.Nodes(), nil
+	if !c.store.Shared() {
+		return nil, nil, nil
+	}
+	list := c.directory.Nodes()
+	kept, err := c.store.Health(ctx)
+	if err != nil {
+		return list, nil, failed("look at the store", err)
+	}
+	return list, &kept, nil
 }

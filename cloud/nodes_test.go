@@ -92,12 +92,15 @@ func TestNodes(t *testing.T) {
 	if ev, err := all[1].events.Last(t.Context(), "home", lamp, "/a/light"); err != nil || !bytes.Equal(ev.Body, []byte{0xf6}) {
 		t.Errorf("the last event, at another node: %+v, %v", ev, err)
 	}
-	list, err := all[1].Nodes(t.Context(), operator)
+	list, kept, err := all[1].Nodes(t.Context(), operator)
 	w.must(err)
 	if len(list) != 3 || !list[0].Self || list[0].Name != "node 1" || list[1].Name != "node 0" || list[1].Devices != 1 {
 		t.Errorf("nodes: %+v", list)
 	}
-	_, err = all[1].Nodes(t.Context(), home)
+	if kept.Replicas != 1 || kept.Streams < 8 || kept.Leaders != kept.Streams || len(kept.Behind) != 0 {
+		t.Errorf("kept: %+v", kept)
+	}
+	_, _, err = all[1].Nodes(t.Context(), home)
 	w.status("nodes, for who is no operator", err, oic.Forbidden)
 }
 
@@ -108,6 +111,7 @@ func TestNodesMove(t *testing.T) {
 	w, all := newNodes(t, 3)
 	state := func(c *Cloud) directory.State { return c.directory.Presence(lamp).State }
 	second := &thing{body: []byte{0xf5}, closed: make(chan string, 8)}
+	soon(t, "the grant is known", func() bool { return all[1].authorize(w.lamp, opPublish, target{device: lamp}) == nil })
 	detach, links, err := all[1].Attach(t.Context(), w.lamp, second)
 	w.must(err)
 	second.detach = detach
@@ -140,6 +144,7 @@ func TestNodesMove(t *testing.T) {
 	}
 
 	other := &thing{body: []byte{0xf4}, closed: make(chan string, 8)}
+	soon(t, "the grant is known", func() bool { return all[2].authorize(w.door, opPublish, target{device: door}) == nil })
 	other.detach, _, err = all[2].Attach(t.Context(), w.door, other)
 	w.must(err)
 	soon(t, "the door is reachable", func() bool { return all[0].directory.Presence(door).State == directory.Reachable })

@@ -235,3 +235,31 @@ func (c *child) link() *cloudlink.Link {
 	c.t.Cleanup(func() { l.Close() })
 	return l
 }
+
+// eachCount calls each with the events of the devices that count, oldest first.
+func (c *child) eachCount(each func(di string, n int64)) {
+	c.t.Helper()
+	for next, more := "", true; more; more = next != "" {
+		var doc struct {
+			Events []struct {
+				DI, Href string
+				Rep      json.RawMessage
+			}
+			Next string
+		}
+		if err := c.call(c.t.Context(), http.MethodGet, "/events?order=asc&limit=1000&cursor="+next, nil, &doc); err != nil {
+			c.t.Fatal(err)
+		}
+		for _, e := range doc.Events {
+			var rep struct{ N int64 }
+			if e.Href != counters[0].Href {
+				continue
+			}
+			if err := json.Unmarshal(e.Rep, &rep); err != nil {
+				c.t.Fatal(err)
+			}
+			each(e.DI, rep.N)
+		}
+		next = doc.Next
+	}
+}

@@ -339,26 +339,12 @@ func (k *killing) checkCodes(ctx context.Context, round int) {
 func (k *killing) finalCheck() {
 	k.t.Helper()
 	found, twice := map[int64]string{}, 0
-	for from, more := uint64(1), true; more; {
-		var doc struct {
-			Events []struct {
-				DI  string
-				Rep struct{ N int64 }
-			}
-			Next uint64
-			More bool
+	k.eachCount(func(di string, n int64) {
+		if found[n] != "" {
+			twice++
 		}
-		if err := k.call(k.t.Context(), http.MethodGet, fmt.Sprintf("/events?limit=1000&from=%d", from), nil, &doc); err != nil {
-			k.t.Fatal(err)
-		}
-		for _, e := range doc.Events {
-			if found[e.Rep.N] != "" {
-				twice++
-			}
-			found[e.Rep.N] = e.DI
-		}
-		from, more = doc.Next, doc.More
-	}
+		found[n] = di
+	})
 	missing := 0
 	for n, di := range k.events {
 		if found[n] != di {

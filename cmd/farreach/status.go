@@ -91,6 +91,20 @@ func statusRows(s apiclient.Status) (rows [][3]string) {
 		ready = "NOT READY: " + s.Store.Problem
 	}
 	add("store", s.Store.Kind, "%s, %s", ready, latency("written", s.Store.Writes))
+	if k := s.Store.Kept; k != nil {
+		step := "all in step"
+		if n := len(k.Behind); n > 0 || k.Leaders < k.Streams {
+			step = fmt.Sprintf("%d BEHIND, %d WITHOUT A LEADER", n, k.Streams-k.Leaders)
+		}
+		add("replicas", fmt.Sprint(k.Replicas), "%d tables and logs, %s", k.Streams, step)
+	}
+	for _, n := range s.Nodes {
+		self := ""
+		if n.Self {
+			self = ", this one"
+		}
+		add("node", n.Name, "%s, up %s, %d devices%s", n.Version, strings.TrimSuffix(screen.Age(time.Since(n.Started)), " ago"), n.Devices, self)
+	}
 	d := s.Devices
 	add("devices", fmt.Sprint(d.Reachable+d.Unproven+d.Offline+d.Unknown),
 		"%d reachable, %d unproven, %d offline, %d unknown", d.Reachable, d.Unproven, d.Offline, d.Unknown)

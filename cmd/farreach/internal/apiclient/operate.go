@@ -23,7 +23,9 @@ type Status struct {
 		Kind    string  `json:"kind"`
 		Problem string  `json:"problem"`
 		Writes  Latency `json:"writes"`
+		Kept    *Kept   `json:"kept"` // nil: the store is in the server
 	} `json:"store"`
+	Nodes   []Node `json:"nodes"` // none: it is alone
 	Devices struct {
 		Reachable int `json:"reachable"`
 		Unproven  int `json:"unproven"`
@@ -35,6 +37,23 @@ type Status struct {
 	PerSecond   Counts    `json:"per_second"`
 	Totals      Counts    `json:"totals"`
 	Certificate time.Time `json:"certificate_ends"`
+}
+
+// Kept is how the servers of a cluster keep what is stored.
+type Kept struct {
+	Replicas int      `json:"replicas"`
+	Streams  int      `json:"streams"`
+	Leaders  int      `json:"leaders"`
+	Behind   []string `json:"behind"`
+}
+
+// Node is a process of the cloud.
+type Node struct {
+	Name    string    `json:"name"`
+	Version string    `json:"version"`
+	Started time.Time `json:"started"`
+	Devices int       `json:"devices"`
+	Self    bool      `json:"self"`
 }
 
 // Latency is how long something took, in seconds; zero: there was none.

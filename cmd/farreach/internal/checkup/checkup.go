@@ -66,6 +66,8 @@ func (s Subject) checks() []check {
 		{"http", "", s.http},
 		{"clock", "http", s.clock},
 		{"store", "http", s.store},
+		{"replicas", "store", s.replicas},
+		{"nodes", "http", s.nodes},
 		{"tls", "", s.tls},
 		{"alpn", "tls", s.alpn},
 		{"plain port", "", s.plain},
