@@ -114,7 +114,7 @@ func (p *Proxy) tell(m *mirror, how func(*Change)) {
 
 // endpoint is a stream in the proxy's account for device.
 func (p *Proxy) endpoint(device oic.Handler, changed func(rae.State)) rae.Config {
-	return rae.Config{XMPP: p.cfg.XMPP, Device: device, Shares: p.cfg.Shares, OnState: changed, Log: p.log}
+	return rae.Config{XMPP: p.cfg.XMPP, Device: device, Shares: p.cfg.Shares, Rate: p.cfg.Rate, OnState: changed, Log: p.log}
 }
 
 // stream shows a device at an address of its own (RA-025).

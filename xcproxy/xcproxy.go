@@ -50,6 +50,7 @@ type Config struct {
 	XMPP    xmpp.Config
 	Streams int         // devices with a stream of their own; 0: 64; negative: none
 	Shares  []rae.Share // accounts beside our own of which somebody may ask
+	Rate    int         // requests of one peer per second; as that of rae.Config
 
 	Cloud *Cloud // nil: no cloud
 

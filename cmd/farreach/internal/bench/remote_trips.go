@@ -48,8 +48,12 @@ type remoteTarget struct {
 }
 
 func (s *xmppTarget) told() string {
-	b, _ := json.Marshal(remoteTarget{s.addr, s.domain, s.account, string(s.password), s.caFile, s.roots == nil}) // texts can be marshalled
+	b, _ := json.Marshal(s.target()) // texts can be marshalled
 	return string(b)
+}
+
+func (s *xmppTarget) target() remoteTarget {
+	return remoteTarget{s.addr, s.domain, s.account, string(s.password), s.caFile, s.roots == nil}
 }
 
 func parseTarget(told []byte) (*xmppTarget, error) {
@@ -57,6 +61,10 @@ func parseTarget(told []byte) (*xmppTarget, error) {
 	if err := json.Unmarshal(told, &t); err != nil {
 		return nil, err
 	}
+	return t.open()
+}
+
+func (t remoteTarget) open() (*xmppTarget, error) {
 	s := &xmppTarget{addr: t.Addr, domain: t.Domain, account: t.Account, secure: true, password: secret.String(t.Password), caFile: t.CAFile}
 	var err error
 	switch {

@@ -32,6 +32,9 @@ const (
 
 	kindRelay = "relay" // joins each connection to the next
 
+	kindLAN   = "lan"   // devices of a local network; it is told how many
+	kindProxy = "proxy" // shows them; it is told where
+
 	// These are no servers: they are told how to get into one.
 	kindRemote         = "remote-"
 	kindRemoteDevice   = "remote-device"   // a lamp that is reached over XMPP
@@ -46,6 +49,16 @@ const (
 	askHeap   = "heap"   // live heap and stacks, bytes
 	askMemory = "memory" // resident memory once all that is free has gone back, bytes
 
+	// Of devices of a local network.
+	askTo       = "to"       // packets that they got, those to the group counted once
+	askFrom     = "from"     // packets that they sent
+	askPort     = "port"     // and the number of a device: where it answers
+	askWatchers = "watchers" // observations of all of them
+
+	// Of a proxy, with a number: how long it took until so many were
+	askFound = "found" // found, ns
+	askShown = "shown" // registered, and reached over XMPP, ns
+
 	// Of a client.
 	askDevices = "devices" // reads each device once: how many there are
 	askObserve = "observe" // begins observations: how many
@@ -59,6 +72,12 @@ func Serve(ctx context.Context, kind string, in io.Reader, out io.Writer) error 
 	questions := bufio.NewScanner(in)
 	if strings.HasPrefix(kind, kindRemote) {
 		return serveRemote(ctx, kind, questions, out)
+	}
+	switch kind {
+	case kindLAN:
+		return serveLAN(ctx, questions, out)
+	case kindProxy:
+		return serveProxy(ctx, questions, out)
 	}
 	kind, secure := strings.CutSuffix(kind, overTLS)
 	var cfg *tls.Config

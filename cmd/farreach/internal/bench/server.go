@@ -20,9 +20,15 @@ type server struct {
 	cmd   *exec.Cmd
 	err   bytes.Buffer
 	where struct { // its address file
-		HTTP      string `json:"http"`
-		CoAPTCP   string `json:"coap_tcp"`
-		TokenFile string `json:"token_file"`
+		HTTP         string `json:"http"`
+		CoAPTCP      string `json:"coap_tcp"`
+		CoAPSTCP     string `json:"coaps_tcp"`
+		XMPP         string `json:"xmpp"`
+		Domain       string `json:"domain"`
+		Account      string `json:"account"`
+		PasswordFile string `json:"password_file"`
+		TokenFile    string `json:"token_file"`
+		CAFile       string `json:"ca_file"`
 	}
 	token secret.String
 	ready time.Duration // from its start until it said so
