@@ -216,6 +216,12 @@ const (
 	leastMaxAge   = 5 * time.Second  // however short the peer has it
 	renewAfter    = 5 * time.Second
 	renewWithin   = 10 * time.Second
+
+	// A peer with several observations of ours that does not say how long what
+	// it tells stays fresh hears of one of them in this time, and of each in a
+	// longer one.
+	renewShared = 90 * time.Second
+	renewEach   = 10 * time.Minute
 )
 
 // Order of notifications (RFC 7641, section 3.4).
@@ -371,13 +377,16 @@ func (w *watch) fresh(v uint32) bool {
 
 // age sets the time at which the request is sent again.
 func (w *watch) age(m *Message) {
-	age := defaultMaxAge
-	if v, ok := m.Options.Uint(MaxAge); ok {
-		age = max(time.Duration(v)*time.Second, leastMaxAge)
-	}
+	v, said := m.Options.Uint(MaxAge)
 	e := w.p.e
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	age := defaultMaxAge
+	if n := len(w.q.r.waiting); said {
+		age = max(time.Duration(v)*time.Second, leastMaxAge)
+	} else if n > 1 {
+		age = min(time.Duration(n)*renewShared, renewEach)
+	}
 	if !e.closed() && w.q.r.waiting[w.q.token] == w.q {
 		e.set(&w.renew, age+renewAfter+rand.N(renewWithin))
 	}

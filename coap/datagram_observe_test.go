@@ -250,6 +250,35 @@ func TestObservationIsRenewed(t *testing.T) {
 	})
 }
 
+// A peer that is silent about the age of what it tells is asked no more often
+// than once in a minute, however many observations there are.
+func TestRenewalsAreShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const many, hours = 5, 4
+		_, e, far := lan(t, simnet.Config{}, coap.EndpointConfig{})
+		for range many {
+			hearing(t, e.Peer(far.Addr()))
+		}
+		asked := map[coap.Token]int{}
+		for end := time.Now().Add(hours * time.Hour); time.Now().Before(end); {
+			req := far.hear()
+			asked[req.Token]++
+			m := &coap.Message{Type: coap.Acknowledgement, ID: req.ID, Code: coap.Content, Token: req.Token}
+			m.AddUint(coap.Observe, 7)
+			far.tell(m)
+		}
+		all := 0
+		for _, times := range asked {
+			if all += times; times < hours*6-1 {
+				t.Errorf("one was renewed %d times in %d hours", times, hours)
+			}
+		}
+		if len(asked) != many || all > hours*60 {
+			t.Errorf("%d of %d observations were renewed %d times in %d hours", len(asked), many, all, hours)
+		}
+	})
+}
+
 // Both ends together: notifications arrive, Cancel ends them.
 func TestObserveDatagrams(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
