@@ -39,19 +39,6 @@ func (d *Described) check() error {
 	return nil
 }
 
-// describe puts what is described into the table: not there, until it answers.
-func (w *watcher) describe() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, d := range w.cfg.Described {
-		links := slices.Clone(d.Links)
-		for i := range links {
-			links[i].Anchor = "ocf://" + d.ID
-		}
-		w.table.devices[d.ID] = &entry{described: &d, device: Device{ID: d.ID, Name: d.Name, Types: d.Types, Links: links}}
-	}
-}
-
 // ping asks a described device whether it is there.
 func (w *watcher) ping(ctx context.Context, e *entry, d *Described) error {
 	u, err := parseAddress(d.Address)
@@ -62,7 +49,9 @@ func (w *watcher) ping(ctx context.Context, e *entry, d *Described) error {
 	if err != nil {
 		return err
 	}
-	dev := d.at(e.device, at, u.Secure)
+	w.mu.Lock()
+	dev, learnt := d.at(e.device, at, u.Secure), w.learnt
+	w.mu.Unlock()
 	l, fresh, err := w.foreignLine(e, dev, u.Secure)
 	if err != nil {
 		return err
@@ -76,6 +65,12 @@ func (w *watcher) ping(ctx context.Context, e *entry, d *Described) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	defer w.told()
+	if learnt != w.learnt { // it may be described in another way
+		if fresh {
+			w.drop(l)
+		}
+		return nil
+	}
 	now := time.Now()
 	if fresh {
 		w.drop(e.line)
@@ -106,13 +101,13 @@ func (d *Described) at(dev Device, at netip.AddrPort, secure bool) Device {
 // more: the device may have restarted.
 func (w *watcher) foreignLine(e *entry, dev Device, secure bool) (l *line, fresh bool, err error) {
 	w.mu.Lock()
-	l, missed := e.line, e.missed
+	l, missed, secrets := e.line, e.missed, w.known.Credentials[dev.ID]
 	w.mu.Unlock()
 	if l != nil && l.peer.Addr() == dev.Address && (!secure || missed == 0) {
 		return l, false, nil
 	}
 	if secure {
-		l, err = w.secure(dev, w.cfg.Credentials[dev.ID])
+		l, err = w.secure(dev, secrets)
 		if err != nil {
 			return nil, false, err
 		}

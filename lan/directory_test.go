@@ -97,8 +97,8 @@ func TestDirectory(t *testing.T) {
 func TestDescribed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork(t, simnet.Config{})
-		w := n.watch(lan.Config{Described: []lan.Described{{Address: "10.0.0.2:40002", ID: lampID, Name: "clock", Types: []string{"oic.d.clock"},
-			Links: []oic.Link{{Href: "/time", Types: []string{"oic.r.time"}, Interfaces: []string{oic.IfSensor}, Policy: oic.Policy{Mask: 3}}}}}})
+		w := n.watch(lan.Config{Known: lan.Known{Described: []lan.Described{{Address: "10.0.0.2:40002", ID: lampID, Name: "clock", Types: []string{"oic.d.clock"},
+			Links: []oic.Link{{Href: "/time", Types: []string{"oic.r.time"}, Interfaces: []string{oic.IfSensor}, Policy: oic.Policy{Mask: 3}}}}}}})
 		pass(10 * time.Minute)
 		w.expect() // not there yet
 		pc := n.Listen("10.0.0.2:40002")

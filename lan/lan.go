@@ -29,12 +29,13 @@ import (
 // Config says which network is watched. Zero values work.
 type Config struct {
 	Addresses  []string         // asked beside the groups: "192.0.2.7", "host:5683", "coap://host"
-	Described  []Described      // what cannot say itself what it is
 	Groups     []netip.AddrPort // nil: coap.AllCoAPNodes(); empty: none
 	Interfaces []string         // names of those on which groups are asked; nil: all, as they come and go
 
-	Credentials map[string]Credentials // by di: devices that have to prove who they are
-	Directory   string                 // our own di: publications are taken at /oic/rd in its name; "": none are
+	Known               // of devices before they say anything
+	Reload <-chan Known // what is known from then on; nil: it stays as it is
+
+	Directory string // our own di: publications are taken at /oic/rd in its name; "": none are
 
 	Check time.Duration // silence after which a device is asked whether it is there, and has as long to answer, 10 s at most; 0: 60 s
 	Log   *slog.Logger  // nil: slog.Default()
@@ -104,7 +105,7 @@ const (
 	leaveSilent = 30 * time.Second // who did not answer then is left alone
 	leaveBad    = 10 * time.Minute // who answered nonsense is
 	firstGap    = time.Second      // between questions to groups
-	lastGap     = 60 * time.Second
+	lastGap     = 50 * time.Second
 	listenFor   = 6 * time.Second // answers come after a leisure of up to 5 s (RFC 7252, section 8.2)
 	lookEvery   = 5 * time.Second // at the interfaces
 )

@@ -188,6 +188,7 @@ func (w *watcher) accept(r rumour, found report) error {
 		line = e.line
 	}
 	described := e != nil && e.described != nil
+	learnt := w.learnt
 	w.mu.Unlock()
 	if described {
 		return fmt.Errorf("%w: %s is described, and elsewhere", errOdd, d.ID)
@@ -210,6 +211,11 @@ func (w *watcher) accept(r rumour, found report) error {
 	switch {
 	case kept && (e == nil || e.line != line):
 		return errGone // meanwhile
+	case learnt != w.learnt: // it may have to prove itself in another way
+		if !kept {
+			w.drop(line)
+		}
+		return errGone
 	case e == nil && w.table.full(d.Address.Addr()):
 		w.drop(line)
 		return errors.New("no room for one more device")
@@ -277,7 +283,7 @@ func (w *watcher) proved(e *entry, now time.Time) {
 // be older than some checks. Who owes us more proof than an address is asked.
 // w.mu is held.
 func (w *watcher) hinted(e *entry, now time.Time) {
-	_, owned := w.cfg.Credentials[e.device.ID]
+	_, owned := w.known.Credentials[e.device.ID]
 	if e.missed > 0 || e.checking || e.next.IsZero() || owned {
 		return
 	}

@@ -54,7 +54,7 @@ func (l *line) leads(d Device) bool {
 // connect makes a line to a device that was found. A device with credentials has
 // to prove by them who it is.
 func (w *watcher) connect(d Device) (*line, error) {
-	secrets, owned := w.cfg.Credentials[d.ID]
+	secrets, owned := w.credentials(d.ID)
 	if !owned {
 		return newLine(w.socks.peer(d.Address), nil), nil
 	}
@@ -81,6 +81,14 @@ func (w *watcher) connect(d Device) (*line, error) {
 	return l, nil
 }
 
+// credentials are those by which a device has to prove who it is, if it has to.
+func (w *watcher) credentials(di string) (Credentials, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c, owned := w.known.Credentials[di]
+	return c, owned
+}
+
 // secure is a line by DTLS. Each has a socket of its own, because a server names
 // itself before it is known which key it is to be asked for, if at all.
 func (w *watcher) secure(d Device, secrets Credentials) (*line, error) {
@@ -105,7 +113,7 @@ func (w *watcher) secure(d Device, secrets Credentials) (*line, error) {
 // renew gives a secured device that does not answer another socket: it may have
 // restarted, and know nothing of the session. w.mu is held.
 func (w *watcher) renew(e *entry) {
-	secrets, owned := w.cfg.Credentials[e.device.ID]
+	secrets, owned := w.known.Credentials[e.device.ID]
 	if !owned || e.line == nil || e.line.socket == nil {
 		return
 	}

@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -133,7 +134,7 @@ func TestSecured(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := newNetwork(t, simnet.Config{})
 				n.owned(simulated(t, "lamp", lampID, "lamp"), c.device)
-				w := n.watch(lan.Config{Credentials: c.ours})
+				w := n.watch(lan.Config{Known: lan.Known{Credentials: c.ours}})
 				pass(time.Minute)
 				if !c.found {
 					w.expect()
@@ -162,16 +163,16 @@ func TestSecuredRestart(t *testing.T) {
 		return []byte("\x00\x11\x22\x33\x44\x55\x66\x77\x88\x99\xaa\xbb\xcc\xdd\xee\xff"), nil
 	}}
 	synctest.Test(t, func(t *testing.T) {
-		lost := false
-		n := newNetwork(t, simnet.Config{Filter: func(_, _ netip.AddrPort, _ []byte) bool { return !lost }})
+		var lost atomic.Bool
+		n := newNetwork(t, simnet.Config{Filter: func(_, _ netip.AddrPort, _ []byte) bool { return !lost.Load() }})
 		lamp := simulated(t, "lamp", lampID, "lamp")
 		u := n.owned(lamp, psk)
-		w := n.watch(lan.Config{Credentials: ours})
+		w := n.watch(lan.Config{Known: lan.Known{Credentials: ours}})
 		pass(time.Minute)
 		w.expect("+lamp")
-		lost = true // nobody hears that the session ends
+		lost.Store(true) // nobody hears that the session ends
 		u.unplug()
-		lost = false
+		lost.Store(false)
 		cfg := psk
 		cfg.Listen, cfg.Log = true, slog.New(slog.DiscardHandler)
 		n.serve(dtls.New(n.Listen("10.0.0.2:5684"), cfg), lamp)
@@ -196,7 +197,7 @@ func TestDescribedSecured(t *testing.T) {
 		n := newNetwork(t, simnet.Config{})
 		lamp := simulated(t, "lamp", lampID, "lamp")
 		u := n.serve(dtls.New(n.Listen("10.0.0.2:5684"), psk), lamp)
-		w := n.watch(lan.Config{Described: described, Credentials: ours})
+		w := n.watch(lan.Config{Known: lan.Known{Described: described, Credentials: ours}})
 		pass(2 * time.Minute)
 		w.expect("+lamp")
 		device := w.device(lampID).Open()
@@ -212,8 +213,8 @@ func TestDescribedSecured(t *testing.T) {
 		}
 		w.stop()
 	})
-	for _, cfg := range []lan.Config{{Described: described}, {Credentials: ours, Described: []lan.Described{{Address: "10.0.0.2", ID: lampID}}}} {
-		if err := lan.Watch(t.Context(), cfg, nil); err == nil || !strings.Contains(err.Error(), "go together") {
+	for _, known := range []lan.Known{{Described: described}, {Credentials: ours, Described: []lan.Described{{Address: "10.0.0.2", ID: lampID}}}} {
+		if err := lan.Watch(t.Context(), lan.Config{Known: known}, nil); err == nil || !strings.Contains(err.Error(), "go together") {
 			t.Errorf("Watch = %v", err)
 		}
 	}

@@ -35,7 +35,10 @@ func Watch(ctx context.Context, cfg Config, each func(Change)) error {
 	if err := w.open(); err != nil {
 		return fmt.Errorf("watch the network: %w", err)
 	}
+	w.mu.Lock()
 	w.describe()
+	w.mu.Unlock()
+	loops.Go(func() { w.learnLoop(ctx) })
 	loops.Go(func() { w.askLoop(ctx) })
 	loops.Go(func() { w.checkLoop(ctx) })
 	loops.Go(func() { w.tellLoop(ctx, each) })
@@ -63,6 +66,8 @@ type watcher struct {
 
 	mu      sync.Mutex // guards what follows, and all that hangs in table
 	closed  bool
+	known   Known // as it was said last
+	learnt  int   // how often
 	table   table
 	asking  map[netip.AddrPort]bool      // who is asked what it is, or waits for it
 	host    map[netip.Addr]int           // how many of these
@@ -73,7 +78,7 @@ type watcher struct {
 
 func newWatcher(cfg Config) (*watcher, error) {
 	w := &watcher{cfg: cfg, log: cmp.Or(cfg.Log, slog.Default()), slots: make(chan struct{}, maxAtOnce), wake: make(chan struct{}, 1),
-		table: newTable(), asking: map[netip.AddrPort]bool{}, host: map[netip.Addr]int{}, struck: map[netip.AddrPort]time.Time{}, said: map[string]bool{}}
+		table: newTable(), asking: map[netip.AddrPort]bool{}, host: map[netip.Addr]int{}, struck: map[netip.AddrPort]time.Time{}, said: map[string]bool{}, known: cfg.Known}
 	w.cfg.Check = cmp.Or(cfg.Check, checkEvery)
 	if cfg.Groups == nil {
 		w.cfg.Groups = coap.AllCoAPNodes()
@@ -82,10 +87,8 @@ func newWatcher(cfg Config) (*watcher, error) {
 	if cfg.Listen != nil {
 		w.network = func() string { return "" } // not that of this machine
 	}
-	for _, d := range cfg.Described {
-		if err := errors.Join(d.check(), d.trusts(cfg.Credentials)); err != nil {
-			return nil, err
-		}
+	if err := w.known.Check(); err != nil {
+		return nil, err
 	}
 	if cfg.Directory != "" && !isUUID(cfg.Directory) {
 		return nil, fmt.Errorf("the di %.40q is not a UUID", cfg.Directory)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -85,6 +86,9 @@ func (a *app) proxy(ctx context.Context, f proxyFlags) error {
 		return err
 	}
 	f.state = cmp.Or(f.state, filepath.Join(settings.StateDir(a.lookup), "proxies", f.name+".json"))
+	if _, set := a.lookup("GOGC"); !set {
+		debug.SetGCPercent(gcPercent)
+	}
 	lock, err := lockState(f.state)
 	if err != nil {
 		return err
@@ -99,16 +103,22 @@ func (a *app) proxy(ctx context.Context, f proxyFlags) error {
 	if err != nil {
 		return fail(exitConfig, "another --state, or --policy", "%w", err)
 	}
-	watch.Directory, watch.Log = proxy.ID(), cfg.Log
+	known := make(chan lan.Known)
+	watch.Directory, watch.Reload, watch.Log = proxy.ID(), known, cfg.Log
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return proxy.Run(ctx) })
 	group.Go(func() error { return lan.Watch(ctx, watch, shows(proxy)) })
 	group.Go(func() error { return f.allowed.follow(ctx, a, proxy) })
+	group.Go(func() error { return f.net.follow(ctx, a, known) })
 	if err := group.Wait(); !errors.Is(err, context.Canceled) {
 		return err
 	}
 	return nil
 }
+
+// gcPercent makes a proxy collect garbage twice as often as other programs do: it
+// runs on small machines, with much that stays and little that moves.
+const gcPercent = 50
 
 // proxyConfig is where devices are shown.
 func (a *app) proxyConfig(ctx context.Context, f proxyFlags) (cfg xcproxy.Config, err error) {
@@ -265,18 +275,11 @@ func (n *proxyNet) config() (cfg lan.Config, err error) {
 			return cfg, misuse("--device 192.0.2.7:5683", "--device %q: not a host with a port", text)
 		}
 	}
-	if n.described != "" {
-		if err := readJSON(n.described, &cfg.Described); err != nil {
-			return cfg, fail(exitConfig, "another --describe", "%w", err)
-		}
+	if cfg.Known, err = n.known(); err != nil {
+		return cfg, err
 	}
 	if len(n.interfaces) == 0 && len(n.addresses)+len(cfg.Described) > 0 {
 		cfg.Groups = groupsNone
-	}
-	if n.credentials != "" {
-		if cfg.Credentials, err = lan.LoadCredentials(n.credentials); err != nil {
-			return cfg, fail(exitConfig, "another --credentials", "%w", err)
-		}
 	}
 	return cfg, nil
 }
