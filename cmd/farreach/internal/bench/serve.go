@@ -99,6 +99,8 @@ func Serve(ctx context.Context, kind string, in io.Reader, out io.Writer) error 
 		if err := serveXMPP(ctx, ln, cfg); err != nil {
 			return err
 		}
+	case kindHTTP:
+		go bareHTTP(ln)
 	case kindRelay:
 		go relayPairs(ln, cfg)
 	case kindCoAP, kindIdle:
