@@ -19,6 +19,7 @@ const light = "/api/v1/devices/" + lamp + "/resources/a/light"
 // bulb is the lamp at the end of its session, without the wire.
 type bulb struct {
 	detach func()
+	forget bool // what it got
 
 	mu   sync.Mutex // guards what follows
 	got  []oic.Request
@@ -35,7 +36,9 @@ func (b *bulb) Handle(_ context.Context, req *oic.Request) (*oic.Response, error
 	defer b.mu.Unlock()
 	got := *req
 	got.Body = append([]byte(nil), req.Body...)
-	b.got = append(b.got, got)
+	if !b.forget {
+		b.got = append(b.got, got)
+	}
 	resp := &oic.Response{Status: oic.Content, Format: oic.OCF, Body: []byte(b.body)}
 	switch req.Op {
 	case oic.Update, oic.Replace:

@@ -103,8 +103,8 @@ type delivery struct {
 
 // reach implements command.Config.Reach.
 func (c *Cloud) reach(di string) (oic.Handler, error) {
-	if _, err := c.session(di); err != nil {
-		return nil, err
+	if c.directory.Local(di) == nil {
+		return nil, oic.ErrOffline
 	}
 	return delivery{c, di}, nil
 }

@@ -132,8 +132,9 @@ type Config struct {
 	MaxAge time.Duration // of a command in the log; 0: 90 days
 	Log    *slog.Logger  // nil: slog.Default()
 
-	// Reach returns the way to a device that can be reached now, and an
-	// oic.ErrOffline otherwise.
+	// Reach returns the way to a device that is connected to this process now,
+	// and an oic.ErrOffline otherwise. Of several processes with one store the
+	// one that has the device delivers to it.
 	Reach func(di string) (oic.Handler, error)
 
 	// Hold returns a refusal if who may not command the device, at href. If

@@ -247,8 +247,8 @@ func (c *Commands) settle(ctx context.Context, w waiting) (Command, error) {
 	return cmd, err
 }
 
-// Behind waits until no older command waits for a device that can be reached,
-// so that one that need not wait does not overtake it.
+// Behind waits until no command waits for a device that can be reached, so that
+// one that need not wait does not overtake it.
 func (c *Commands) Behind(ctx context.Context, di string) error {
 	q := &c.queue
 	for q.total.Load() > 0 {
@@ -257,9 +257,6 @@ func (c *Commands) Behind(ctx context.Context, di string) error {
 		q.mu.Unlock()
 		if n == 0 {
 			return nil
-		}
-		if _, err := c.cfg.Reach(di); err != nil {
-			return nil // who waits for it says so
 		}
 		q.poke()
 		select {

@@ -182,10 +182,10 @@ func TestBehind(t *testing.T) {
 	h.go_()
 	h.queue("1", time.Hour)
 	h.queue("2", time.Hour)
-	if err := h.Behind(t.Context(), lamp); err != nil { // it is not there: nothing to wait for
+	if err := h.Behind(t.Context(), door); err != nil { // nothing waits for that one
 		t.Fatal(err)
 	}
-	h.set(false)
+	h.come()
 	if err := h.Behind(t.Context(), lamp); err != nil {
 		t.Fatal(err)
 	}
