@@ -1,12 +1,9 @@
 package e2e_test
 
 import (
-	"encoding/json"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -56,63 +53,9 @@ func (h *house) startProxy(args ...string) {
 
 // phone is a person far away, who reaches devices in one way only.
 func (h *house) phone(by string) *path {
-	p := &path{t: h.t, home: h.t.TempDir(), before: h.net.in("phone"), by: by}
-	where := h.server.where()
-	if by == "xmpp" {
-		p.env = []string{"FARREACH_XMPP=home@home.example", "FARREACH_XMPP_ADDR=" + where.XMPP,
-			"FARREACH_PASSWORD_FILE=" + where.PasswordFile, "FARREACH_CA_FILE=" + where.CAFile}
-		return p
-	}
-	text, err := os.ReadFile(filepath.Join(h.server.home, "addr.json"))
-	var addr map[string]any
-	if err == nil {
-		err = json.Unmarshal(text, &addr)
-	}
-	for key := range addr {
-		if strings.HasPrefix(key, "xmpp") || key == "domain" || key == "password_file" {
-			delete(addr, key)
-		}
-	}
-	if err == nil {
-		text, err = json.Marshal(addr)
-	}
-	file := filepath.Join(p.home, "cloud.json")
-	if err == nil {
-		err = os.WriteFile(file, text, 0o600)
-	}
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	p.always = []string{"--profile", file}
+	p := personOf(h.t, h.server, by)
+	p.before = h.net.in("phone")
 	return p
-}
-
-// foundWay is how a device is reached, as discover says.
-type foundWay struct {
-	By, URI, State, Note string
-}
-
-// sees waits until a device is found, in that state by the person's way.
-func (p *path) sees(name, state string) (found foundWay) {
-	p.t.Helper()
-	within(p.t, patience, func() bool {
-		out, _, _ := p.command("discover", "--remote", "--json")
-		for line := range strings.Lines(out) {
-			var doc struct {
-				Name string
-				Ways []foundWay
-			}
-			if json.Unmarshal([]byte(line), &doc) == nil && doc.Name == name {
-				i := slices.IndexFunc(doc.Ways, func(w foundWay) bool { return w.By == p.by && w.State == state })
-				if i >= 0 {
-					found = doc.Ways[i]
-					return true
-				}
-			}
-		}
-		return false
-	})
-	return found
 }
 
 // addresses are the JIDs of lamp and proxy, and their di's in the cloud.

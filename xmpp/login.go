@@ -124,26 +124,36 @@ func (n *negotiation) bind() (jid.JID, error) {
 	return got, nil
 }
 
+// maxStale is how many stanzas may come before the answer to ask.
+const maxStale = 256
+
 // ask sends a request that sets something, before there is a session, and
-// returns what its result holds.
+// returns what its result holds. What comes for a session that had the same
+// address before is passed over: nobody here has waited for it.
 func (n *negotiation) ask(payload *stanza.Element) (*stanza.Element, error) {
 	iq := stanza.IQ{ID: newID(), Type: "set", Payload: payload}
 	n.c.send(iq.Append(nil))
-	it, err := n.read()
-	if err != nil {
-		return nil, err
+	for range maxStale {
+		it, err := n.read()
+		if err != nil {
+			return nil, err
+		}
+		if it.Kind != stream.Stanza || string(it.NS) != stream.NSClient {
+			break
+		}
+		if string(it.Name) != "iq" {
+			continue
+		}
+		answer, err := stanza.ParseIQ(it.Raw)
+		switch {
+		case err != nil:
+			return nil, err
+		case answer.ID != iq.ID || answer.IsRequest():
+		case answer.Type == "error":
+			return nil, answer.Err
+		default:
+			return answer.Payload, nil
+		}
 	}
-	if it.Kind != stream.Stanza || string(it.Name) != "iq" || string(it.NS) != stream.NSClient {
-		return nil, protocolError("answers something else")
-	}
-	answer, err := stanza.ParseIQ(it.Raw)
-	switch {
-	case err != nil:
-		return nil, err
-	case answer.ID != iq.ID || answer.IsRequest():
-		return nil, protocolError("answers something else")
-	case answer.Type == "error":
-		return nil, answer.Err
-	}
-	return answer.Payload, nil
+	return nil, protocolError("answers something else")
 }

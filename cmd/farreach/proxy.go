@@ -106,8 +106,12 @@ func (a *app) proxy(ctx context.Context, f proxyFlags) error {
 	known := make(chan lan.Known)
 	watch.Directory, watch.Reload, watch.Log = proxy.ID(), known, cfg.Log
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return proxy.Run(ctx) })
-	group.Go(func() error { return lan.Watch(ctx, watch, shows(proxy)) })
+	watching, stop := context.WithCancel(context.WithoutCancel(ctx)) // until the proxy has taken leave of the devices
+	group.Go(func() error {
+		defer stop()
+		return proxy.Run(ctx)
+	})
+	group.Go(func() error { return lan.Watch(watching, watch, shows(proxy)) })
 	group.Go(func() error { return f.allowed.follow(ctx, a, proxy) })
 	group.Go(func() error { return f.net.follow(ctx, a, known) })
 	if err := group.Wait(); !errors.Is(err, context.Canceled) {
