@@ -8,7 +8,8 @@ export interface State {
   rep: Rep;
   seq: number;
   at: number; // ms
-  usual: number; // ms between two reports, as far as known; 0: not yet
+  usual: number; // ms between two reports, as far as known
+  heard: number; // how many reports that is known from
 }
 
 /**
@@ -102,14 +103,14 @@ class Home {
     const before = of.get(e.href);
     if (before && before.seq > e.seq) return; // a snapshot was newer
     const gap = before ? at - before.at : 0;
-    const usual = before && gap > 0 ? (before.usual ? before.usual * 0.8 + gap * 0.2 : gap) : (before?.usual ?? 0);
-    of.set(e.href, { rep: e.rep, seq: e.seq, at, usual });
+    const usual = before?.heard ? before.usual * 0.8 + gap * 0.2 : gap;
+    of.set(e.href, { rep: e.rep, seq: e.seq, at, usual, heard: before ? before.heard + 1 : 0 });
   }
 }
 
 export const home = new Home();
 
-/** Whether a value is older than twice its usual interval, and worth a remark. */
+/** Whether a value of something that reports steadily is older than twice its usual interval. */
 export function late(state: State, now: number): boolean {
-  return state.usual > 0 && state.usual < 3600_000 && now - state.at > Math.max(2 * state.usual, 5000);
+  return state.heard >= 8 && state.usual < 3600_000 && now - state.at > Math.max(2 * state.usual, 5000);
 }
