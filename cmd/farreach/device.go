@@ -108,11 +108,11 @@ func (a *app) device(ctx context.Context, d deviceFlags) error {
 	return err
 }
 
-// startTime is how long a device takes to start and to join, as a rule.
+// startTime is how long a device, or a proxy, takes to start and to join, as a rule.
 const startTime = 5 * time.Second
 
-// started gives back what a device needs no more when it has started: more than
-// half of what is resident.
+// started gives back what a device, or a proxy, needs no more when it has started:
+// two thirds of what is resident, until it is asked.
 func (a *app) started() {
 	if err := pages.GiveBack(); err != nil {
 		a.log(slog.LevelError).Debug("memory not given back", "err", err)

@@ -105,6 +105,8 @@ func (a *app) proxy(ctx context.Context, f proxyFlags) error {
 	}
 	known := make(chan lan.Known)
 	watch.Directory, watch.Reload, watch.Log = proxy.ID(), known, cfg.Log
+	started := time.AfterFunc(startTime, a.started)
+	defer started.Stop()
 	group, ctx := errgroup.WithContext(ctx)
 	watching, stop := context.WithCancel(context.WithoutCancel(ctx)) // until the proxy has taken leave of the devices
 	group.Go(func() error {
