@@ -219,7 +219,7 @@ const (
 
 	// A peer with several observations of ours that does not say how long what
 	// it tells stays fresh hears of one of them in this time, and of each in a
-	// longer one.
+	// longer one; both are means.
 	renewShared = 90 * time.Second
 	renewEach   = 10 * time.Minute
 )
@@ -386,6 +386,7 @@ func (w *watch) age(m *Message) {
 		age = max(time.Duration(v)*time.Second, leastMaxAge)
 	} else if n > 1 {
 		age = min(time.Duration(n)*renewShared, renewEach)
+		age = age*2/3 + rand.N(age*2/3) // not all of them at the same time
 	}
 	if !e.closed() && w.q.r.waiting[w.q.token] == w.q {
 		e.set(&w.renew, age+renewAfter+rand.N(renewWithin))

@@ -98,7 +98,7 @@ const (
 	checkWithin = 10 * time.Second
 	checkEvery  = 60 * time.Second
 	maxMissed   = 3                // checks without an answer: gone
-	maxUnproved = 3                // checks that are left out for who answers groups
+	maxUnproved = 4                // checks that are left out for who answers groups
 	rereadAfter = 10 * time.Second // links are not read again sooner
 	firstPause  = time.Second      // before who did not answer is asked again,
 	lastPause   = 3 * time.Second  // three times as long each time

@@ -188,7 +188,7 @@ func TestLossy(t *testing.T) {
 }
 
 // Nobody is polled: an idle device is heard of when it answers the group, once a
-// minute, and asked who it is only every third.
+// minute, and asked who it is only every fourth.
 func TestIdleTraffic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork(t, simnet.Config{})
