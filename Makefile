@@ -3,6 +3,7 @@
 # make web     the pages alone; needs Node.js and npm
 # make demo    the simulated home, until Ctrl-C
 # make man     share/man/man1, the manual pages of all commands
+# make deb     bin/farreach_….deb, a Debian package
 # make test    every check: format, vet, linter, layers, tests under the race detector, fuzzers, benchmarks
 # make webtest the tests of the pages; those in a browser need Chromium
 # make fuzz    the fuzzers alone, 5,000 inputs each; FUZZTIME=60s for longer
@@ -20,7 +21,7 @@ RACE      := $(shell command -v $(CC) >/dev/null 2>&1 && echo -race)
 NPM       ?= npm
 CHROMIUM  ?= /usr/bin/chromium
 
-.PHONY: all web webtest build demo man test check fuzz bench
+.PHONY: all web webtest build demo man deb test check fuzz bench
 
 all: web build
 
@@ -40,6 +41,9 @@ demo: all
 
 man: build
 	HOME='~' bin/farreach man share/man/man1
+
+deb: build
+	deploy/deb.sh '$(VERSION)'
 
 test: check
 	$(if $(RACE),,@echo 'make test: no C compiler, so the tests run without the race detector' >&2)
