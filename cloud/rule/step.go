@@ -177,11 +177,16 @@ func (p *program) holds(ev *Event) (bool, error) {
 	if p.condition == nil {
 		return true, nil
 	}
+	return p.condition.Holds(ev)
+}
+
+// Holds evaluates c for one event, as a rule would.
+func (c *Condition) Holds(ev *Event) (bool, error) {
 	in, err := ev.input()
 	if err != nil {
 		return false, err
 	}
-	return p.condition.holds(in)
+	return c.holds(in)
 }
 
 // input is ev as expressions see it. It is made once for all rules.

@@ -18,7 +18,8 @@ func (a *app) benchCmd() *cobra.Command {
 		Short:   "Measure how fast this program is on this machine",
 		Example: "  farreach bench cloud",
 		GroupID: groupOperate,
-	}, a.benchCloudCmd(), a.benchXMPPCmd(), a.benchRemoteCmd(), a.benchProxyCmd(), a.benchAPICmd(), a.benchServeCmd())
+	}, a.benchCloudCmd(), a.benchXMPPCmd(), a.benchRemoteCmd(), a.benchProxyCmd(), a.benchAPICmd(),
+		a.benchRulesCmd(), a.benchServeCmd())
 }
 
 func (a *app) benchCloudCmd() *cobra.Command {

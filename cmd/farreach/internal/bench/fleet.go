@@ -64,14 +64,21 @@ var meterLink = oic.Link{
 
 // join makes a device of the account and waits until the cloud watches it.
 func join(ctx context.Context, s *server, api *apiclient.Client) (*meter, error) {
+	m := newMeter()
+	return m, m.join(ctx, s, api, m)
+}
+
+func newMeter() *meter { return &meter{id: uuid.NewString(), watched: make(chan struct{})} }
+
+// join is join for a meter that is a part of what answers for it.
+func (m *meter) join(ctx context.Context, s *server, api *apiclient.Client, as oic.Handler) error {
 	code, err := api.NewCode(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	m := &meter{id: uuid.NewString(), watched: make(chan struct{})}
-	m.link, err = cloudlink.Connect(ctx, cloudlink.ServerInfo{URI: s.uri(), Handler: m, Log: slog.New(slog.DiscardHandler)})
+	m.link, err = cloudlink.Connect(ctx, cloudlink.ServerInfo{URI: s.uri(), Handler: as, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	_, _, err = m.link.Register(ctx, cloudlink.Registration{Device: m.id, Name: "meter", Links: []oic.Link{meterLink}, Code: code.Code})
 	if err == nil {
@@ -79,9 +86,9 @@ func join(ctx context.Context, s *server, api *apiclient.Client) (*meter, error)
 	}
 	if err != nil {
 		m.link.Close()
-		return nil, err
+		return err
 	}
-	return m, nil
+	return nil
 }
 
 func (m *meter) awaitWatched(ctx context.Context) error {
