@@ -297,6 +297,13 @@ func TestProblems(t *testing.T) {
 		{"POST", "/api/v1/accounts", h.as("home"), `{"name":"x","password":"long enough"}`, 403, "not allowed"},
 		{"PUT", "/api/v1/accounts/nobody/password", h.as("root"), `{"password":"long enough"}`, 404, "no such account"},
 		{"POST", "/api/v1/accounts", h.as("root"), `{"name":"` + strings.Repeat("x", 1<<20) + `"}`, 413, ""},
+		{"POST", "/api/v1/accounts", h.as("root"), "name=x&password=hunter2", 400, ""},
+		{"POST", "/api/v1/accounts", h.as("root"), strings.Repeat("[", 100_000), 400, ""},
+		{"POST", "/api/v1/accounts", h.as("root"), strings.Repeat(`{"name":`, 20_000) + "1" + strings.Repeat("}", 20_000), 400, ""},
+		{"POST", "/api/v1/tokens", h.as("home"), "", 400, ""},
+		{"POST", "/api/v1/tokens", h.as("home"), "null", 422, "body"},
+		{"POST", "/api/v1/tokens", h.as("home"), "{}{}", 400, ""},
+		{"POST", "/api/v1/tokens", h.as("home"), "\xff\xfe", 400, ""},
 	} {
 		resp := h.ask(c.method, c.path, c.token, c.body)
 		p := document(t, resp, c.status)
