@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -11,20 +13,26 @@ import (
 
 	"github.com/farreach/farreach/cmd/farreach/internal/apiclient"
 	"github.com/farreach/farreach/cmd/farreach/internal/screen"
+	"github.com/farreach/farreach/internal/backoff"
 )
 
 func (a *app) statusCmd() *cobra.Command {
 	var x access
-	var check bool
+	var check, watch bool
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show how a server does: listeners, store, devices, rates",
 		Long: `Shows how the server of the profile does, to accounts that are admins. Rates are
-those of the last minute; times are those since its start.
+those of the last minute; times are those since its start. Of a cloud of several
+nodes it shows each, and how the NATS servers keep what is stored.
+
+With --watch it looks again every two seconds until Ctrl-C: a terminal shows what
+is now, a pipe gets the rows that have changed, and with --json a document each time.
 
 With --check it writes nothing and needs no token: the exit status is 0 if the
 server is ready to work, and 11 if it is not.`,
 		Example: `  farreach status
+  farreach status --watch
   farreach status --json | jq .devices
   farreach status --check && echo ready`,
 		GroupID: groupOperate,
@@ -33,11 +41,13 @@ server is ready to work, and 11 if it is not.`,
 			if check {
 				return a.ready(cmd.Context(), x)
 			}
-			return a.status(cmd.Context(), x)
+			return a.status(cmd.Context(), x, watch)
 		},
 	}
 	x.flags(cmd)
 	cmd.Flags().BoolVar(&check, "check", false, "only say by the exit status whether the server is ready")
+	cmd.Flags().BoolVar(&watch, "watch", false, "look again every two seconds")
+	cmd.MarkFlagsMutuallyExclusive("check", "watch")
 	return cmd
 }
 
@@ -55,7 +65,7 @@ func (a *app) ready(ctx context.Context, x access) error {
 	return err
 }
 
-func (a *app) status(ctx context.Context, x access) error {
+func (a *app) status(ctx context.Context, x access, watch bool) error {
 	api, err := a.api(x)
 	if err != nil {
 		return err
@@ -65,16 +75,55 @@ func (a *app) status(ctx context.Context, x access) error {
 	if err != nil {
 		return err
 	}
+	shown := map[string]string{} // how each row was, in a pipe
+	for said := ""; ; {
+		if err == nil {
+			err, said = a.showStatus(s, raw, watch, shown), ""
+			if err != nil || !watch {
+				return err
+			}
+		} else if text := oneLine(err); text != said {
+			a.say("farreach: status: %s", text)
+			said = text
+		}
+		if err := backoff.Sleep(ctx, statusEvery); err != nil {
+			return err
+		}
+		if s, raw, err = api.Status(ctx); ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// statusEvery is how often --watch looks.
+const statusEvery = 2 * time.Second
+
+// showStatus writes a status: all of it, or in a pipe that is watched the rows
+// that are not as shown.
+func (a *app) showStatus(s apiclient.Status, raw json.RawMessage, watch bool, shown map[string]string) error {
 	if a.json {
 		return a.screen().Doc(raw)
 	}
+	if watch && a.terminal {
+		if _, err := io.WriteString(a.out, clearScreen); err != nil {
+			return err
+		}
+	}
 	for _, row := range statusRows(s) {
+		key := row[0] + "\t" + row[1]
+		if watch && !a.terminal && shown[key] == row[2] {
+			continue
+		}
+		shown[key] = row[2]
 		if err := a.statusRow(row); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// clearScreen puts the cursor at the top of an empty terminal.
+const clearScreen = "\x1b[H\x1b[2J"
 
 // statusRows is one row for each thing that an operator looks at: what it is,
 // which one, and how it does.
