@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/google/uuid"
+
 	"github.com/farreach/farreach/oic"
 	"github.com/farreach/farreach/rae"
 )
@@ -27,7 +29,7 @@ func Everything() Policy { return Policy{{}} }
 
 func (p Policy) check() error {
 	for i, r := range p {
-		if r.Device != "" && len(r.Device) != 36 {
+		if r.Device != "" && (len(r.Device) != 36 || uuid.Validate(r.Device) != nil) {
 			return fmt.Errorf("rule %d: %.64q is no device id", i+1, r.Device)
 		}
 		if r.Href != "" && !strings.HasPrefix(r.Href, "/") {

@@ -164,6 +164,29 @@ func TestBad17AfterLogin(t *testing.T) {
 	}
 }
 
+// What comes for a former session of the same address before the answer to bind is
+// passed over, but not for ever.
+func TestStaleBeforeBind(t *testing.T) {
+	const stale = "<message from='bob@home.example/x' type='chat'/><iq type='set' id='1' from='bob@home.example/x'><x xmlns='y'/></iq><iq type='result' id='2'/>"
+	s, err := xmpp.Dial(t.Context(), scripted(t, func(p *script) {
+		p.login()
+		p.open(withBind)
+		p.say(stale)
+		p.bind()
+		p.rest()
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	refusedDial(t, scripted(t, func(p *script) {
+		p.login()
+		p.open(withBind)
+		p.say(strings.Repeat(stale, 100))
+		p.rest()
+	}))
+}
+
 // TestBad18ForeignAnswers: an answer counts if id, kind and sender are those of
 // what was asked.
 func TestBad18ForeignAnswers(t *testing.T) {

@@ -47,11 +47,32 @@ func (p *allowed) policy() (xcproxy.Policy, error) {
 	if p.file == "" {
 		return policy, nil
 	}
-	var more xcproxy.Policy
-	if err := readJSON(p.file, &more); err != nil {
+	b, err := os.ReadFile(p.file)
+	if err != nil {
+		return nil, fail(exitConfig, "another --policy", "policy: %w", err)
+	}
+	more, err := parsePolicy(p.file, b)
+	if err != nil {
 		return nil, fail(exitConfig, "another --policy", "policy: %w", err)
 	}
 	return append(policy, more...), nil
+}
+
+// parsePolicy reads the rules in a file. No rule is made of what is none: one that
+// names nothing allows everything.
+func parsePolicy(file string, b []byte) (xcproxy.Policy, error) {
+	var rules []*xcproxy.Rule
+	if err := parseJSON(file, b, &rules); err != nil {
+		return nil, err
+	}
+	policy := make(xcproxy.Policy, len(rules))
+	for i, r := range rules {
+		if r == nil {
+			return nil, fmt.Errorf("%s: rule %d is null", file, i+1)
+		}
+		policy[i] = *r
+	}
+	return policy, nil
 }
 
 func ruleOf(text string, readOnly bool) xcproxy.Rule {
@@ -107,15 +128,42 @@ func readJSON(file string, v any) error {
 	if err != nil {
 		return err
 	}
+	return parseJSON(file, b, v)
+}
+
+// parseJSON is readJSON of what is in the file. The error says in which line it is
+// wrong.
+func parseJSON(file string, b []byte, v any) error {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
-		return fmt.Errorf("%s: %w", file, err)
+		return fmt.Errorf("%s:%d: %w", file, lineOf(b, err), err)
 	}
+	at := d.InputOffset()
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return fmt.Errorf("%s: more than one document", file)
+		return fmt.Errorf("%s:%d: more than one document", file, lineAt(b, at))
 	}
 	return nil
+}
+
+// lineOf is in which line of b something is wrong.
+func lineOf(b []byte, err error) int {
+	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return lineAt(b, e.Offset)
+	}
+	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return lineAt(b, e.Offset)
+	}
+	if _, name, ok := strings.Cut(err.Error(), "unknown field "); ok {
+		if i := bytes.Index(b, []byte(name)); i >= 0 {
+			return lineAt(b, int64(i))
+		}
+	}
+	return lineAt(b, int64(len(b))) // it ends too early
+}
+
+func lineAt(b []byte, offset int64) int {
+	return 1 + bytes.Count(b[:max(0, min(offset, int64(len(b))))], []byte("\n"))
 }
 
 // groupsNone has nobody asked by multicast.
