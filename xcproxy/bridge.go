@@ -19,14 +19,14 @@ const typeBridge = "oic.d.bridge"
 // XMPP and in the cloud. Those without a stream of their own are behind it; and
 // while it is gone, it is known of the others why they are.
 func (p *Proxy) beBridge(ctx context.Context, legs *sync.WaitGroup) {
-	host := device.NewHost(device.Config{ID: p.state.ID, Type: typeBridge, Name: p.cfg.Name, Log: p.log,
+	host := device.NewHost(device.Config{ID: p.id, Type: typeBridge, Name: p.cfg.Name, Log: p.log,
 		Platform: device.Platform{Model: "XC-Proxy"}})
-	bridge := &mirror{id: p.state.ID, device: Found{Name: p.cfg.Name}, here: true} // in Changes only
+	bridge := &mirror{id: p.id, device: Found{Name: p.cfg.Name}, here: true} // in Changes only
 	if !p.cfg.XMPP.JID.IsZero() {
 		cfg := p.endpoint(gate{host.Remote(), p}, func(s rae.State) { p.tell(bridge, func(c *Change) { c.XMPP = s }) })
 		cfg.Behind = p.Behind
 		legs.Go(func() {
-			p.keep(ctx, legKey{p.state.ID, false}, bridge, func(ctx context.Context) error {
+			p.keep(ctx, legKey{p.id, false}, bridge, func(ctx context.Context) error {
 				e, err := rae.New(cfg)
 				if err != nil {
 					return err
@@ -38,7 +38,7 @@ func (p *Proxy) beBridge(ctx context.Context, legs *sync.WaitGroup) {
 	if p.cfg.Cloud != nil {
 		as := cloudlink.Config{Handler: host.Remote(), Name: host.Name, Links: host.Links}
 		legs.Go(func() {
-			p.keep(ctx, legKey{p.state.ID, true}, bridge, func(ctx context.Context) error {
+			p.keep(ctx, legKey{p.id, true}, bridge, func(ctx context.Context) error {
 				return p.join(ctx, bridge, as, func(ctx context.Context, c *cloudlink.Client) { c.Follow(ctx, host) })
 			})
 		})
@@ -93,7 +93,7 @@ func (g gate) Observe(ctx context.Context, req *oic.Request, each func(*oic.Resp
 
 // own are the links of the proxy itself that query asks for.
 func (g gate) own(ctx context.Context, query string) ([]oic.Link, error) {
-	if di := oic.QueryValues(query, "di"); len(di) > 0 && !slices.ContainsFunc(di, func(s string) bool { return strings.EqualFold(s, g.p.state.ID) }) {
+	if di := oic.QueryValues(query, "di"); len(di) > 0 && !slices.ContainsFunc(di, func(s string) bool { return strings.EqualFold(s, g.p.id) }) {
 		return nil, nil
 	}
 	resp, err := g.Observer.Handle(ctx, &oic.Request{Op: oic.Retrieve, Href: pathRes, Accept: oic.OCF})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -78,6 +79,8 @@ func TestFanIn(t *testing.T) {
 	}
 	more.leave()
 	until(t, "the observation ends with the last", func() bool { return l.ended.Load() == 1 })
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.watched != 0 || len(m.fans) != 0 {
 		t.Errorf("%d watchers, %d fans are left", m.watched, len(m.fans))
 	}
@@ -181,18 +184,18 @@ func TestRaving(t *testing.T) {
 }
 
 // broken tells how often it was observed, and breaks off.
-type broken struct{ begun int }
+type broken struct{ begun atomic.Int64 }
 
 func (b *broken) Handle(context.Context, *oic.Request) (*oic.Response, error) {
 	return nil, oic.ErrOffline
 }
 
 func (b *broken) Observe(_ context.Context, _ *oic.Request, each func(*oic.Response)) error {
-	b.begun++
-	if b.begun%2 == 0 {
+	n := b.begun.Add(1)
+	if n%2 == 0 {
 		return oic.ErrOffline // nor does each attempt get through
 	}
-	body, err := oic.Encode(oic.OCF, number{int64(b.begun)})
+	body, err := oic.Encode(oic.OCF, number{n})
 	if err != nil {
 		return err
 	}
@@ -209,8 +212,8 @@ func TestBreaks(t *testing.T) {
 		m.found(Found{ID: lampID, Links: []oic.Link{{Href: "/a"}}, Device: b}, Everything())
 		c := watch(t, m, 2, "/a")
 		time.Sleep(3 * time.Minute)
-		if b.begun < 5 || b.begun > 60 || c.allHeard(`{"value":1}`) {
-			t.Errorf("begun %d times, %v", b.begun, c.heard)
+		if n := b.begun.Load(); n < 5 || n > 60 || c.allHeard(`{"value":1}`) {
+			t.Errorf("begun %d times, %v", b.begun.Load(), c.heard)
 		}
 		m.lost()
 		c.tasks.Wait()

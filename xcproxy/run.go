@@ -120,7 +120,7 @@ func (p *Proxy) endpoint(device oic.Handler, changed func(rae.State)) rae.Config
 // stream shows a device at an address of its own (RA-025).
 func (p *Proxy) stream(ctx context.Context, m *mirror) error {
 	cfg := p.endpoint(m, func(s rae.State) { p.tell(m, func(c *Change) { c.XMPP = s }) })
-	cfg.Gateway = p.state.ID
+	cfg.Gateway = p.id
 	e, err := rae.New(cfg)
 	if err != nil {
 		return err
@@ -130,7 +130,7 @@ func (p *Proxy) stream(ctx context.Context, m *mirror) error {
 
 // register shows a device in the cloud, under its own di.
 func (p *Proxy) register(ctx context.Context, m *mirror) error {
-	as := cloudlink.Config{Handler: m, Name: m.name, Links: m.links, Gateway: p.state.ID}
+	as := cloudlink.Config{Handler: m, Name: m.name, Links: m.links, Gateway: p.id}
 	return p.join(ctx, m, as, func(ctx context.Context, c *cloudlink.Client) { m.follow(ctx, c.Republish) })
 }
 

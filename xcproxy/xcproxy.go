@@ -106,6 +106,7 @@ const (
 // Proxy shows devices of the local network outside.
 type Proxy struct {
 	cfg   Config
+	id    string // its own di
 	log   *slog.Logger
 	wake  chan struct{} // has one when Run has something to start or to end
 	state State         // of Run and New only
@@ -145,12 +146,12 @@ func New(cfg Config) (*Proxy, error) {
 			return nil, fmt.Errorf("xcproxy: state: %w", err)
 		}
 	}
-	return &Proxy{cfg: cfg, log: cfg.Log, wake: make(chan struct{}, 1), state: state, policy: cfg.Policy,
+	return &Proxy{cfg: cfg, id: state.ID, log: cfg.Log, wake: make(chan struct{}, 1), state: state, policy: cfg.Policy,
 		mirrors: map[string]*mirror{}, streams: state.Streams, changed: make(chan struct{})}, nil
 }
 
 // ID is the di of the proxy itself.
-func (p *Proxy) ID() string { return p.state.ID }
+func (p *Proxy) ID() string { return p.id }
 
 // Found says that a device is there, or is there again, or has something else to
 // tell than before. It does not wait. A device beyond 1,000 is passed over.
@@ -161,7 +162,7 @@ func (p *Proxy) Found(f Found) {
 		return
 	}
 	f.ID = id.String()
-	if f.ID == p.state.ID {
+	if f.ID == p.id {
 		p.log.Warn("somebody on the local network has the di of this proxy")
 		return
 	}
