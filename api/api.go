@@ -77,6 +77,7 @@ type Handler struct {
 	guarded http.Handler
 	load    load
 	health  health
+	encoded encoded
 	version string
 	operate *Operate
 	metrics *metrics.Metrics // of operate; nil: none

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -307,6 +308,41 @@ func TestStreamOfStates(t *testing.T) {
 		if e := nextEvent(t, every); e.kind != "" || i == n && e != last {
 			t.Fatalf("event %d is %+v, the last %+v", i, e, last)
 		}
+	}
+}
+
+// TestManyStreams: streams that nobody reads, as many as there may be, make no
+// event wait, and cost no memory for each event.
+func TestManyStreams(t *testing.T) {
+	h := newHome(t)
+	for range 199 {
+		h.stream("?from=1") // nobody reads them
+	}
+	body, err := oic.Encode(oic.OCF, map[string]any{"text": strings.Repeat("x", 20_000)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	live := h.stream("")
+	memory := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := memory()
+	var slowest time.Duration
+	const n = 50
+	for range n {
+		start := time.Now()
+		h.report(string(body))
+		slowest = max(slowest, time.Since(start))
+		nextEvent(t, live)
+	}
+	if slowest > 2*time.Second {
+		t.Errorf("an event took %v", slowest)
+	}
+	if more := int64(memory()) - int64(before); more > 200*(1<<20) {
+		t.Errorf("%d MiB more are in use", more>>20)
 	}
 }
 

@@ -137,7 +137,11 @@ func (h *Handler) send(ctx context.Context, out *sse, who oic.Identity, news <-c
 func (h *Handler) tell(ctx context.Context, out *sse, who oic.Identity, some event.News) error {
 	name := h.names(ctx, who)
 	for _, ev := range some.Events {
-		if err := out.add(strconv.FormatUint(ev.Seq, 10), "", h.event(ev, name(ev.Device))); err != nil {
+		data, err := h.encoded.of(ev.Seq, func() Event { return h.event(ev, name(ev.Device)) })
+		if err == nil {
+			err = out.raw(strconv.FormatUint(ev.Seq, 10), "", data)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -194,10 +198,15 @@ func (s *sse) comment() error {
 
 // add adds an event. Its id and kind may be empty; doc is its data, as JSON.
 func (s *sse) add(id, kind string, doc any) error {
-	b, err := json.Marshal(doc) // one line
+	b, err := json.Marshal(doc)
 	if err != nil {
 		return err
 	}
+	return s.raw(id, kind, b)
+}
+
+// raw is add with data that is JSON already, in one line.
+func (s *sse) raw(id, kind string, b []byte) error {
 	for _, field := range [...][2]string{{"id: ", id}, {"event: ", kind}} {
 		if field[1] != "" {
 			s.text = append(append(append(s.text, field[0]...), field[1]...), '\n')

@@ -19,7 +19,7 @@ func (a *app) benchCmd() *cobra.Command {
 		Example: "  farreach bench cloud",
 		GroupID: groupOperate,
 	}, a.benchCloudCmd(), a.benchXMPPCmd(), a.benchRemoteCmd(), a.benchProxyCmd(), a.benchAPICmd(),
-		a.benchRulesCmd(), a.benchServeCmd())
+		a.benchEventsCmd(), a.benchRulesCmd(), a.benchServeCmd())
 }
 
 func (a *app) benchCloudCmd() *cobra.Command {

@@ -39,7 +39,8 @@ func (r *run) fleet(ctx context.Context, s *server) error {
 		return fmt.Errorf("sign up: %w", err)
 	}
 	r.note("%d devices signed up and published in %.1f s", r.Devices, time.Since(start).Seconds())
-	if err := r.events(ctx, s, api, meters); err != nil {
+	f := Figure{Name: "events", What: "device to log, durable", Unit: "events/s", Aim: aimEvents}
+	if err := r.events(ctx, s, api, meters, f); err != nil {
 		return fmt.Errorf("events: %w", err)
 	}
 	if err := r.command(ctx, s, meters[0]); err != nil {
@@ -146,8 +147,8 @@ const (
 const batch = 8
 
 // events has all devices report as fast as the cloud takes it, and looks when
-// the last of it is in the log.
-func (r *run) events(ctx context.Context, s *server, api *apiclient.Client, meters []*meter) error {
+// the last of it is in the log. f is the figure that says so.
+func (r *run) events(ctx context.Context, s *server, api *apiclient.Client, meters []*meter, f Figure) error {
 	r.Progress("%d devices report events", len(meters))
 	first, err := stored(ctx, api)
 	if err != nil {
@@ -175,8 +176,8 @@ func (r *run) events(ctx context.Context, s *server, api *apiclient.Client, mete
 	if missing != 0 {
 		note = fmt.Sprintf("%d devices; of %d events %d are not in the log", len(meters), sent.Load(), missing)
 	}
-	r.add(Figure{Name: "events", What: "device to log, durable", Unit: "events/s", Aim: aimEvents,
-		Measured: float64(sent.Load()-missing) / took.Seconds(), Note: note})
+	f.Measured, f.Note = float64(sent.Load()-missing)/took.Seconds(), note
+	r.add(f)
 	return nil
 }
 

@@ -32,8 +32,9 @@ const (
 
 	kindRelay = "relay" // joins each connection to the next
 
-	kindLAN   = "lan"   // devices of a local network; it is told how many
-	kindProxy = "proxy" // shows them; it is told where
+	kindLAN     = "lan"     // devices of a local network; it is told how many
+	kindProxy   = "proxy"   // shows them; it is told where
+	kindHistory = "history" // a cloud with devices that have reported; it is told where its data is
 
 	// These are no servers: they are told how to get into one.
 	kindRemote         = "remote-"
@@ -78,6 +79,8 @@ func Serve(ctx context.Context, kind string, in io.Reader, out io.Writer) error 
 		return serveLAN(ctx, questions, out)
 	case kindProxy:
 		return serveProxy(ctx, questions, out)
+	case kindHistory:
+		return serveHistory(ctx, questions, out)
 	}
 	kind, secure := strings.CutSuffix(kind, overTLS)
 	var cfg *tls.Config
