@@ -104,6 +104,53 @@ func (c *tally) watched(href string) int {
 	return c.now[href]
 }
 
+// sealed is a resource of a device's security, as some show it to everybody near.
+type sealed struct{}
+
+func (sealed) Link() oic.Link { return gadgetLink("/oic/sec/doxm", "oic.r.doxm") }
+
+func (sealed) Retrieve(context.Context, string) (any, error) {
+	return map[string]any{"owned": true}, nil
+}
+
+// TestProxyPolicy: what the policy does not name, and what is under /oic/sec in
+// whatever spelling, is answered as if it did not exist, by XMPP and by the cloud
+// (threats rules 3 and 4).
+func TestProxyPolicy(t *testing.T) {
+	t.Parallel()
+	c := newChild(t)
+	c.start()
+	g := newGadget("gadget")
+	g.Add(sealed{})
+	at, _ := onLAN(t, g)
+	direct := personOf(t, c, "xmpp")
+	direct.prints(`{"owned":true}`, "get", "coap://"+at.String()+"/oic/sec/doxm")
+	policy := filepath.Join(t.TempDir(), "policy.json")
+	write(t, policy, `[{"di": "`+g.ID()+`", "href": "/a/light", "readonly": true}, {"href": "/oic/sec/doxm"}, {"rt": "oic.r.doxm"}]`)
+	proxy := startProc(t, exec.Command("farreach", "proxy", "--profile", filepath.Join(c.home, "addr.json"), "--state", filepath.Join(c.home, "proxy.json"),
+		"--device", at.String(), "--policy", policy), "HOME="+t.TempDir())
+	proxy.says(t, " gadget: on XMPP, registered at ")
+	for _, by := range []string{"xmpp", "cloud"} {
+		phone := personOf(t, c, by)
+		phone.sees("gadget", "reachable")
+		phone.prints(`{"value":false}`, "get", "gadget/a/light")
+		phone.refused(5, "4.03", "post", "gadget/a/light", "value=true")
+		for _, path := range []string{"/a/note", "/oic/sec/doxm", "/OIC/sec/doxm", "/oic/%73ec/doxm", "/oic//sec/doxm", "/a/../oic/sec/doxm"} {
+			if out, errs, exit := phone.command("get", "gadget"+path); exit == 0 || out != "" {
+				t.Errorf("by %s, %s is %s%s", by, path, out, errs)
+			}
+		}
+		phone.refused(9, "4.04", "get", "gadget/a/note")
+		_, there, _ := phone.command("get", "gadget/oic/sec/doxm") // refused below /oic/sec, whether it is there or not
+		if _, absent, _ := phone.command("get", "gadget/oic/sec/crud"); strings.ReplaceAll(absent, "crud", "doxm") != there {
+			t.Errorf("by %s what is there is told as %s, what is not as %s", by, there, absent)
+		}
+		if links := phone.does(0, "get", "gadget/oic/res"); strings.Contains(links, "sec") || strings.Contains(links, "note") || !strings.Contains(links, "/a/light") {
+			t.Errorf("by %s the links are %s", by, links)
+		}
+	}
+}
+
 // TestProxyManyWays: of three devices one has an XMPP stream of its own, and the
 // others are behind that of the proxy; in the cloud each is for itself. Whoever
 // watches, and by whichever way, the device has one observation, and none when the
