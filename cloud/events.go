@@ -1,16 +1,75 @@
 package cloud
 
 import (
+	"cmp"
 	"context"
+	"slices"
 
+	"github.com/farreach/farreach/cloud/account"
 	"github.com/farreach/farreach/cloud/event"
 	"github.com/farreach/farreach/oic"
 )
 
-// Events calls each for the events that f selects among those of who's
-// account, until it returns false. See event.Events.Query for the order.
+// Events calls each for the events that f selects among those of who's account
+// and of what is shared with it, until it returns false. See event.Events.Query
+// for the order.
 func (c *Cloud) Events(ctx context.Context, who oic.Identity, f event.Filter, each func(event.Event) bool) error {
-	return c.readEvents(ctx, who, &f, func(ctx context.Context) error { return c.events.Query(ctx, f, each) })
+	return c.readEvents(ctx, who, &f, func(ctx context.Context) error {
+		if places := c.places(who.Account); f.Device == "" && len(places) > 1 {
+			return c.queryAll(ctx, places, f, each)
+		}
+		return c.events.Query(ctx, f, each)
+	})
+}
+
+// What a query of several places holds of each, at most: a place that has more
+// ends the answer where its own part ends, and the next page goes on there.
+const (
+	maxEvents = 1000    // unless the query says
+	maxBodies = 7 << 20 // bytes; event.Events.Query holds no more than a body beyond it
+)
+
+// queryAll is a query of several places at once.
+func (c *Cloud) queryAll(ctx context.Context, places []place, f event.Filter, each func(event.Event) bool) error {
+	f.Limit = cmp.Or(f.Limit, maxEvents)
+	newestLast := f.Order == event.NewestLast && f.From == 0
+	way := 1
+	if newestLast || f.Order == event.NewestFirst {
+		way, f.Order = -1, event.NewestFirst
+	}
+	var all []event.Event
+	var end event.Event // the last one of the answer, if a place has more
+	order := func(x, y event.Event) int { return way * cmp.Compare(x.Seq, y.Seq) }
+	for _, p := range places {
+		f := f
+		f.Account, f.Device = p.account, p.device
+		bytes, last := 0, event.Event{}
+		err := c.events.Query(ctx, f, func(ev event.Event) bool {
+			all, last = append(all, ev), ev
+			bytes += len(ev.Body)
+			return bytes <= maxBodies
+		})
+		if err != nil {
+			return err
+		}
+		if bytes > maxBodies && (end.Seq == 0 || order(last, end) < 0) {
+			end = last
+		}
+	}
+	slices.SortFunc(all, order)
+	if end.Seq != 0 {
+		all = slices.DeleteFunc(all, func(ev event.Event) bool { return order(ev, end) > 0 })
+	}
+	all = all[:min(f.Limit, len(all))]
+	if newestLast {
+		slices.Reverse(all)
+	}
+	for _, ev := range all {
+		if !each(ev) {
+			return nil
+		}
+	}
+	return nil
 }
 
 // AllEvents is Events for as many as there are, oldest first.
@@ -39,14 +98,26 @@ func (c *Cloud) readEvents(ctx context.Context, who oic.Identity, f *event.Filte
 }
 
 // FollowEvents calls each for the events that f selects among those of who's
-// account, and for each new one, until ctx ends, each returns an error, or who
-// loses the right. See event.Events.Follow for where it starts.
+// account and of what is shared with it when it begins, and for each new one,
+// until ctx ends, each returns an error, or who loses the right. See
+// event.Events.Follow for where it starts.
 func (c *Cloud) FollowEvents(ctx context.Context, who oic.Identity, f event.Filter, each func(event.Event) error) error {
-	return c.followEvents(ctx, who, &f, func(ctx context.Context) error { return c.events.Follow(ctx, f, each) })
+	return c.followEvents(ctx, who, &f, func(ctx context.Context) error {
+		if f.Device != "" || len(c.places(who.Account)) == 1 {
+			return c.events.Follow(ctx, f, each)
+		}
+		return c.events.FollowAll(ctx, f, func(ev event.Event) error {
+			if f.Href != "" && ev.Href != f.Href || c.accounts.Role(who.Account, ev.Account, ev.Device) == account.Nobody {
+				return nil
+			}
+			return each(ev)
+		})
+	})
 }
 
 // FollowNews is FollowEvents for who would rather know how things are than all
-// that happened. See event.Events.FollowNews.
+// that happened; without a device, in who's account alone. See
+// event.Events.FollowNews.
 func (c *Cloud) FollowNews(ctx context.Context, who oic.Identity, f event.Filter, merge int, each func(event.News) error) error {
 	return c.followEvents(ctx, who, &f, func(ctx context.Context) error { return c.events.FollowNews(ctx, f, merge, each) })
 }

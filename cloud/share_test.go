@@ -183,6 +183,9 @@ func TestSharedHistory(t *testing.T) {
 		if n, m := events(lamp), events(door); n != want.lampEvents || m != want.doorEvents {
 			t.Errorf("%s reads %d events of the lamp and %d of the door, want %+v", who.Account, n, m, want)
 		}
+		if n := events(""); n != want.lampEvents+want.doorEvents {
+			t.Errorf("%s reads %d events in all, want %+v", who.Account, n, want)
+		}
 		all, err := w.Commands(ctx, who, command.Filter{})
 		w.must(err)
 		ofDoor, err := w.Commands(ctx, who, command.Filter{Device: door})
@@ -198,5 +201,59 @@ func TestSharedHistory(t *testing.T) {
 		if (err == nil) != (want.ofDoor > 0) {
 			t.Errorf("%s reads the command to the door: %v", who.Account, err)
 		}
+	}
+}
+
+// TestSharedEventsInOrder: what lies in several places is read as if it lay in
+// one, in every order and page by page, however long it is; and it is followed.
+func TestSharedEventsInOrder(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	var seqs []uint64
+	for i := range 24 {
+		ev := event.Event{Account: "home", Device: lamp, Href: "/a/light", Body: make([]byte, 1<<20)}
+		if i%3 > 0 {
+			ev = event.Event{Account: "guest", Device: fresh, Href: "/a/x", Body: []byte{byte(i)}}
+		}
+		ev, err := w.events.Append(ctx, ev)
+		w.must(err)
+		seqs = append(seqs, ev.Seq)
+	}
+	read := func(f event.Filter) (got []uint64) {
+		t.Helper()
+		w.must(w.Events(ctx, guest, f, func(ev event.Event) bool { got = append(got, ev.Seq); return true }))
+		return got
+	}
+	if got := read(event.Filter{Limit: 5}); !slices.Equal(got, seqs[19:]) {
+		t.Errorf("the newest five: %v of %v", got, seqs)
+	}
+	var up, down []uint64
+	for f := (event.Filter{From: 1, Order: event.OldestFirst}); ; f.From = up[len(up)-1] + 1 {
+		got := read(f)
+		if len(got) == 0 {
+			break
+		}
+		up = append(up, got...)
+	}
+	for f := (event.Filter{Order: event.NewestFirst}); ; f.Before = down[len(down)-1] {
+		got := read(f)
+		if len(got) == 0 {
+			break
+		}
+		down = append(down, got...)
+	}
+	slices.Reverse(down)
+	if !slices.Equal(up, seqs) || !slices.Equal(down, seqs) {
+		t.Errorf("page by page: %v and back %v, want %v", up, down, seqs)
+	}
+	var followed []uint64
+	err := w.FollowEvents(ctx, guest, event.Filter{From: 1}, func(ev event.Event) error {
+		if followed = append(followed, ev.Seq); len(followed) == len(seqs) {
+			return errStop
+		}
+		return nil
+	})
+	if err != errStop || !slices.Equal(followed, seqs) {
+		t.Errorf("followed: %v, %v", followed, err)
 	}
 }
