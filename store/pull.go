@@ -19,6 +19,11 @@ const (
 	waitFor    = 30 * time.Second
 	heartbeat  = 2 * time.Second
 	deadAfter  = 3 * heartbeat // a server of a cluster that has taken a reader with it is not waited for
+
+	// The other servers of a cluster hear of a new consumer a moment after it was
+	// made; until then a request for its records finds nobody.
+	mostUnknown  = 50
+	unknownPause = 20 * time.Millisecond
 )
 
 var (
@@ -41,6 +46,7 @@ type puller struct {
 	asked    int             // requests so far; each has an inbox of its own
 	epoch    context.Context // ends when the connection is lost
 	timer    *time.Timer
+	unknown  int    // requests that no server has taken, one after the other
 	open     int    // records that were asked for and have not come
 	taken    uint64 // records so far
 }
@@ -97,7 +103,7 @@ func (p *puller) next(ctx context.Context, wait bool) (message, error) {
 		if !strings.HasPrefix(msg.Subject, p.inbox) {
 			return p.take(msg)
 		}
-		if err := p.status(msg, wait); err != nil {
+		if err := p.status(ctx, msg, wait); err != nil {
 			return message{}, err
 		}
 	}
@@ -141,13 +147,17 @@ func (p *puller) receive(ctx context.Context) (*nats.Msg, error) {
 }
 
 // status takes note of a message that says how a request goes.
-func (p *puller) status(msg *nats.Msg, wait bool) error {
+func (p *puller) status(ctx context.Context, msg *nats.Msg, wait bool) error {
 	code := msg.Header.Get("Status")
 	switch {
 	case msg.Subject != p.reply():
 		return nil // an earlier request is done: that is known
 	case code == "100":
 		return nil // a sign of life
+	case code == "503" && p.taken == 0 && p.unknown < mostUnknown:
+		p.unknown++
+		p.open = 0
+		return sleep(ctx, unknownPause)
 	case !wait && (code == "404" || code == "408"):
 		return errEnd
 	case code == "404", code == "408", code == "409" && msg.Header.Get("Nats-Pending-Messages") != "":
