@@ -5,9 +5,12 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"maps"
 	"net"
 	"net/netip"
 	"path/filepath"
+	"slices"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -32,8 +35,13 @@ func (b *booted) beBehindProxy(ctx context.Context, d *demo, m member, pool *x50
 	if err != nil {
 		return err
 	}
+	var mu sync.Mutex // guards shown
+	shown := map[string]bool{}
 	proxy, err := b.demoProxy(ctx, m, state.Device, pool, func(c xcproxy.Change) {
-		d.changed(m.name, c.Cloud.Registered && c.XMPP.Status == rae.Connected)
+		mu.Lock()
+		defer mu.Unlock()
+		shown[c.Device] = c.Cloud.Registered && c.XMPP.Status == rae.Connected
+		d.changed(m.name, len(shown) == 2 && !slices.Contains(slices.Collect(maps.Values(shown)), false)) // the device and the proxy
 	})
 	if err != nil {
 		return err
@@ -95,13 +103,7 @@ func (b *booted) demoProxy(ctx context.Context, m member, di string, pool *x509.
 			Code: func(ctx context.Context, _ string) (secret.String, error) { return m.code(ctx) },
 		},
 		State: xcproxy.FileState(b.file(filepath.Join("demo", "proxy.json"))),
-		Retry: here,
-		OnChange: func(c xcproxy.Change) {
-			if c.Device == di {
-				changed(c)
-			}
-		},
-		Log: m.log,
+		Retry: here, OnChange: changed, Log: m.log,
 	})
 }
 
