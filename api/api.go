@@ -106,6 +106,7 @@ func New(c *cloud.Cloud, cfg Config) *Handler {
 	h.deviceRoutes()
 	h.resourceRoutes()
 	h.commandRoutes()
+	h.webhookRoutes()
 	h.eventRoutes()
 	h.ruleRoutes()
 	h.accountRoutes()

@@ -36,6 +36,10 @@ var access = map[string]struct {
 	"DELETE /api/v1/devices/{di}/resources/{href}":  {"", [8]int{401, 401, 401, 403, 503, 503, 404, 403}},
 	"GET /api/v1/commands":                          {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}}, // each its own
 	"GET /api/v1/commands/stream":                   {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}}, // each its own
+	"GET /api/v1/webhooks":                          {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}}, // each its own
+	"POST /api/v1/webhooks":                         {`{"name":"x","url":"ftp://x"}`, [8]int{401, 401, 401, 400, 400, 400, 400, 400}},
+	"DELETE /api/v1/webhooks/{name}":                {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}}, // each its own
+	"POST /api/v1/webhooks/{name}/test":             {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}}, // each its own
 	"GET /api/v1/commands/{id}":                     {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}},
 	"DELETE /api/v1/commands/{id}":                  {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}},
 	"GET /api/v1/why":                               {"", [8]int{401, 401, 401, 403, 403, 200, 404, 403}},

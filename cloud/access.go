@@ -25,6 +25,8 @@ const (
 	opEvents                        // read events and history
 	opCommands                      // read what was commanded, by whom, and what came of it
 	opSeeRules                      // read rules, and how they fired
+	opWebhooks                      // register, list, try and remove webhooks
+	opService                       // ask for a service of the owner
 	opRules                         // make, change and remove rules
 	opPair                          // make a pairing code
 	opAudit                         // read the audit log
@@ -54,6 +56,8 @@ var operationNames = [operations]string{
 	opCommands:     "read commands",
 	opSeeRules:     "read rules",
 	opRules:        "manage rules",
+	opWebhooks:     "manage webhooks",
+	opService:      "ask for a service",
 	opPair:         "pair",
 	opAudit:        "read the audit log",
 	opBrowsers:     "sign browsers in and out",
@@ -112,6 +116,8 @@ var matrix = [operations]row{
 	opCommands:     {viewer: true, member: true, owner: true},
 	opSeeRules:     {owner: true},
 	opRules:        {owner: true},
+	opWebhooks:     {owner: true},
+	opService:      {self: true},
 	opPair:         {owner: true},
 	opAudit:        {owner: true, admin: true},
 	opBrowsers:     {owner: true},

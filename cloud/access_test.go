@@ -82,6 +82,10 @@ FollowNews                   -       -     -     -     y      y       y      y  
 Commands                     -       -     -     -     y      y       y      y      y        -
 Command                      -       -     -     -     y      y       y      y      y        -
 CancelCommand                -       -     -     -     y      y       y      y      y        -
+AddWebhook                   -       -     -     -     y      y       y      y      y        -
+Webhooks                     -       -     -     -     y      y       y      y      y        -
+RemoveWebhook                -       -     -     -     y      y       y      y      y        -
+TryWebhook                   -       -     -     -     y      y       y      y      y        -
 FollowCommands               -       -     -     -     y      y       y      y      y        -
 Rules                        -       -     -     -     y      y       y      y      y        -
 Rule                         -       -     -     -     y      y       y      y      y        -
@@ -298,6 +302,19 @@ func (w *world) doPeople(ctx context.Context, row string, who oic.Identity) (err
 		_, err = w.Commands(ctx, who, command.Filter{})
 	case "Command":
 		if _, err = w.Command(ctx, who, noCommand); fmt.Sprint(err) == "4.04 Not Found: no such command" {
+			err = nil
+		}
+	case "AddWebhook":
+		if _, err = w.AddWebhook(ctx, who, "", ""); err != nil && strings.HasPrefix(err.Error(), "4.00 ") {
+			err = nil
+		}
+	case "Webhooks":
+		_, err = w.Webhooks(ctx, who)
+	case "RemoveWebhook", "TryWebhook":
+		if err = w.RemoveWebhook(ctx, who, "none"); row == "TryWebhook" {
+			_, err = w.TryWebhook(ctx, who, "none")
+		}
+		if fmt.Sprint(err) == "4.04 Not Found: no such webhook" {
 			err = nil
 		}
 	case "FollowCommands":

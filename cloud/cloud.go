@@ -35,6 +35,7 @@ import (
 	"github.com/farreach/farreach/cloud/directory"
 	"github.com/farreach/farreach/cloud/event"
 	"github.com/farreach/farreach/cloud/rule"
+	"github.com/farreach/farreach/cloud/webhook"
 	"github.com/farreach/farreach/cloudlink"
 	"github.com/farreach/farreach/oic"
 	"github.com/farreach/farreach/store"
@@ -53,6 +54,10 @@ type Config struct {
 	RetentionAge  time.Duration // of an event; 0: 90 days
 	RetentionSize int64         // bytes of all events, the oldest go first; 0: as the disk has
 
+	// PrivateWebhooks lets webhooks go to addresses of this machine and its
+	// networks.
+	PrivateWebhooks bool
+
 	Log *slog.Logger // nil: slog.Default()
 
 	// PasswordChanged, if not nil, is called when the password of an account
@@ -69,6 +74,7 @@ type Cloud struct {
 	directory *directory.Directory
 	events    *event.Events
 	commands  *command.Commands
+	webhooks  *webhook.Webhooks
 	rules     *rule.Rules
 	audit     *audit.Log
 	held      held
@@ -135,6 +141,10 @@ func (c *Cloud) open(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
+	c.webhooks, err = webhook.Open(ctx, webhook.Config{Store: cfg.Store, Private: cfg.PrivateWebhooks})
+	if err != nil {
+		return err
+	}
 	c.commands, err = command.Open(ctx, command.Config{
 		Store: cfg.Store, MaxAge: cfg.RetentionAge, Log: cfg.Log, Reach: c.reach, Hold: c.holdCommand,
 	})
@@ -160,6 +170,9 @@ func (c *Cloud) Close() {
 	c.held.endAll()
 	if c.rules != nil {
 		c.rules.Close()
+	}
+	if c.webhooks != nil {
+		c.webhooks.Close()
 	}
 	if c.commands != nil {
 		c.commands.Close()

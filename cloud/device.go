@@ -19,9 +19,14 @@ const longestRequest = 60 * time.Second
 // Device returns the way to a device, over whichever session it has when it is
 // asked. It is a 4.04 if who must not know of the device.
 //
+// For a device, svc leads to the services of its owner.
+//
 // Each request is authorized when it is made, by its From, or as who if it has
 // none. An observation ends with the right to read.
 func (c *Cloud) Device(_ context.Context, who oic.Identity, di string) (oic.Observer, error) {
+	if di == services && who.Device != "" {
+		return service{c, who}, nil
+	}
 	if err := c.authorize(who, opSee, target{device: di}); err != nil {
 		return nil, err
 	}

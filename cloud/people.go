@@ -110,7 +110,7 @@ func (c *Cloud) finishDeletion(ctx context.Context, name string) error {
 	for di := range reported {
 		err = errors.Join(err, c.events.Purge(ctx, name, di))
 	}
-	if err = errors.Join(err, c.commands.PurgeAccount(ctx, name)); err != nil {
+	if err = errors.Join(err, c.commands.PurgeAccount(ctx, name), c.webhooks.Purge(ctx, name)); err != nil {
 		return failed("delete events", err)
 	}
 	if err := c.audit.Forget(ctx, name); err != nil {

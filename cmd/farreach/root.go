@@ -61,7 +61,7 @@ Start a server and a simulated home on this machine, and command a lamp:
 	root.AddCommand(
 		a.upCmd(), a.cloudCmd(), a.xmppdCmd(), a.deviceCmd(), a.proxyCmd(), a.pairCmd(), a.openCmd(),
 		a.getCmd(), a.putCmd(), a.postCmd(), a.setCmd(), a.deleteCmd(), a.observeCmd(), a.pingCmd(), a.discoverCmd(), a.raCmd(),
-		a.devicesCmd(), a.eventsCmd(), a.ruleCmd(), a.commandsCmd(), a.whyCmd(),
+		a.devicesCmd(), a.eventsCmd(), a.ruleCmd(), a.webhookCmd(), a.commandsCmd(), a.whyCmd(),
 		a.accountCmd(), a.tokenCmd(), a.auditCmd(), a.statusCmd(), a.doctorCmd(), a.benchCmd(), a.backupCmd(), a.completionCmd(), a.versionCmd())
 	root.AddCommand(a.configCmd(), a.manCmd())
 	return root

@@ -40,6 +40,7 @@ type serverConfig struct {
 	turnSecret string
 	accessTTL  time.Duration
 	allowPlain bool
+	webhooks   bool // to private addresses, too
 }
 
 func (a *app) serverFlags(cmd *cobra.Command, cfg *serverConfig) {
@@ -55,6 +56,7 @@ func (a *app) serverFlags(cmd *cobra.Command, cfg *serverConfig) {
 	flags.StringVar(&cfg.storeSync, "store-sync", "10ms", "most `time` that an acknowledged write may be lost by a power cut; always: none, and slower")
 	flags.StringVar(&cfg.keepAge, "retention-age", "90d", "how long events are kept: `time` such as 12h or 90d; the last state of each resource stays")
 	flags.StringVar(&cfg.keepSize, "retention-size", "", "most `bytes` of events to keep, such as 500MB or 20GB, the oldest go first (default as the disk has)")
+	flags.BoolVar(&cfg.webhooks, "private-webhooks", false, "let webhooks go to addresses of this machine and its networks")
 	flags.BoolVar(&cfg.allowPlain, "allow-plain-coap", false, "let devices of other machines sign in without TLS")
 }
 
