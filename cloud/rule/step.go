@@ -84,12 +84,13 @@ type Planned struct {
 // State is what a rule remembers from one step to the next.
 type State struct {
 	Revision uint64        `json:"revision"`
-	Seq      uint64        `json:"seq"`             // events up to this one have been stepped
-	On       map[string]on `json:"on,omitzero"`     // resources for which the condition holds
-	Due      time.Time     `json:"due,omitzero"`    // the next instant
-	Last     time.Time     `json:"last,omitzero"`   // the newest firing
-	Hour     []time.Time   `json:"hour,omitzero"`   // the firings of an hour, if they are counted
-	Credit   float64       `json:"credit,omitzero"` // firings that are allowed at Filled
+	Followed bool          `json:"followed,omitzero"` // a worker has begun with it
+	Seq      uint64        `json:"seq"`               // events up to this one have been stepped
+	On       map[string]on `json:"on,omitzero"`       // resources for which the condition holds
+	Due      time.Time     `json:"due,omitzero"`      // the next instant
+	Last     time.Time     `json:"last,omitzero"`     // the newest firing
+	Hour     []time.Time   `json:"hour,omitzero"`     // the firings of an hour, if they are counted
+	Credit   float64       `json:"credit,omitzero"`   // firings that are allowed at Filled
 	Filled   time.Time     `json:"filled,omitzero"`
 	Wakes    time.Time     `json:"wakes,omitzero"` // asleep until then
 	Fired    uint64        `json:"fired,omitzero"`

@@ -172,7 +172,9 @@ func (w *worker) arm(ctx context.Context, key ruleKey, seen uint64) error {
 	if err != nil {
 		return fmt.Errorf("state of a rule: %w", err)
 	}
-	state.Seq = max(state.Seq, seen)
+	if state.Followed { // else the worker may have come as far as seen without it
+		state.Seq = max(state.Seq, seen)
+	}
 	a := &armed{stepper: newStepper(p, state), key: key, place: -1, catching: true}
 	w.mu.Lock()
 	w.armed[key] = a
@@ -215,6 +217,9 @@ func (w *worker) catchUp(ctx context.Context, a *armed, from, to uint64) error {
 		w.step(a, ev)
 	}
 	a.catching, a.late = false, nil
+	if !a.state.Followed {
+		a.state.Followed, a.dirty = true, true
+	}
 	w.set(a)
 	return nil
 }

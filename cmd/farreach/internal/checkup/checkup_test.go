@@ -10,7 +10,7 @@ import (
 // A profile without addresses gives nothing to look at, and that is no fault.
 func TestNothingToLookAt(t *testing.T) {
 	results := Run(t.Context(), Subject{Server: new(settings.Server)})
-	if len(results) != 10 {
+	if len(results) != 12 {
 		t.Errorf("%d results", len(results))
 	}
 	for _, r := range results {
