@@ -27,7 +27,6 @@ class Home {
   private counted = 0;
   readonly live = new Live("live", (messages) => this.take(messages));
   private listeners = new Set<(e: Event) => void>();
-  private others = new Set<(m: Message) => void>();
 
   constructor() {
     setInterval(() => {
@@ -44,12 +43,6 @@ class Home {
   onEvent(each: (e: Event) => void): () => void {
     this.listeners.add(each);
     return () => this.listeners.delete(each);
-  }
-
-  /** Is onEvent for what is told of commands and rules. */
-  onOther(each: (m: Message) => void): () => void {
-    this.others.add(each);
-    return () => this.others.delete(each);
   }
 
   take(messages: Message[]) {
@@ -76,15 +69,8 @@ class Home {
         this.devices.delete(doc.di);
         this.states.delete(doc.di);
         break;
-      case "state":
-        this.keep(doc);
-        break;
       case "event":
         this.event(doc);
-        break;
-      case "command":
-      case "run":
-        for (const each of this.others) each(message);
     }
   }
 

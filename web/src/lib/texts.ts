@@ -38,7 +38,6 @@ const texts = {
   "state.unknown.hint": "Nobody can tell: something between here and the device is gone.",
   "state.gateway.hint": "Its gateway {name} is gone.",
 
-  "sign.title": "Sign in",
   "sign.account": "Account",
   "sign.password": "Password",
   "sign.in": "Sign in",
@@ -54,7 +53,6 @@ const texts = {
   "overview.recent": "What happened",
   "overview.nothing": "Nothing yet.",
   "overview.rate": "{n} events/s",
-  "overview.values": "Now",
 
   "empty.title": "No device yet",
   "empty.text": "A device joins with a one-time code. Make one here, or start a simulated device in a terminal:",
@@ -68,7 +66,6 @@ const texts = {
   "devices.col.name": "Name",
   "devices.col.type": "Type",
   "devices.col.value": "Last value",
-  "devices.col.proven": "Proven",
   "devices.state.all": "All states",
   "devices.type.all": "All types",
 
@@ -103,15 +100,12 @@ const texts = {
   "control.waiting": "waiting for the device",
   "control.refused": "{name} refused: {why}",
 
-  "events.live": "Live",
-  "events.past": "Past",
   "events.pause": "Pause",
   "events.go": "Go on",
   "events.device": "Device",
   "events.alldevices": "All devices",
   "events.href": "Resource",
   "events.allhrefs": "All resources",
-  "events.since": "Since",
   "events.export": "Export",
   "events.none": "No events.",
   "events.more": "Earlier",
