@@ -315,7 +315,16 @@ func TestBad05DroppedInEveryState(t *testing.T) {
 		}
 		nc.Close()
 	}
-	if got := dialRaw(t, addr).ask("O3"); got.Code != coap.Changed {
+	// A connection that was dropped may be read only now, and its sign-in end that
+	// of the same device which came a moment before.
+	got := dialRaw(t, addr).ask("O3")
+	for range 10 {
+		if got.Code != coap.Abort {
+			break
+		}
+		got = dialRaw(t, addr).ask("O3")
+	}
+	if got.Code != coap.Changed {
 		t.Errorf("afterwards: %v", got)
 	}
 }

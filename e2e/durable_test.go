@@ -184,12 +184,34 @@ func TestStoreStopped(t *testing.T) {
 	if err := srv.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Skip("a process cannot be stopped here: ", err)
 	}
+	awaitStopped(t, srv.Process.Pid)
 	c.refusesWrites(l, di)
 	if err := srv.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
 	c.heals(l)
 	c.has("before", "healed")
+}
+
+// awaitStopped waits until no thread of a process runs any more: the signal is
+// there before its effect is.
+func awaitStopped(t *testing.T, pid int) {
+	t.Helper()
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	for begin := time.Now(); time.Since(begin) < 5*time.Second; <-look.C {
+		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
+		running := 0
+		for _, thread := range threads {
+			if status, err := os.ReadFile(thread); err == nil && !strings.Contains(string(status), "State:\tT") {
+				running++
+			}
+		}
+		if running == 0 {
+			return // also where there is no /proc
+		}
+	}
+	t.Error("the process does not stop")
 }
 
 // serveNATS is the other process of TestStoreStopped, until it is killed.

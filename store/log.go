@@ -67,9 +67,7 @@ func OpenLog(ctx context.Context, s *Store, name string, cfg LogConfig) (*Log, e
 	if cfg.MaxBytes > 0 {
 		sc.MaxBytes = cfg.MaxBytes
 	}
-	op, cancel := s.op(ctx)
-	defer cancel()
-	stream, err := s.js.CreateOrUpdateStream(op, sc)
+	stream, err := placed(ctx, s, func(op context.Context) (jetstream.Stream, error) { return s.js.CreateOrUpdateStream(op, sc) })
 	if err != nil {
 		return nil, failure(ctx, "open log "+name, err)
 	}

@@ -53,9 +53,7 @@ func OpenTable[T any](ctx context.Context, s *Store, name string, maxAge time.Du
 		cfg.LimitMarkerTTL = markerTTL
 		t.marker = append(t.marker, jetstream.WithMsgTTL(markerTTL))
 	}
-	op, cancel := s.op(ctx)
-	defer cancel()
-	kv, err := s.js.CreateOrUpdateKeyValue(op, cfg)
+	kv, err := placed(ctx, s, func(op context.Context) (jetstream.KeyValue, error) { return s.js.CreateOrUpdateKeyValue(op, cfg) })
 	if err != nil {
 		return nil, failure(ctx, "open table "+name, err)
 	}
