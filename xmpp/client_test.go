@@ -244,7 +244,7 @@ func TestRefusedAccountIsFinal(t *testing.T) {
 // time is over, not later: then everybody is unavailable and calls fail.
 func TestNotResumedInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var d diary
+		d := diary{start: time.Now()}
 		cfg := scripted(t, func(p *script) {
 			p.login()
 			p.open(withBind + withSM)
@@ -259,7 +259,6 @@ func TestNotResumedInTime(t *testing.T) {
 		cfg.Handlers.Presence(func(_ *xmpp.Session, p *stanza.Presence) { d.add("%s %s", p.From.Resource(), p.Type) })
 		cfg.Timeout = 10 * time.Minute
 		cfg.Online = func(ctx context.Context, s *xmpp.Session) error {
-			d.start = time.Now()
 			_, err := s.Ask(ctx, stanza.IQ{Type: "get", Payload: &stanza.Element{NS: "q", Name: "x"}})
 			d.add("%v", errors.Is(err, xmpp.ErrClosed) || errors.Is(err, context.Canceled))
 			return nil
