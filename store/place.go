@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -25,7 +26,8 @@ func placed[T any](ctx context.Context, s *Store, create func(context.Context) (
 		v, err := create(op)
 		cancel()
 		e, refused := errors.AsType[*jetstream.APIError](err)
-		if !refused || e.ErrorCode != noPeers || time.Since(begin) > placeTime || pause(ctx, placeAgain) != nil {
+		early := refused && e.ErrorCode == noPeers || errors.Is(err, nats.ErrNoResponders)
+		if !early || time.Since(begin) > placeTime || pause(ctx, placeAgain) != nil {
 			return v, err
 		}
 	}

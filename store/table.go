@@ -53,7 +53,16 @@ func OpenTable[T any](ctx context.Context, s *Store, name string, maxAge time.Du
 		cfg.LimitMarkerTTL = markerTTL
 		t.marker = append(t.marker, jetstream.WithMsgTTL(markerTTL))
 	}
-	kv, err := placed(ctx, s, func(op context.Context) (jetstream.KeyValue, error) { return s.js.CreateOrUpdateKeyValue(op, cfg) })
+	kv, err := placed(ctx, s, func(op context.Context) (jetstream.KeyValue, error) {
+		kv, err := s.js.CreateOrUpdateKeyValue(op, cfg)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := kv.Get(op, "probe"); errors.Is(err, nats.ErrNoResponders) { // it does not answer yet
+			return nil, err
+		}
+		return kv, nil
+	})
 	if err != nil {
 		return nil, failure(ctx, "open table "+name, err)
 	}
