@@ -126,20 +126,7 @@ func (c *Client) FollowCommands(ctx context.Context, device string, each func(Co
 		return err
 	}
 	defer resp.Body.Close()
-	err = readStream(resp.Body, func(kind, data string) error {
-		if kind != "" && kind != "message" {
-			return nil // about the stream itself
-		}
-		var cmd Command
-		if err := json.Unmarshal([]byte(data), &cmd); err != nil {
-			return fmt.Errorf("command of %s: %w", c.cfg.Base, err)
-		}
-		return each(cmd)
-	})
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return err
+	return followDocs(ctx, resp.Body, "command of "+c.cfg.Base, each)
 }
 
 // Why says what led to the newest event of a resource; of any of the device's

@@ -32,15 +32,21 @@ func (c *Client) Follow(ctx context.Context, f Filter, from uint64, each func(Ev
 		return err
 	}
 	defer resp.Body.Close()
-	err = readStream(resp.Body, func(kind, data string) error {
+	return followDocs(ctx, resp.Body, "event of "+c.cfg.Base, each)
+}
+
+// followDocs calls each for the documents of a stream until ctx ends; what says
+// what an unreadable one is.
+func followDocs[T any](ctx context.Context, stream io.Reader, what string, each func(T) error) error {
+	err := readStream(stream, func(kind, data string) error {
 		if kind != "" && kind != "message" {
 			return nil // about the stream itself
 		}
-		var e Event
-		if err := json.Unmarshal([]byte(data), &e); err != nil {
-			return fmt.Errorf("event of %s: %w", c.cfg.Base, err)
+		var doc T
+		if err := json.Unmarshal([]byte(data), &doc); err != nil {
+			return fmt.Errorf("%s: %w", what, err)
 		}
-		return each(e)
+		return each(doc)
 	})
 	if ctx.Err() != nil {
 		return ctx.Err()
