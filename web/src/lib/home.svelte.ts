@@ -9,28 +9,35 @@ export interface State {
   seq: number;
   at: number; // ms
   usual: number; // ms between two reports, as far as known
+  stray: number; // how far from that a report usually is, in ms
   heard: number; // how many reports that is known from
 }
+
+/** How many events came in each of the last seconds, the newest last. */
+const seconds = 120;
 
 /**
  * The home as it is now. Devices and states are plain maps, for thousands of
  * them change each second; what is on the screen reads them anew whenever
  * version or shape counts on, which is at most once each frame.
  */
-class Home {
+export class Home {
   version = $state(0); // counts frames in which values changed
   shape = $state(0); // counts those in which devices came, went or changed
   perSecond = $state(0);
+  rates = $state.raw<number[]>([]);
   recent: Event[] = []; // the newest first
   readonly devices = new Map<string, Device>();
   private readonly states = new Map<string, Map<string, State>>(); // by di, then href
   private counted = 0;
+  private untold = new Set<string>(); // of the devices, since the stream began anew
   readonly live = new Live("live", (messages) => this.take(messages));
   private listeners = new Set<(e: Event) => void>();
 
   constructor() {
     setInterval(() => {
       this.perSecond = this.perSecond * 0.8 + this.counted * 0.2;
+      this.rates = [...this.rates.slice(1 - seconds), this.counted];
       this.counted = 0;
     }, 1000);
   }
@@ -49,7 +56,7 @@ class Home {
     let reshaped = false;
     for (const message of messages) {
       this.one(message);
-      reshaped ||= message.type === "device" || message.type === "gone" || message.type === "hello";
+      reshaped ||= message.type !== "event" && message.type !== "merged";
     }
     this.version++;
     if (reshaped) this.shape++;
@@ -60,18 +67,28 @@ class Home {
     switch (message.type) {
       case "hello":
         clock.set(doc.time);
-        if (!doc.resumed) this.devices.clear();
+        this.untold = new Set(this.devices.keys());
         break;
       case "device":
         this.devices.set(doc.di, doc);
+        this.untold.delete(doc.di);
         break;
       case "gone":
-        this.devices.delete(doc.di);
-        this.states.delete(doc.di);
+        this.drop(doc.di);
+        break;
+      case "ready": // all devices were told: what was not is gone since
+        for (const di of this.untold) this.drop(di);
+        this.untold.clear();
         break;
       case "event":
         this.event(doc);
     }
+  }
+
+  private drop(di: string) {
+    this.devices.delete(di);
+    this.states.delete(di);
+    this.recent = this.recent.filter((e) => e.di !== di);
   }
 
   private event(e: Event) {
@@ -89,8 +106,10 @@ class Home {
     const before = of.get(e.href);
     if (before && before.seq > e.seq) return; // a snapshot was newer
     const gap = before ? at - before.at : 0;
-    const usual = before?.heard ? before.usual * 0.8 + gap * 0.2 : gap;
-    of.set(e.href, { rep: e.rep, seq: e.seq, at, usual, heard: before ? before.heard + 1 : 0 });
+    const settle = (was: number, is: number) => (before?.heard ? was * 0.8 + is * 0.2 : is);
+    const usual = settle(before?.usual ?? 0, gap);
+    const stray = before?.heard ? settle(before.stray, Math.abs(gap - before.usual)) : 0;
+    of.set(e.href, { rep: e.rep, seq: e.seq, at, usual, stray, heard: before ? before.heard + 1 : 0 });
   }
 }
 
@@ -98,5 +117,6 @@ export const home = new Home();
 
 /** Whether a value of something that reports steadily is older than twice its usual interval. */
 export function late(state: State, now: number): boolean {
-  return state.heard >= 8 && state.usual < 3600_000 && now - state.at > Math.max(2 * state.usual, 5000);
+  const steady = state.heard >= 4 && state.stray < state.usual / 2 && state.usual < 3600_000;
+  return steady && now - state.at > Math.max(2 * state.usual, 5000);
 }

@@ -38,6 +38,10 @@ const texts = {
   "state.unknown.hint": "Nobody can tell: something between here and the device is gone.",
   "state.gateway.hint": "Its gateway {name} is gone.",
 
+  "path.cloud": "cloud",
+  "path.xmpp": "XMPP",
+  "path.via": "via {name}",
+
   "sign.account": "Account",
   "sign.password": "Password",
   "sign.in": "Sign in",
@@ -66,6 +70,7 @@ const texts = {
   "devices.col.name": "Name",
   "devices.col.type": "Type",
   "devices.col.value": "Last value",
+  "devices.col.path": "Path",
   "devices.state.all": "All states",
   "devices.type.all": "All types",
 
@@ -78,6 +83,7 @@ const texts = {
   "device.raw": "Raw",
   "device.value": "Value",
   "device.age": "Age",
+  "age.late": "late",
   "device.of": "of {account}",
   "device.read": "Read",
   "device.edit": "Edit",

@@ -21,6 +21,8 @@ export interface Device {
   reason?: string;
   since?: string;
   proven?: string;
+  by?: string[]; // the ways that lead to it: "cloud", "xmpp"
+  transport?: string; // of its connection to the cloud: "coaps+tcp"
   links: Link[];
 }
 
@@ -29,7 +31,9 @@ export type Rep = { [name: string]: Json };
 
 export interface Event {
   seq: number;
-  time: string;
+  time: string; // when it was received
+  device_time?: string; // when it was true, if the device says so
+  late?: boolean; // one with a later device_time came earlier
   di: string;
   name?: string;
   href: string;

@@ -1,5 +1,6 @@
 import { controls, headline, type Control } from "./controls";
 import { home, type State } from "./home.svelte";
+import { t } from "./texts";
 import type { Device, Link } from "./types";
 
 /** What a device shows of itself: the resources that are for people, with their controls. */
@@ -50,4 +51,24 @@ export function byName(a: Device, b: Device): number {
 
 export function typeOf(device: Device): string {
   return device.type.replace(/^oic\.d\./, "").replace(/^x\./, "") || "–";
+}
+
+/** The newest sign of life of a device that is known, in ms; NaN: none. */
+export function provenAt(device: Device): number {
+  let at = Date.parse(device.proven ?? "");
+  if (device.state !== "reachable" && device.state !== "unproven") return at;
+  for (const link of device.links) {
+    const state = home.state(device.di, link.href);
+    if (state && !(state.at <= at)) at = state.at;
+  }
+  return at;
+}
+
+/** The ways that lead to a device now, in words; "": none does. */
+export function pathOf(device: Device): string {
+  const through = device.gateway ? t("path.via", { name: home.devices.get(device.gateway)?.name || device.gateway.slice(0, 8) }) : "";
+  if (device.state === "offline" || device.state === "unknown") return through;
+  const by = device.by ?? ["cloud"];
+  const ways = by.map((way) => (way === "xmpp" ? t("path.xmpp") : through || device.transport || t("path.cloud")));
+  return ways.join(" + ");
 }
