@@ -221,6 +221,12 @@ func TestDevices(t *testing.T) {
 			t.Errorf("device has %s %v, want %v", key, one[key], want)
 		}
 	}
+	for silence, want := range map[time.Duration]string{time.Second: "reachable", time.Hour: "unproven"} {
+		h.plug().silent.Store(int64(silence))
+		if d := document(t, h.ask("GET", "/api/v1/devices/"+lamp, h.as("home"), ""), 200); d["state"] != want {
+			t.Errorf("connected, and silent for %v: %v, want %s", silence, d["state"], want)
+		}
+	}
 	link := one["links"].([]any)[0].(map[string]any)
 	if link["href"] != "/a/light" || link["observable"] != true {
 		t.Errorf("link: %v", link)

@@ -27,7 +27,7 @@ type Device struct {
 	Type    string    `json:"type" example:"oic.d.light" doc:"may be empty"`
 	Account string    `json:"account" doc:"the owner"`
 	Role    string    `json:"role,omitempty" enum:"owner,member,viewer" doc:"what you are to it; none: only an admin"`
-	State   string    `json:"state" enum:"reachable,offline,unknown"`
+	State   string    `json:"state" enum:"reachable,unproven,offline,unknown" doc:"reachable: heard of within one keep-alive interval; unproven: connected, and silent for longer; offline: connected no more; unknown: not seen since the server started, or reason says why"`
 	Since   time.Time `json:"since,omitzero" required:"false" doc:"when the state began"`
 	Proven  time.Time `json:"proven,omitzero" required:"false" doc:"the last sign of life"`
 	Gateway string    `json:"gateway,omitempty" doc:"the id of the device that speaks for this one on its local network"`

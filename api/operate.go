@@ -77,7 +77,7 @@ type DeviceCounts struct {
 	Reachable int `json:"reachable" doc:"connected, and heard of within one keep-alive interval"`
 	Unproven  int `json:"unproven" doc:"connected, and silent for longer"`
 	Offline   int `json:"offline"`
-	Unknown   int `json:"unknown" doc:"not seen since the server started"`
+	Unknown   int `json:"unknown" doc:"not seen since the server started, or what spoke for them is gone"`
 }
 
 // LatencySeconds is how long something took, since the server started.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,7 +20,8 @@ const light = "/api/v1/devices/" + lamp + "/resources/a/light"
 // bulb is the lamp at the end of its session, without the wire.
 type bulb struct {
 	detach func()
-	forget bool // what it got
+	forget bool         // what it got
+	silent atomic.Int64 // for how long, a time.Duration
 
 	mu   sync.Mutex // guards what follows
 	got  []oic.Request
@@ -28,7 +30,7 @@ type bulb struct {
 	news chan string
 }
 
-func (b *bulb) LastSeen() time.Time { return time.Now() }
+func (b *bulb) LastSeen() time.Time { return time.Now().Add(-time.Duration(b.silent.Load())) }
 func (b *bulb) Close(string)        { b.detach() }
 
 func (b *bulb) Handle(_ context.Context, req *oic.Request) (*oic.Response, error) {

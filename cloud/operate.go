@@ -13,7 +13,7 @@ type Census struct {
 	Reachable int // connected, and heard of within one keep-alive interval
 	Unproven  int // connected, and silent for longer
 	Offline   int // connected before, and no more
-	Unknown   int // not seen since the server started
+	Unknown   int // nobody can tell: not seen since the server started, or what spoke for them is gone
 }
 
 // Census counts all devices. It is for operators.
@@ -27,12 +27,10 @@ func (c *Cloud) Census(_ context.Context, who oic.Identity) (n Census, err error
 			n.Reachable++
 		case directory.Offline:
 			n.Offline++
+		case directory.Unproven:
+			n.Unproven++
 		default:
-			if c.directory.Session(dev.ID) != nil {
-				n.Unproven++
-			} else {
-				n.Unknown++
-			}
+			n.Unknown++
 		}
 	}
 	return n, nil

@@ -81,7 +81,7 @@ func (d *Directory) elsewhere(di string, a *attached) (Presence, bool) {
 	case !at.Lost.IsZero():
 		return Presence{State: Unknown, Since: at.Lost, Proven: at.Seen}, true
 	case at.Silent:
-		return Presence{State: Unknown, Since: at.Seen.Add(proofLasts), Proven: at.Seen}, true
+		return Presence{State: Unproven, Since: at.Seen.Add(proofLasts), Proven: at.Seen}, true
 	}
 	return Presence{State: Reachable, Since: at.Since, Proven: at.Seen}, true
 }

@@ -56,7 +56,7 @@ func TestSilenceIsTold(t *testing.T) {
 		time.Sleep(time.Minute)
 		stop()
 		d.tasks.Wait()
-		want := "0s reachable, 51s unknown, 1m21s reachable, 1m25.001s offline"
+		want := "0s reachable, 51s unproven, 1m21s reachable, 1m25.001s offline"
 		if got := strings.Join(told, ", "); got != want {
 			t.Errorf("told: %s\nwant: %s", got, want)
 		}

@@ -44,7 +44,7 @@ func TestBad43ReachableIsProved(t *testing.T) {
 			case second >= 200:
 				want.State, want.Since = Offline, start.Add(200*time.Second)
 			case age > 30*time.Second:
-				want.State, want.Since = Unknown, l.seen.Add(30*time.Second)
+				want.State, want.Since = Unproven, l.seen.Add(30*time.Second)
 			}
 			if p != want {
 				t.Errorf("after %d s, %v after the proof: %+v, want %+v", second, age, p, want)

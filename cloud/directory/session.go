@@ -20,8 +20,9 @@ type State string
 // The states of a device.
 const (
 	Reachable State = "reachable" // it is connected, and has just given a sign of life
+	Unproven  State = "unproven"  // it is connected, and silent for longer than a sign of life proves
 	Offline   State = "offline"   // it was connected, and is no more
-	Unknown   State = "unknown"   // neither is proved: not seen since the server started, connected and silent, or its gateway is gone
+	Unknown   State = "unknown"   // nobody can tell: not seen since the server started, or its gateway or its node is gone
 )
 
 // Presence is what is known of a device's connection.
@@ -169,7 +170,7 @@ func (d *Directory) connection(di string) Presence {
 	}
 	seen := a.session.LastSeen()
 	if end := seen.Add(proofLasts); time.Now().After(end) {
-		return Presence{State: Unknown, Since: end, Proven: seen}
+		return Presence{State: Unproven, Since: end, Proven: seen}
 	}
 	return Presence{State: Reachable, Since: a.since, Proven: seen}
 }

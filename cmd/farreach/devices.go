@@ -34,6 +34,7 @@ type, state, since when, when the device last proved to the cloud that it is
 there, the ways that lead to it now, and a note. The state is
 
   reachable   connected, and heard of within one keep-alive interval
+  unproven    connected, and silent for longer: it may be there, or not
   offline     it was connected, and is no more
   unknown     the server has not seen it since its own start, or what spoke for it
               on its local network is gone itself, as the note says then`,
@@ -130,7 +131,7 @@ func (p *places) devices() []deviceDoc {
 	list := []deviceDoc{}
 	for _, dev := range p.known {
 		doc := deviceDoc{Device: dev, By: []string{}}
-		if dev.State == stateReachable {
+		if dev.State == stateReachable || dev.State == stateUnproven {
 			doc.By = append(doc.By, "cloud")
 		}
 		list = append(list, doc)

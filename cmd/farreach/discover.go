@@ -96,9 +96,10 @@ func (w foundWay) String() string {
 	return text + ")"
 }
 
-// What is known of a device on XMPP, in the words of the cloud.
+// What is known of a device: the words of the cloud, and for one on XMPP, too.
 const (
 	stateReachable = "reachable"
+	stateUnproven  = "unproven" // of the cloud alone
 	stateOffline   = "offline"
 	stateUnknown   = "unknown"
 )

@@ -66,7 +66,7 @@ func TestMergeFound(t *testing.T) {
 func TestDevicesOfBoth(t *testing.T) {
 	since := time.Now().Add(-time.Minute)
 	p := &places{
-		known: []apiclient.Device{{ID: "aa", Name: "lamp", State: "offline"}, {ID: "bb", Name: "door", State: "reachable"}, {ID: "dd", Name: "fan", State: "offline"}},
+		known: []apiclient.Device{{ID: "aa", Name: "lamp", State: "offline"}, {ID: "bb", Name: "door", State: "reachable"}, {ID: "dd", Name: "fan", State: "offline"}, {ID: "ee", Name: "shed", State: "unproven"}},
 		onXMPP: []reach.Present{
 			{ID: "AA", Name: "lamp", Here: true, Since: since}, {ID: "bb", Here: true}, {ID: "dd"}, {ID: "cc", Name: "meter", Since: since},
 		},
@@ -75,7 +75,7 @@ func TestDevicesOfBoth(t *testing.T) {
 	for _, d := range p.devices() {
 		got = append(got, fmt.Sprintf("%s %s %t %s", d.Name, d.State, d.Since.IsZero(), d.By))
 	}
-	if want := []string{"door reachable true [cloud xmpp]", "fan offline true []", "lamp reachable false [xmpp]", "meter offline false []"}; !slices.Equal(got, want) {
+	if want := []string{"door reachable true [cloud xmpp]", "fan offline true []", "lamp reachable false [xmpp]", "meter offline false []", "shed unproven true [cloud]"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

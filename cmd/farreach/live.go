@@ -154,8 +154,8 @@ type comings struct {
 func (c *comings) tell(d cloud.DeviceInfo) string {
 	now := d.Presence
 	before := c.known[d.ID]
-	if len(d.Links) == 0 || now.State == before.State {
-		return ""
+	if len(d.Links) == 0 || now.State == before.State || now.State == directory.Unproven {
+		return "" // one that is silent has neither come nor gone
 	}
 	c.known[d.ID] = now
 	switch {

@@ -27,6 +27,8 @@ func TestComings(t *testing.T) {
 		{"new", 5, 0, directory.Reachable, 5, ""}, // without a name yet
 		{"new", 5, 1, directory.Reachable, 5, "joined"},
 		{"new", 5, 2, directory.Reachable, 5, ""}, // published more
+		{"new", 5, 2, directory.Unproven, 8, ""},
+		{"new", 5, 2, directory.Reachable, 5, ""}, // speaks again
 		{"new", 5, 2, directory.Offline, 10, "offline"},
 		{"new", 5, 2, directory.Reachable, 24, "back after 14 s"},
 		{"old", -9, 1, directory.Offline, 30, "offline"},

@@ -17,7 +17,7 @@ type Device struct {
 	Type    string    `json:"type"`
 	Account string    `json:"account"`
 	Role    string    `json:"role,omitempty"` // what the asker is to it: owner, member, viewer
-	State   string    `json:"state"`          // reachable, offline, unknown
+	State   string    `json:"state"`          // reachable, unproven, offline, unknown
 	Since   time.Time `json:"since,omitzero"`
 	Proven  time.Time `json:"proven,omitzero"`
 	Gateway string    `json:"gateway,omitempty"` // di of who speaks for it
