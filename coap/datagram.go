@@ -106,6 +106,8 @@ type Endpoint struct {
 	calls    []func() // what unlock is to call
 	serving  int      // requests in the hands of Exchange.Go
 	leisure  int      // answers to multicast that wait
+	parting  int      // requests under way that end observations
+	parted   event    // of parting, when there are none
 	sequence uint32   // of the last notification
 	nextID   uint16   // of multicast requests
 	running  bool

@@ -2,6 +2,7 @@ package coap
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -294,7 +295,54 @@ func (w *watch) cancel() {
 	}
 	w.q.forget()
 	e.unset(&w.renew)
-	w.q.r.ask(observing(w.o.req, 1), w.o.token, make(call, 1)) // what comes of it is nobody's concern
+	if q, err := w.q.r.ask(observing(w.o.req, 1), w.o.token, make(call, 1)); err == nil {
+		q.last = true
+		e.parting++
+	}
+}
+
+// over counts the end of a request that ends an observation. e.mu is held.
+func (q *request) over() {
+	if !q.last {
+		return
+	}
+	if q.r.e.parting--; q.r.e.parting == 0 {
+		q.r.e.parted.broadcast()
+	}
+}
+
+// parted is told what came of a request that ends an observation. A peer that is
+// silent is not told of the end of its other observations either: each would be
+// sent for a minute and a half, before anything else. e.mu is held.
+func (q *request) parted(err error) {
+	q.forget()
+	if !errors.Is(err, ErrSilent) {
+		return
+	}
+	for _, sent := range []bool{false, true} { // first those that would be sent in place of others
+		for _, other := range q.r.waiting {
+			if other.last && (q.r.out[other.o.id] == other.o) == sent {
+				other.forget()
+			}
+		}
+	}
+}
+
+// Part waits until the peers have acknowledged the end of all observations that
+// were cancelled, or ctx ends. One that has not heard of it, because the endpoint
+// has ended before, goes on to notify nobody for as long as it likes.
+func (e *Endpoint) Part(ctx context.Context) {
+	e.mu.Lock()
+	for e.parting > 0 && ctx.Err() == nil {
+		parted := e.parted.wait()
+		e.unlock()
+		select {
+		case <-parted:
+		case <-ctx.Done():
+		}
+		e.mu.Lock()
+	}
+	e.unlock()
 }
 
 func (w *watch) fail(err error) {

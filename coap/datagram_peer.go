@@ -222,6 +222,7 @@ func (r *remote) end(err error) {
 		o.done(err)
 	}
 	for _, q := range r.waiting {
+		q.over()
 		r.e.calls = append(r.e.calls, func() { q.w.fail(err) })
 	}
 	r.waiting = nil
@@ -251,6 +252,7 @@ type request struct {
 	o     *outgoing
 	w     waiter
 	once  bool // one response is all
+	last  bool // it ends an observation, and nobody wants the response
 }
 
 // randomToken returns a token that others cannot guess: whoever sends it back
@@ -395,17 +397,20 @@ func (q *request) send(m *Message) error {
 
 // settled is told what came of the message. e.mu is held.
 func (q *request) settled(err error) {
-	if err == nil {
-		return // the response may still come
+	switch {
+	case q.last:
+		q.parted(err)
+	case err != nil: // else the response may still come
+		q.forget()
+		q.r.e.calls = append(q.r.e.calls, func() { q.w.fail(err) })
 	}
-	q.forget()
-	q.r.e.calls = append(q.r.e.calls, func() { q.w.fail(err) })
 }
 
 // forget makes nobody wait for the response any more. e.mu is held.
 func (q *request) forget() {
 	if q.r.waiting[q.token] == q {
 		delete(q.r.waiting, q.token)
+		q.over()
 	}
 	q.r.drop(q.o)
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/farreach/farreach/oic"
@@ -98,6 +99,16 @@ func (c *tally) count(href string, by int) {
 	c.most = max(c.most, c.now[href])
 }
 
+// watched is how many observations there are, of all resources.
+func (c *tally) watched() (all int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, n := range c.now {
+		all += n
+	}
+	return all
+}
+
 // sealed is a resource of a device's security, as some show it to everybody near.
 type sealed struct{}
 
@@ -147,8 +158,8 @@ func TestProxyPolicy(t *testing.T) {
 
 // TestProxyManyWays: of three devices one has an XMPP stream of its own, and the
 // others are behind that of the proxy; in the cloud each is for itself. Whoever
-// watches, and by whichever way, the device has one observation (A-06; sections 6.2,
-// 6.4 and 6.5 of the wire profile).
+// watches, and by whichever way, the device has one observation, and none when the
+// proxy has gone (A-06; sections 6.2, 6.4 and 6.5 of the wire profile).
 func TestProxyManyWays(t *testing.T) {
 	t.Parallel()
 	c := newChild(t)
@@ -211,4 +222,36 @@ func TestProxyManyWays(t *testing.T) {
 	phones["cloud"].sees(name, "offline")
 	phones["cloud"].refused(8, name, "get", name+"/a/light")
 	phones["xmpp"].refused(10, "5.03", "get", uri+"%2Fa%2Flight")
+	if err := proxy.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	for _, count := range counts { // also those of the cloud itself
+		eventually(t, func() bool { return count.watched() == 0 })
+	}
+}
+
+// TestProxyFarewell: a device is told that nobody observes it any more when the
+// policy does not show it any more, and when the proxy is ended: all of its
+// resources, which the cloud has observed.
+func TestProxyFarewell(t *testing.T) {
+	t.Parallel()
+	c := newChild(t)
+	c.start()
+	g := newGadget("gadget")
+	count := &tally{Observer: g, now: map[string]int{}}
+	at, _ := onLAN(t, count)
+	policy := filepath.Join(t.TempDir(), "policy.json")
+	const all, none = `[{}]`, `[]`
+	write(t, policy, all)
+	proxy := startProc(t, exec.Command("farreach", "proxy", "--profile", filepath.Join(c.home, "addr.json"), "--state", filepath.Join(c.home, "proxy.json"),
+		"--device", at.String(), "--policy", policy), "HOME="+t.TempDir())
+	eventually(t, func() bool { return count.watched() > 1 })
+	write(t, policy, none)
+	eventually(t, func() bool { return count.watched() == 0 })
+	write(t, policy, all)
+	eventually(t, func() bool { return count.watched() > 1 })
+	if err := proxy.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() bool { return count.watched() == 0 })
 }

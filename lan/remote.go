@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/farreach/farreach/coap"
@@ -27,6 +28,7 @@ type line struct {
 	socket *Socket         // of its own, with DTLS; nil: that of all
 	ctx    context.Context // ends with the line, and observations with it
 	cancel context.CancelFunc
+	tasks  sync.WaitGroup // observations
 }
 
 func newLine(p *coap.Peer, socket *Socket) *line {
@@ -35,12 +37,13 @@ func newLine(p *coap.Peer, socket *Socket) *line {
 	return l
 }
 
-// close ends the line; nil is none.
+// close ends the line, and before its socket what is observed by it; nil is none.
 func (l *line) close() {
 	if l == nil {
 		return
 	}
 	l.cancel()
+	l.tasks.Wait()
 	if l.socket != nil {
 		l.socket.Close()
 	}
@@ -162,10 +165,9 @@ func (w *watcher) again(di string) {
 	}
 }
 
-// line returns the way to the device, and what it is described as, if it is.
+// line returns the way to the device, and what it is described as, if it is. w.mu
+// is held.
 func (r remote) line() (*line, *Described) {
-	r.w.mu.Lock()
-	defer r.w.mu.Unlock()
 	e := r.w.table.devices[r.di]
 	if e == nil || !e.here || e.line == nil || r.w.closed {
 		return nil, nil
@@ -175,7 +177,9 @@ func (r remote) line() (*line, *Described) {
 
 // Handle asks the device.
 func (r remote) Handle(ctx context.Context, req *oic.Request) (*oic.Response, error) {
+	r.w.mu.Lock()
 	l, described := r.line()
+	r.w.mu.Unlock()
 	if l == nil {
 		return nil, errGone
 	}
@@ -196,7 +200,13 @@ func (r remote) Handle(ctx context.Context, req *oic.Request) (*oic.Response, er
 
 // Observe watches a resource of the device. Each notification is a sign of life.
 func (r remote) Observe(ctx context.Context, req *oic.Request, each func(*oic.Response)) error {
+	r.w.mu.Lock()
 	l, described := r.line()
+	if l != nil {
+		l.tasks.Add(1)
+		defer l.tasks.Done()
+	}
+	r.w.mu.Unlock()
 	if l == nil {
 		return errGone
 	}

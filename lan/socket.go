@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"sync"
+	"time"
 
 	"github.com/farreach/farreach/coap"
 )
@@ -31,8 +33,16 @@ func Run(pc coap.PacketConn, cfg coap.EndpointConfig) *Socket {
 	return s
 }
 
-// Close ends the endpoint.
+// farewell is how long devices are given to acknowledge that nobody observes them
+// any more: long enough for one retransmission (RFC 7252, section 4.2: within 3 s).
+const farewell = 4 * time.Second
+
+// Close ends the endpoint. Devices that were observed hear of it before, if they
+// answer within 4 s.
 func (s *Socket) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), farewell)
+	s.Part(ctx)
+	cancel()
 	s.cancel()
 	<-s.ended
 	return nil
@@ -103,9 +113,11 @@ func openSockets(listen func(netip.Addr) (coap.PacketConn, error), cfg coap.Endp
 }
 
 func (s sockets) close() {
+	var closing sync.WaitGroup
 	for _, one := range s.all() {
-		one.Close()
+		closing.Go(func() { one.Close() })
 	}
+	closing.Wait()
 }
 
 func (s sockets) all() (list []*Socket) {

@@ -140,13 +140,16 @@ func (w *watcher) close() {
 	w.closed = true
 	w.mu.Unlock()
 	w.tasks.Wait()
-	w.socks.close()
+	lines := w.dropped
 	for _, e := range w.table.devices {
-		e.line.close()
+		lines = append(lines, e.line)
 	}
-	for _, l := range w.dropped {
-		l.close()
+	var closing sync.WaitGroup
+	for _, l := range lines {
+		closing.Go(l.close)
 	}
+	closing.Wait()
+	w.socks.close()
 }
 
 // task runs f on a goroutine that close waits for.
