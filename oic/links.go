@@ -102,10 +102,7 @@ func (p *linkParser) peek() head {
 	return h
 }
 
-func (p *linkParser) skip() {
-	p.s.items, p.s.tags = 0, p.s.tags[:0]
-	_ = p.s.item(0)
-}
+func (p *linkParser) skip() { p.s.pass() }
 
 // each calls element for every element of an array; anything else is skipped.
 func (p *linkParser) each(element func()) {

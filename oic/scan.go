@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"math"
 	"slices"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -52,7 +53,7 @@ type scanner struct {
 	items int
 	keys  []span // of the maps that are open, to find double ones
 	side  []byte // keys that came in chunks
-	tags  []span // found; they mean nothing here
+	tags  []span // found; they mean nothing here. nil: none is kept
 }
 
 // span is a part of scanner.b, or of scanner.side, which counts as behind it.
@@ -77,16 +78,24 @@ func scan(b []byte) (tags []span, err error) {
 	if len(b) > math.MaxInt32 {
 		return nil, Errorf(TooLarge, "CBOR of %d bytes", len(b))
 	}
-	var keys [24]span // enough for most; spares the heap
-	s := scanner{b: b, keys: keys[:0]}
-	if err := s.item(0); err != nil {
-		return nil, err
+	s := scanners.Get().(*scanner)
+	defer scanners.Put(s)
+	*s = scanner{b: b, keys: s.keys[:0], tags: []span{}}
+	err = s.item(0)
+	if err == nil && s.at < len(b) {
+		err = s.fail("%d bytes behind the end", len(b)-s.at)
 	}
-	if s.at < len(b) {
-		return nil, s.fail("%d bytes behind the end", len(b)-s.at)
+	tags, *s = s.tags, scanner{keys: s.keys}
+	if cap(s.keys) > keptKeys {
+		s.keys = nil
 	}
-	return s.tags, nil
+	return tags, err
 }
+
+// scanners spare the heap: each has room for the keys of most representations.
+var scanners = sync.Pool{New: func() any { return &scanner{keys: make([]span, 0, 24)} }}
+
+const keptKeys = 256
 
 func (s *scanner) fail(format string, args ...any) error {
 	return Errorf(BadRequest, "CBOR, byte %d: "+format, append([]any{s.at}, args...)...)
@@ -104,6 +113,9 @@ func (s *scanner) head() (head, error) {
 		}
 		if h.indefinite() {
 			return h, s.fail("tag without a number")
+		}
+		if s.tags == nil {
+			continue
 		}
 		if len(s.tags) == maxTags {
 			return h, s.fail("more than %d tags", maxTags)
@@ -264,15 +276,32 @@ func (s *scanner) slice(p span) []byte {
 	return s.b[p.from:p.to]
 }
 
-// distinct refuses keys of which two are equal. It sorts them.
+// few keys are compared each with each, more are sorted first.
+const few = 8
+
+// distinct refuses keys of which two are equal. It may sort them.
 func (s *scanner) distinct(keys []span) error {
+	if len(keys) <= few {
+		for i, k := range keys {
+			for _, other := range keys[:i] {
+				if k.to-k.from == other.to-other.from && bytes.Equal(s.slice(k), s.slice(other)) {
+					return s.twice(k)
+				}
+			}
+		}
+		return nil
+	}
 	slices.SortFunc(keys, func(a, b span) int { return bytes.Compare(s.slice(a), s.slice(b)) })
 	for i := 1; i < len(keys); i++ {
-		if k := s.slice(keys[i]); bytes.Equal(k, s.slice(keys[i-1])) {
-			return s.fail("key %.64q comes twice", k)
+		if bytes.Equal(s.slice(keys[i]), s.slice(keys[i-1])) {
+			return s.twice(keys[i])
 		}
 	}
 	return nil
+}
+
+func (s *scanner) twice(key span) error {
+	return s.fail("key %.64q comes twice", string(s.slice(key))) // a copy, lest what s refers to goes to the heap
 }
 
 // text reads a string whose head is h: its bytes, or its chunks (RFC 8949,
