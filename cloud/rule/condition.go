@@ -14,6 +14,8 @@ import (
 	"cel.dev/cel-go/common/cost"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
+
+	"github.com/farreach/farreach/oic"
 )
 
 // The limits of what a condition may cost.
@@ -238,6 +240,17 @@ type input struct {
 	now   time.Time
 
 	device map[string]string // about, made at the first need
+	object object            // event, if it is an object
+}
+
+// represents makes rep the event.
+func (in *input) represents(rep oic.Item) {
+	if !rep.IsObject() {
+		in.event = rep.Value()
+		return
+	}
+	in.object.item = rep
+	in.event = &in.object
 }
 
 // ResolveName implements cel.Activation.

@@ -190,7 +190,8 @@ func (c *Condition) Holds(ev *Event) (bool, error) {
 	return c.holds(in)
 }
 
-// input is ev as expressions see it. It is made once for all rules.
+// input is ev as expressions see it, as long as Body is good. It is made once for
+// all rules.
 func (ev *Event) input() (*input, error) {
 	if ev.in != nil || ev.failure != nil {
 		return ev.in, ev.failure
@@ -202,7 +203,9 @@ func (ev *Event) input() (*input, error) {
 	case ev.Format == oic.Text:
 		in.event = string(ev.Body)
 	default:
-		ev.failure = oic.Decode(ev.Format, ev.Body, &in.event)
+		var rep oic.Item
+		rep, ev.failure = oic.ParseItem(ev.Format, ev.Body)
+		in.represents(rep)
 	}
 	if ev.failure != nil {
 		return nil, ev.failure
