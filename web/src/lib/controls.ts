@@ -106,6 +106,14 @@ export function headline(list: Control[]): string {
   }
 }
 
+/** How a property is written beside an axis: its unit, or the words for false and true. */
+export function scaleOf(link: Link, rep: Rep, property: string): { unit: string; words?: [string, string] } {
+  const about = of(link, property);
+  if (about.words) return { unit: "", words: [t(about.words[0]), t(about.words[1])] };
+  if (typeof rep[property] === "boolean") return { unit: "", words: [t("control.off"), t("control.on")] };
+  return { unit: about.unit ?? unitOf(rep) };
+}
+
 /** The numeric and boolean properties of a representation, which can be plotted. */
 export function plottable(rep: Rep): string[] {
   return Object.entries(rep)

@@ -6,6 +6,9 @@ const relative = new Intl.RelativeTimeFormat(locale, { numeric: "always", style:
 const clock = new Intl.DateTimeFormat(locale, { timeStyle: "medium" });
 const dateClock = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "medium" });
 
+const minutes = new Intl.DateTimeFormat(locale, { timeStyle: "short" });
+const date = new Intl.DateTimeFormat(locale, { day: "numeric", month: "short" });
+
 const day = 24 * 3600;
 
 /** How long ago, in words: "4 sec. ago". now and then are in milliseconds. */
@@ -20,6 +23,19 @@ export function ago(then: number, now: number): string {
 /** A time of today as a clock shows it, another with its date. */
 export function when(then: number, now: number): string {
   return new Date(then).toDateString() === new Date(now).toDateString() ? clock.format(then) : dateClock.format(then);
+}
+
+/** The marks of a time axis, which are step apart, all in seconds: clock times, and below them the date where a day begins. */
+export function axis(times: number[], step: number): string[] {
+  let before = "";
+  return times.map((time) => {
+    const today = date.format(time * 1000);
+    if (step >= day) return today;
+    const text = (step < 60 ? clock : minutes).format(time * 1000);
+    const line = today === before ? text : `${text}\n${today}`;
+    before = today;
+    return line;
+  });
 }
 
 /** What is left of a time, as 9:41. */

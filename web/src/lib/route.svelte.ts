@@ -40,9 +40,15 @@ class Route {
 
   /** Notes in the address what is selected, without another step in the history. */
   note(name: string, value: string) {
+    this.notes({ [name]: value });
+  }
+
+  notes(values: Record<string, string>) {
     const query = new URLSearchParams(this.place.query);
-    if (value) query.set(name, value);
-    else query.delete(name);
+    for (const [name, value] of Object.entries(values)) {
+      if (value) query.set(name, value);
+      else query.delete(name);
+    }
     const path = location.hash.split("?", 1)[0] || "#/";
     const text = query.toString();
     history.replaceState(null, "", text ? `${path}?${text}` : path);
