@@ -222,7 +222,7 @@ func parseAck(m *nats.Msg) acked {
 		return acked{err: nats.ErrNoResponders}
 	}
 	if _, tail, ok := bytes.Cut(m.Data, []byte(`","seq":`)); ok && len(tail) > 1 && tail[len(tail)-1] == '}' {
-		if seq, ok := number(bytes.TrimRight(tail[:len(tail)-1], " ")); ok && bytes.HasPrefix(m.Data, []byte(`{"stream":"`)) {
+		if seq, ok := digits(bytes.TrimRight(tail[:len(tail)-1], " ")); ok && seq > 0 && bytes.HasPrefix(m.Data, []byte(`{"stream":"`)) {
 			return acked{seq: seq}
 		}
 	}
@@ -241,15 +241,16 @@ func parseAck(m *nats.Msg) acked {
 	return acked{seq: doc.Seq}
 }
 
-// number reads a positive number of digits alone.
-func number(b []byte) (n uint64, ok bool) {
-	for _, c := range b {
-		if c < '0' || c > '9' || n > 1<<59 {
+// digits reads a number of digits alone.
+func digits[T string | []byte](text T) (n uint64, ok bool) {
+	for i := range len(text) {
+		c := text[i]
+		if c < '0' || c > '9' || n > 1<<60 {
 			return 0, false
 		}
 		n = 10*n + uint64(c-'0')
 	}
-	return n, n > 0
+	return n, len(text) > 0
 }
 
 // expire ends the waiting for answers that have not come in time.

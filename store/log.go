@@ -222,12 +222,6 @@ func (l *Log) LastAll(ctx context.Context, prefix []string, each func(Record) bo
 	return l.scan(ctx, reader{newest: true}, prefix, each)
 }
 
-// Read calls each for the records below prefix that are there now, oldest
-// first, until it returns false.
-func (l *Log) Read(ctx context.Context, from Start, prefix []string, each func(Record) bool) error {
-	return l.scan(ctx, reader{seq: from.Seq, since: from.Time}, prefix, each)
-}
-
 func (l *Log) scan(ctx context.Context, r reader, prefix []string, each func(Record) bool) error {
 	var err error
 	if len(prefix) > 0 || r.newest { // of all there is, the server cannot find the newest
@@ -241,8 +235,15 @@ func (l *Log) scan(ctx context.Context, r reader, prefix []string, each func(Rec
 
 // only is each for the records that can be read.
 func (l *Log) only(each func(Record) bool) func(message) bool {
+	known := keys{}
 	return func(m message) bool {
+		if key := known[m.subject]; key != nil {
+			return each(Record{Seq: m.seq, Time: m.time, Key: key, Data: m.data})
+		}
 		rec, ok := l.readable(m)
+		if ok {
+			known.add(m.subject, rec.Key)
+		}
 		return !ok || each(rec)
 	}
 }

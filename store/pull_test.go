@@ -2,11 +2,12 @@ package store
 
 import (
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
-// TestSlowReader: what waits in memory for a slow reader is one batch, however
-// much there is to read (rule 8).
+// TestSlowReader: what waits in memory for a slow reader is two batches at most,
+// however much there is to read (rule 8).
 func TestSlowReader(t *testing.T) {
 	s, err := Open(t.Context(), Config{Dir: filepath.Join(t.TempDir(), "data")})
 	if err != nil {
@@ -20,20 +21,22 @@ func TestSlowReader(t *testing.T) {
 	for _, c := range []struct {
 		name            string
 		records, size   int
+		wait            bool
 		batches, atOnce int
 	}{
-		{"small records", 1000, 10, 1000 / batch, batch},
-		{"large records", 100, 500_000, 100 / 4, 5},
+		{"small records, waiting", 1000, 10, true, 1000 / firstBatch, firstBatch},
+		{"small records", 6000, 10, false, 6, mostBatch + mostBatch/4},
+		{"large records, waiting", 100, 500_000, true, 100 / 4, 5},
+		{"large records", 100, 500_000, false, 100 / 4, 10},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if err := l.Purge(t.Context(), nil); err != nil {
 				t.Fatal(err)
 			}
 			data := make([]byte, c.size)
-			for range c.records {
-				if _, err := l.Append(t.Context(), []string{"k"}, data); err != nil {
-					t.Fatal(err)
-				}
+			records := slices.Repeat([]Record{{Key: []string{"k"}, Data: data}}, c.records)
+			if errs := l.AppendAll(t.Context(), records); errs != nil {
+				t.Fatal(errs[0])
 			}
 			r := reader{s: s, stream: l.id, filter: "farreach.lines.*"}
 			p, pending, err := r.open(t.Context())
@@ -47,7 +50,7 @@ func TestSlowReader(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				if _, err := p.next(t.Context(), true); err != nil {
+				if _, err := p.next(t.Context(), c.wait); err != nil {
 					t.Fatal(n, err)
 				}
 				if len(p.in) > c.atOnce {
@@ -61,5 +64,31 @@ func TestSlowReader(t *testing.T) {
 				t.Errorf("%d records dropped, %v", dropped, err)
 			}
 		})
+	}
+}
+
+// TestNumbers: what a server says of a record is read from the common form, and
+// from the others by nats.go.
+func TestNumbers(t *testing.T) {
+	const common = "$JS.ACK.farreach-event.abc."
+	p := puller{ack: common}
+	for _, c := range []struct {
+		reply string
+		want  numbers
+		ok    bool
+	}{
+		{common + "1.7.3.1763813000123456789.12", numbers{7, 3, 1763813000123456789, 12}, true},
+		{common + "1.18446744073709.0.0.0", numbers{18446744073709, 0, 0, 0}, true},
+		{common + "1.7.3.1763813000123456789", numbers{}, false},
+		{common + "1.7.3.1763813000123456789.12.5", numbers{}, false},
+		{common + "1.7..1763813000123456789.12", numbers{}, false},
+		{common + "1.7.3.-5.12", numbers{}, false},
+		{common + "1.7.3.99999999999999999999.12", numbers{}, false},
+		{"$JS.ACK._.hash.farreach-event.abc.1.7.3.1763813000123456789.12.x", numbers{}, false},
+		{"", numbers{}, false},
+	} {
+		if got, ok := p.numbers(c.reply); ok != c.ok || ok && got != c.want {
+			t.Errorf("%s: %+v, %v", c.reply, got, ok)
+		}
 	}
 }
