@@ -109,7 +109,7 @@ type Endpoint struct {
 	parting  int      // requests under way that end observations
 	parted   event    // of parting, when there are none
 	sequence uint32   // of the last notification
-	nextID   uint16   // of multicast requests
+	nextID   uint8    // of multicast requests
 	running  bool
 	err      error // why it ended
 	ctx      context.Context
@@ -131,7 +131,7 @@ type packet struct {
 // does.
 func NewEndpoint(pc PacketConn, cfg EndpointConfig) *Endpoint {
 	e := &Endpoint{cfg: cfg, socks: []PacketConn{pc}, echo: newEcho(), born: time.Now(), done: make(chan struct{}),
-		remotes: map[route]*remote{}, sequence: rand.Uint32(), nextID: uint16(rand.Uint32())}
+		remotes: map[route]*remote{}, sequence: rand.Uint32(), nextID: uint8(rand.Uint32())}
 	e.fetched.reserve = e.reserve
 	for _, g := range cfg.Groups {
 		e.socks = append(e.socks, g)

@@ -75,7 +75,7 @@ func (e *Endpoint) ask(ctx context.Context, again []time.Duration, groups []neti
 		return e.closedErr()
 	}
 	e.nextID++
-	m.ID = e.nextID
+	m.ID = groupIDs | uint16(e.nextID)
 	wire, err := encode(&m)
 	if err != nil {
 		e.mu.Unlock()

@@ -2,6 +2,7 @@ package coap_test
 
 import (
 	"context"
+	"encoding/binary"
 	"net"
 	"net/netip"
 	"slices"
@@ -156,4 +157,36 @@ func TestListenGroups(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A request to a group never has the Message ID of one to a member, who would
+// take the later one for a copy and not answer (RFC 7252, section 4.4).
+func TestGroupMessageIDs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ids := map[bool]map[uint16]bool{true: {}, false: {}} // IDs, by whether it was to the group
+		_, e, far := lan(t, simnet.Config{Filter: func(_, dst netip.AddrPort, b []byte) bool {
+			ids[dst == group][binary.BigEndian.Uint16(b[2:])] = true
+			return false
+		}}, coap.EndpointConfig{})
+		for range 1 << 16 {
+			if err := e.Peer(far.Addr()).Send(t.Context(), &coap.Message{Type: coap.NonConfirmable, Code: coap.GET}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 300 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			if err := e.AskOnce(ctx, []netip.AddrPort{group}, get("/oic/res"), func(netip.AddrPort, *coap.Message) {}); err != nil {
+				t.Error(err)
+			}
+			cancel()
+		}
+		for id := range ids[true] {
+			if ids[false][id] {
+				t.Errorf("%#x is of both", id)
+			}
+		}
+		if len(ids[true]) != 256 || len(ids[false]) != 1<<16-256 {
+			t.Errorf("%d Message IDs to the group, %d to a member", len(ids[true]), len(ids[false]))
+		}
+	})
 }

@@ -239,9 +239,14 @@ func (r *remote) end(err error) {
 	r.changed.broadcast()
 }
 
+// groupIDs is the first of the Message IDs of requests to groups. A member has
+// them from the same address as requests to itself, and takes what has an ID that
+// it knows for a copy (RFC 7252, section 4.4).
+const groupIDs = 0xff00
+
 // newID returns the next Message ID.
 func (r *remote) newID() uint16 {
-	r.nextID++
+	r.nextID = (r.nextID + 1) % groupIDs
 	return r.nextID
 }
 
