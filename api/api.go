@@ -20,6 +20,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -84,8 +85,9 @@ type Handler struct {
 
 	pairingURI func(code string) string
 
-	ending chan struct{} // closed when streams shall end
-	end    func()
+	ending  chan struct{} // closed when streams shall end
+	end     func()
+	leaving atomic.Bool // Leave was called
 }
 
 // New returns the API of c.
@@ -146,6 +148,10 @@ func (h *Handler) Server() *http.Server {
 	s.RegisterOnShutdown(h.EndStreams)
 	return s
 }
+
+// Leave has /readyz say that the server is not ready, whatever it can do still:
+// it is about to stop, and whoever balances load is to send nobody here.
+func (h *Handler) Leave() { h.leaving.Store(true) }
 
 // EndStreams ends the streams of events that are open, and those to come: the
 // server is about to stop.

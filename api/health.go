@@ -45,6 +45,9 @@ func (h *Handler) healthRoutes() {
 		})
 	huma.Register(h.huma, open("/readyz", "is-ready", "Can the server do its work now?", http.StatusServiceUnavailable),
 		func(ctx context.Context, _ *struct{}) (*body[Health], error) {
+			if h.leaving.Load() {
+				return nil, newProblem(http.StatusServiceUnavailable, "the server is stopping")
+			}
 			// One client's impatience is not the answer for all.
 			if err := h.health.ready(context.WithoutCancel(ctx), h.cloud.Ready); err != nil {
 				return nil, newProblem(http.StatusServiceUnavailable, "not ready")

@@ -103,8 +103,8 @@ AcceptShare                  -       -     -     -     y      y       y      y  
 EndShare                     -       -     -     -     y      y       y      y      y        -
 `
 
-// proofs are the methods that prove who somebody is, and Close.
-var proofs = []string{"Login", "BeginLogIn", "AccountSince", "Authenticate", "Bearer", "Browser", "FollowLink", "LoginBrowser", "SignIn", "Refresh", "Close"}
+// proofs are the methods that prove who somebody is, and the end of the process.
+var proofs = []string{"Login", "BeginLogIn", "AccountSince", "Authenticate", "Bearer", "Browser", "FollowLink", "LoginBrowser", "SignIn", "Refresh", "Leave", "Close"}
 
 // aboutDevice says which rows are about a device, whose existence is private.
 func aboutDevice(row string) bool {

@@ -88,6 +88,7 @@ type Cloud struct {
 	watchers atomic.Int32 // observations of all devices
 
 	stop  context.CancelFunc
+	leave context.CancelFunc // of the rules alone
 	tasks sync.WaitGroup
 }
 
@@ -105,7 +106,9 @@ func Open(ctx context.Context, cfg Config) (*Cloud, error) {
 	err := c.open(ctx, cfg)
 	if err == nil {
 		c.tasks.Go(func() { c.held.watch(run, c.authorize) })
-		c.tasks.Go(func() { _ = c.rules.Run(run) }) // until it is told to stop
+		following, leave := context.WithCancel(run)
+		c.leave = leave
+		c.tasks.Go(func() { _ = c.rules.Run(following) }) // until it is told to stop
 		err = c.finishDeletions(ctx)
 	}
 	if err != nil {
@@ -161,6 +164,15 @@ func (c *Cloud) rightsChanged(name, by string) {
 	if by == "" {
 		c.presence.sharesChanged(name)
 	}
+}
+
+// Leave gives up what one process does for all that share the store: to follow
+// the rules, and to deliver what waits for devices. Another begins at once. It is
+// called, once Open has returned, some time before Close, and does not wait; all
+// the rest goes on.
+func (c *Cloud) Leave() {
+	c.leave()
+	c.commands.Leave()
 }
 
 // Close ends what is open and what Open started. The store stays open.

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/farreach/farreach/cloud/command"
 	"github.com/farreach/farreach/cloud/directory"
 	"github.com/farreach/farreach/oic"
 	"github.com/farreach/farreach/store"
@@ -189,4 +191,71 @@ func TestNodesObserve(t *testing.T) {
 	w.must(err)
 	w.must(w.RevokeToken(t.Context(), oic.Identity{Account: "home"}, tokens[0].ID))
 	w.status("observing, with a token that was revoked at another node", w.within("the end of the right", done), oic.Unauthorized)
+}
+
+// TestNodesQueue: a command that was queued at one node, for a device that was
+// nowhere, is delivered once, by the node to which the device comes, whichever of
+// the two happens first.
+func TestNodesQueue(t *testing.T) {
+	w, all := newNodes(t, 3)
+	home := oic.Identity{Account: "home"}
+	order := func(n byte) Order {
+		return Order{Device: door, Queue: time.Minute,
+			Request: oic.Request{Op: oic.Update, Href: "/a/light", Format: oic.OCF, Body: []byte{n}}}
+	}
+	queued, _, err := all[0].Send(t.Context(), home, order(1))
+	if err != nil || queued.State != command.Queued {
+		t.Fatalf("%+v, %v", queued, err)
+	}
+	other := &thing{body: []byte{0xf4}, closed: make(chan string, 8)}
+	soon(t, "the grant is known", func() bool { return all[2].authorize(w.door, opPublish, target{device: door}) == nil })
+	detach, _, err := all[2].Attach(t.Context(), w.door, other)
+	w.must(err)
+	defer detach()
+	becomes := func(id string, state command.State) {
+		t.Helper()
+		soon(t, string(state), func() bool {
+			cmd, err := all[1].Command(t.Context(), home, id)
+			return err == nil && cmd.State == state
+		})
+	}
+	becomes(queued.ID, command.Done)
+	// It may seem to be away still, to a node that has not heard: then the command
+	// waits for a device that is there.
+	late := order(2)
+	waits, err := all[1].commands.Queue(t.Context(), command.Command{Account: "home", Device: door}, &late.Request, home, time.Minute)
+	w.must(err)
+	becomes(waits.ID, command.Done)
+	var got []byte
+	for _, req := range other.asked() {
+		if req.Op == oic.Update {
+			got = append(got, req.Body...)
+		}
+	}
+	if !bytes.Equal(got, []byte{1, 2}) {
+		t.Errorf("the device was sent %v", got)
+	}
+}
+
+// TestNodesLeave: a node that is about to stop delivers no more of what waits; the
+// others do.
+func TestNodesLeave(t *testing.T) {
+	w, all := newNodes(t, 2)
+	home := oic.Identity{Account: "home"}
+	all[0].Leave()
+	req := oic.Request{Op: oic.Update, Href: "/a/light", Format: oic.OCF, Body: []byte{7}}
+	waits, err := all[0].commands.Queue(t.Context(), command.Command{Account: "home", Device: lamp}, &req, home, time.Minute)
+	w.must(err)
+	second := &thing{body: []byte{0xf5}, closed: make(chan string, 8)}
+	soon(t, "the grant is known", func() bool { return all[1].authorize(w.lamp, opPublish, target{device: lamp}) == nil })
+	detach, _, err := all[1].Attach(t.Context(), w.lamp, second)
+	w.must(err)
+	defer detach()
+	soon(t, "it is delivered", func() bool {
+		cmd, err := all[1].Command(t.Context(), home, waits.ID)
+		return err == nil && cmd.State == command.Done
+	})
+	if n := len(second.asked()); n != 1 || slices.ContainsFunc(w.thing.asked(), func(r oic.Request) bool { return r.Op == oic.Update }) {
+		t.Errorf("the second was asked %d times, the first %v", n, w.thing.asked())
+	}
 }

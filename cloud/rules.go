@@ -236,6 +236,11 @@ func (w ruleWorld) Command(ctx context.Context, f *rule.Firing, index int, p *ru
 	if body != nil {
 		o.Request.Format = oic.OCF
 	}
+	if ctx.Err() != nil {
+		return ctx.Err() // whoever follows the rules next does it
+	}
+	ctx, end := command.Parting(ctx)
+	defer end()
 	_, _, err = w.c.Send(ctx, oic.Identity{Account: f.Account}, o)
 	return err
 }

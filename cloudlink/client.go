@@ -62,7 +62,8 @@ type Client struct {
 	again chan struct{} // has one after Republish
 
 	// Only Run and Leave use these.
-	last    string               // the server of the latest success; empty: none yet
+	last    string               // the server of the latest success, or to be tried next; empty: none yet
+	from    string               // that said goodbye last
 	lost    int                  // links that did not last, since one did
 	holdOff map[string]time.Time // servers that asked not to come back before
 

@@ -1,7 +1,9 @@
 package cloudlink
 
 import (
+	"cmp"
 	"errors"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"strings"
@@ -15,13 +17,16 @@ import (
 //
 //	the one of the latest success ──▶ the next ──▶ … ──▶ back-off, and again
 //
-// A server that cannot be reached costs no back-off while there is another. A
+// A server that cannot be reached costs no back-off while there is another. One
+// that says goodbye is left for another at once, but for a wait of 2 s at most:
+// not all of its devices go to the same, nor at the same moment (CI-012). A
 // server may send the device to another one: by redirecturi in the answer to a
 // sign-up (rule 28), or by Alternative-Address in a Release. Such an address is
 // followed only if its host is listed in Config: so nobody can make the device
 // dial into the network that it stands in (threats rule 20), and no filter of
 // addresses is needed.
 const (
+	moveTime     = 2 * time.Second // after a goodbye, at most, if there is another server
 	failoverTime = 3 * time.Second // for a connection, while there is another server to try
 	maxHoldOff   = time.Hour       // that a server may ask for
 	maxRedirects = 3               // in a row
@@ -85,8 +90,10 @@ func (c *Client) mayFollow(from, to string) (string, bool) {
 }
 
 // released obeys the Release of a server: it goes to the first alternative that
-// is allowed, and does not come back before the time is over.
+// is allowed, else to any other of the list, and does not come back before the
+// time is over.
 func (c *Client) released(from string, e *coap.ReleaseError) {
+	c.from = from
 	if e.HoldOff > 0 {
 		c.holdOff[from] = time.Now().Add(min(e.HoldOff, maxHoldOff))
 	}
@@ -101,13 +108,22 @@ func (c *Client) released(from string, e *coap.ReleaseError) {
 			return
 		}
 	}
+	others := slices.DeleteFunc(slices.Clone(c.cfg.Servers), func(s string) bool { return s == from })
+	if len(others) > 0 {
+		c.last = others[rand.N(len(others))]
+	}
 }
 
 // pause is how long to wait after err ended an attempt, which had lasted for
 // served if the device was registered.
 func (c *Client) pause(wait *backoff.Backoff, served time.Duration, err error) time.Duration {
 	if _, ok := errors.AsType[*coap.ReleaseError](err); ok {
-		return max(c.heldOff(c.servers()[0]), 0) + wait.Goodbye()
+		next := c.servers()[0]
+		if next != c.from { // it is there, and only to be spared
+			spread := backoff.Backoff{Spread: min(cmp.Or(c.cfg.Backoff.Spread, backoff.DefaultSpread), moveTime)}
+			return max(c.heldOff(next), 0) + spread.Goodbye()
+		}
+		return max(c.heldOff(next), 0) + wait.Goodbye()
 	}
 	if served >= goodService {
 		c.lost = 0

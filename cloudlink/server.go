@@ -70,7 +70,7 @@ func NewServer(cfg ServerConfig) *Server {
 // Serve accepts devices and people from ln until ctx ends: over TLS if
 // tlsConfig is not nil. A *coap.WebSocketListener takes none: its connections
 // know by themselves whether they are secure. It then says goodbye to all,
-// waits at most 5 s for them, and returns after the last of its goroutines has
+// waits at most 10 s for what is under way with them, and returns after the last of its goroutines has
 // ended.
 func (s *Server) Serve(ctx context.Context, ln net.Listener, tlsConfig *tls.Config) error {
 	if tlsConfig != nil {

@@ -2,6 +2,7 @@ package coap
 
 import (
 	"context"
+	"fmt"
 )
 
 // waiter is who waits for responses with a certain token.
@@ -40,12 +41,16 @@ func (c call) fail(err error) { c <- result{nil, err} }
 //
 // The error is ctx.Err(); a *ReleaseError if the peer wants no new requests;
 // ErrTooLarge if the peer does not take so long a request; a *FormatError if
-// the response was malformed; or has ErrClosed and the reason in its chain.
+// the response was malformed; or has ErrClosed and the reason in its chain. It
+// has ErrNotSent there, too, if there were no new requests any more.
 //
 // With Config.BlockWise and a peer that takes blocks, req and its response may
 // be up to MaxBlockBody long: Do exchanges as many messages as that needs. Then
 // the error may also be ErrChanged.
 func (c *Conn) Do(ctx context.Context, req *Message) (*Message, error) {
+	if err := c.refused(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNotSent, err)
+	}
 	if c.cfg.BlockWise {
 		return c.doBlocks(ctx, req)
 	}
@@ -88,15 +93,26 @@ func (a call) orClosed(c *Conn) (*Message, error) {
 	}
 }
 
+// refused is why there are no new requests; nil: there may be.
+func (c *Conn) refused() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.refusedLocked()
+}
+
+func (c *Conn) refusedLocked() error {
+	if c.err != nil {
+		return c.closed()
+	}
+	return c.released
+}
+
 // expect makes w wait for responses with a new token.
 func (c *Conn) expect(w waiter) (Token, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case c.err != nil:
-		return Token{}, c.closed()
-	case c.released != nil:
-		return Token{}, c.released
+	if err := c.refusedLocked(); err != nil {
+		return Token{}, err
 	}
 	t := c.newToken()
 	if c.waiting == nil {

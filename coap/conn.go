@@ -56,6 +56,10 @@ var (
 	// over, or was closed from this side. Conn.Err tells why.
 	ErrClosed = errors.New("coap: connection closed")
 
+	// ErrNotSent is in the chain of an error of Do beside what else it says: the
+	// connection took no new requests, and nothing of this one was sent.
+	ErrNotSent = errors.New("coap: not sent")
+
 	// ErrSilent ends a connection whose peer gave no sign of life for
 	// Config.KeepAlive and Config.Patience together.
 	ErrSilent = errors.New("coap: no sign of life from the peer")

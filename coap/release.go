@@ -54,7 +54,7 @@ func diagnostic(s string) string {
 
 // Times of a Release.
 const (
-	leaveTimeout = 5 * time.Second  // for open exchanges, when Run's context ends
+	leaveTimeout = 10 * time.Second // for open exchanges, when Run's context ends: that long a peer may take for an answer
 	releaseWait  = 10 * time.Second // for open exchanges, when the peer releases
 	partingTime  = time.Second      // for the peer to close first, all being done
 )

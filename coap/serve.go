@@ -27,7 +27,7 @@ var ErrOverloaded = errors.New("coap: too many unfinished messages")
 // newcomer.
 //
 // When ctx ends, Serve closes ln, asks all peers for an orderly end (Release),
-// gives that 5 s, closes what is left, and returns ctx.Err() after the last
+// gives that 10 s, closes what is left, and returns ctx.Err() after the last
 // connection has ended. Another error is one of ln that will not pass.
 func Serve(ctx context.Context, ln net.Listener, accept func(nc net.Conn) *Conn) error {
 	s := &server{ctx: context.WithoutCancel(ctx), conns: make(map[*Conn]bool)}

@@ -364,7 +364,7 @@ func TestShutdownFinishes(t *testing.T) {
 	})
 }
 
-// Shutdown gives up with its context, and Run's context ends within 5 s.
+// Shutdown gives up with its context.
 func TestShutdownGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := servePeer(t, "pipe", coap.Config{Handler: slowHandler(time.Hour)})

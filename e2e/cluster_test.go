@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -23,21 +24,29 @@ import (
 type cluster struct {
 	t     *testing.T
 	nodes [3]*child
-	lamps []*fleetDevice
-	back  chan int // the number of a lamp that is registered
+	lamps []*clusterLamp
+	ruled error // of the rule that was made
 
-	mu    sync.Mutex // guards acked
+	mu    sync.Mutex // guards what follows
 	acked map[string]int64
+	where map[int]string // by lamp: the server it is registered at
+}
+
+// clusterLamp is a lamp that counts what it is told, too.
+type clusterLamp struct {
+	fleetDevice
+	hearing hearing
 }
 
 // TestCluster: what is connected to any of three nodes is commanded from all of
-// them. One is killed: its devices are at the others, and commanded from both.
-// Every event that a device was told to be kept is there once.
+// them. One is told to stop, under load, and another is killed: their devices are
+// at those that are left, and commanded from each. Every event that a device was
+// told to be kept is there once.
 func TestCluster(t *testing.T) {
 	t.Parallel()
 	const lamps, reporters = 6, 3
 	begin := time.Now()
-	c := &cluster{t: t, back: make(chan int, 64), acked: map[string]int64{}}
+	c := &cluster{t: t, ruled: errNone, acked: map[string]int64{}, where: map[int]string{}}
 	url := storetest.NewCluster(t).URL()
 	for i := range c.nodes {
 		c.nodes[i] = newChild(t, "--nats", url, "--nats-replicas", "3")
@@ -51,7 +60,7 @@ func TestCluster(t *testing.T) {
 	for i := range lamps {
 		c.join(ctx, &running, i)
 	}
-	c.await(lamps)
+	within(t, patience, func() bool { return c.registered() })
 	for i := range reporters {
 		l, di, grant := c.reporter(ctx, i)
 		running.Go(func() { c.report(ctx, i, di, grant, l) })
@@ -60,20 +69,22 @@ func TestCluster(t *testing.T) {
 	if got := c.list(c.nodes[1]); len(got) != 3 {
 		t.Errorf("farreach status shows %d nodes", len(got))
 	}
-	before := c.events()
-
 	started := time.Since(begin)
-	killed := time.Now()
-	c.nodes[0].kill()
-	c.await(lamps / 3) // those that were there, registered again
-	moved := time.Since(killed)
+	c.drained(0)
 	c.command(c.nodes[1:])
-	t.Logf("%d devices moved %v after kill -9, and all %d commanded from both nodes after %v", lamps/3, moved.Round(time.Millisecond), lamps, time.Since(killed).Round(time.Millisecond))
+	within(t, patience, func() bool { return len(c.list(c.nodes[1])) == 2 })
+	before := c.events()
+	killed := time.Now()
+	c.nodes[1].kill()
+	within(t, patience, func() bool { return c.registered(c.nodes[0], c.nodes[1]) })
+	moved := time.Since(killed)
+	c.command(c.nodes[2:])
+	t.Logf("devices moved %v after kill -9, and all %d commanded after %v", moved.Round(time.Millisecond), lamps, time.Since(killed).Round(time.Millisecond))
 	if moved > 5*time.Second {
 		t.Errorf("moved after %v, want at most 5 s", moved)
 	}
 	within(t, patience, func() bool { return c.events() > before+reporters*20 })
-	within(t, patience, func() bool { return len(c.list(c.nodes[1])) == 2 })
+	within(t, patience, func() bool { return len(c.list(c.nodes[2])) == 1 })
 	cancel()
 	running.Wait()
 	c.counted()
@@ -95,15 +106,18 @@ func (c *cluster) join(ctx context.Context, running *sync.WaitGroup, i int) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	d := &fleetDevice{id: uuid.NewString(), account: "home"}
+	d := &clusterLamp{fleetDevice: fleetDevice{id: uuid.NewString(), account: "home"}}
 	c.lamps = append(c.lamps, d)
 	host := device.NewHost(device.Config{ID: d.id, Name: fmt.Sprint("lamp ", i), Type: "oic.d.light", Log: quiet})
 	host.Add(&d.light)
+	host.Add(&d.hearing)
 	client, err := cloudlink.New(cloudlink.Config{
 		Servers: c.servers(i), Handler: host, Device: d.id, Name: host.Name, Links: host.Links, Code: code, Log: quiet,
 		OnChange: func(s cloudlink.Status) {
-			if s.Registered {
-				c.back <- i
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			if c.where[i] = ""; s.Registered {
+				c.where[i] = s.Server
 			}
 		},
 	})
@@ -113,17 +127,16 @@ func (c *cluster) join(ctx context.Context, running *sync.WaitGroup, i int) {
 	running.Go(func() { client.Run(ctx) })
 }
 
-// await waits until n lamps have registered.
-func (c *cluster) await(n int) {
-	c.t.Helper()
-	late := time.After(20 * time.Second)
-	for i := range n {
-		select {
-		case <-c.back:
-		case <-late:
-			c.t.Fatalf("%d of %d lamps are registered", i, n)
+// registered reports whether each lamp is at a node, and none of those gone.
+func (c *cluster) registered(gone ...*child) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range c.lamps {
+		if c.where[i] == "" || slices.ContainsFunc(gone, func(n *child) bool { return n.uri() == c.where[i] }) {
+			return false
 		}
 	}
+	return true
 }
 
 // command switches each lamp from each of the nodes.

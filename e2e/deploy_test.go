@@ -74,7 +74,7 @@ func TestHelmChart(t *testing.T) {
 	if got := strings.Join(kinds, " "); got != "StatefulSet Service PodDisruptionBudget" && len(kinds) != 3 {
 		t.Errorf("documents: %s", got)
 	}
-	if len(args) != 7 {
+	if len(args) != 8 {
 		t.Fatalf("arguments: %q", args)
 	}
 	known, err := exec.Command("farreach", "cloud", "--help").Output()

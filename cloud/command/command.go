@@ -180,8 +180,12 @@ func Open(ctx context.Context, cfg Config) (*Commands, error) {
 	return c, nil
 }
 
-// Close ends what Open started. What is being delivered is ended, too, and its
-// outcome stored. The store stays open.
+// Leave ends the delivery of what waits: another process with the same store
+// goes on with it. It does not wait for what is being delivered; Close does.
+func (c *Commands) Leave() { c.stop() }
+
+// Close ends what Open started. What is being delivered has the time of Parting
+// to be answered, and its outcome is stored. The store stays open.
 func (c *Commands) Close() {
 	c.stop()
 	c.tasks.Wait()

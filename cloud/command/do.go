@@ -52,6 +52,28 @@ func (c *Commands) send(ctx context.Context, cmd Command, req *oic.Request, to o
 	return cmd, resp, err
 }
 
+// answerTime is how long a device has for its answer, as who sends the request
+// sees it.
+const answerTime = 10 * time.Second
+
+// Parting returns a context for a command that a task of the server sends, whose
+// own context is ctx: it goes on for 10 s after that has ended, so that a command
+// which a device has is answered when the server stops. end is to be called when
+// it is done.
+func Parting(ctx context.Context) (late context.Context, end func()) {
+	late, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		last := time.NewTimer(answerTime)
+		defer last.Stop()
+		select {
+		case <-last.C:
+			cancel()
+		case <-late.Done():
+		}
+	})
+	return late, func() { stop(); cancel() }
+}
+
 // Fail keeps a command that could not be sent, for why, and returns it.
 func (c *Commands) Fail(ctx context.Context, cmd Command, req *oic.Request, why error) Command {
 	cmd.fill(req)

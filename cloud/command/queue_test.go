@@ -196,3 +196,33 @@ func TestBehind(t *testing.T) {
 		t.Errorf("the lamp was sent %q", got)
 	}
 }
+
+// TestLeave: when the server stops, a command that the device has is answered and
+// kept, and those behind it wait for the next.
+func TestLeave(t *testing.T) {
+	h := newHouse(t)
+	h.go_()
+	first, second := h.queue("1", time.Hour), h.queue("2", time.Hour)
+	asked, answer := make(chan bool, 2), make(chan bool)
+	h.handle = func(ctx context.Context, _ *oic.Request) (*oic.Response, error) {
+		asked <- true
+		select {
+		case <-answer:
+			return &oic.Response{Status: oic.Changed}, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	h.come()
+	<-asked
+	h.Leave()
+	answer <- true
+	h.becomes(first.ID, command.Done)
+	h.close()
+	if got := h.sent(); !slices.Equal(got, []string{"1"}) {
+		t.Errorf("the lamp was sent %q", got)
+	}
+	close(answer)
+	h.open()
+	h.becomes(second.ID, command.Done)
+}

@@ -208,6 +208,8 @@ func (c *Commands) deliver(ctx context.Context, di string) (again bool) {
 // deliverOne sends one command. An error says that the next one has to wait.
 func (c *Commands) deliverOne(ctx context.Context, w *waiting, to oic.Handler) error {
 	key := w.key()
+	ctx, part := Parting(ctx)
+	defer part()
 	ctx, cancel := context.WithTimeoutCause(ctx, Patience-10*time.Second, context.DeadlineExceeded)
 	defer cancel()
 	ctx, stop := context.WithCancelCause(ctx)

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"time"
+
 	"github.com/spf13/cobra"
 )
 
 func (a *app) cloudCmd() *cobra.Command {
-	cfg := serverConfig{coap: true}
+	cfg := serverConfig{coap: true, drain: time.Second}
 	cmd := &cobra.Command{
 		Use:   "cloud",
 		Short: "Start the cloud interface, store and HTTP API",

@@ -18,9 +18,9 @@ import (
 	"github.com/farreach/farreach/web"
 )
 
-// apiServer answers with the HTTP API of the cloud, by the names that its
-// certificate has, too, and gives WebSockets to the handlers given.
-func (b *booted) apiServer(overCoAP, overXMPP http.Handler) *http.Server {
+// api is the HTTP API of the cloud, by the names that its certificate has, too,
+// which gives WebSockets to the handlers given.
+func (b *booted) api(overCoAP, overXMPP http.Handler) *api.Handler {
 	cfg := api.Config{Version: build.Get(version).Version, Log: b.log, CoAP: overCoAP, XMPP: overXMPP, Operate: b.operate()}
 	if b.cfg.coap { // without devices there is nothing to show
 		cfg.Pages = web.Handler
@@ -34,7 +34,7 @@ func (b *booted) apiServer(overCoAP, overXMPP http.Handler) *http.Server {
 		}
 		cfg.Hosts = append(cfg.Hosts, b.ca.Names()...)
 	}
-	return api.New(b.cloud, cfg).Server()
+	return api.New(b.cloud, cfg)
 }
 
 // watch gives the metrics what they are asked for.

@@ -13,6 +13,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/farreach/farreach/api"
+	"github.com/farreach/farreach/cloud"
 	"github.com/farreach/farreach/cloudlink"
 	"github.com/farreach/farreach/cmd/farreach/internal/settings"
 	"github.com/farreach/farreach/coap"
@@ -41,6 +43,7 @@ type serverConfig struct {
 	accessTTL  time.Duration
 	allowPlain bool
 	webhooks   bool // to private addresses, too
+	drain      time.Duration
 }
 
 func (a *app) serverFlags(cmd *cobra.Command, cfg *serverConfig) {
@@ -57,13 +60,19 @@ func (a *app) serverFlags(cmd *cobra.Command, cfg *serverConfig) {
 	flags.StringVar(&cfg.keepAge, "retention-age", "90d", "how long events are kept: `time` such as 12h or 90d; the last state of each resource stays")
 	flags.StringVar(&cfg.keepSize, "retention-size", "", "most `bytes` of events to keep, such as 500MB or 20GB, the oldest go first (default as the disk has)")
 	flags.BoolVar(&cfg.webhooks, "private-webhooks", false, "let webhooks go to addresses of this machine and its networks")
+	flags.DurationVar(&cfg.drain, "drain", cfg.drain, "how long a server that is told to stop goes on, and says at /readyz that nobody is to be sent to it")
 	flags.BoolVar(&cfg.allowPlain, "allow-plain-coap", false, "let devices of other machines sign in without TLS")
 }
 
-// farewell is the longest that HTTP requests are waited for at the end.
-const farewell = 2 * time.Second
+// farewell is the longest that HTTP requests are waited for at the end: a moment
+// longer than devices may take for their answers.
+const farewell = 11 * time.Second
 
-// serve runs a server until ctx ends, which is no failure.
+// serve runs a server until ctx ends, which is no failure. It then takes leave:
+//
+//	/readyz is 503, rules and what waits are left to other nodes
+//	  ── drain ──▶ listeners closed, devices released, streams ended
+//	  ── what is under way answered, 11 s at most ──▶ cloud, store closed
 func (a *app) serve(ctx context.Context, cfg serverConfig) (err error) {
 	start := time.Now()
 	b, err := a.boot(ctx, cfg)
@@ -75,7 +84,13 @@ func (a *app) serve(ctx context.Context, cfg serverConfig) (err error) {
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
 	run := b.serve(context.WithoutCancel(ctx))
+	leave := sync.OnceFunc(run.leave)
+	defer context.AfterFunc(ctx, leave)()
 	err = a.live(ctx, b, run, start)
+	if ctx.Err() != nil {
+		leave()
+		run.drain(cfg.drain)
+	}
 	return errors.Join(err, run.stop())
 }
 
@@ -84,13 +99,15 @@ type running struct {
 	group  *errgroup.Group
 	failed context.Context // ends when one of them does
 	end    context.CancelFunc
+	api    *api.Handler
 	http   *http.Server
+	cloud  *cloud.Cloud
 }
 
 // serve starts to answer on all listeners.
 func (b *booted) serve(ctx context.Context) *running {
 	ctx, end := context.WithCancel(ctx)
-	r := &running{end: end}
+	r := &running{end: end, cloud: b.cloud}
 	r.group, r.failed = errgroup.WithContext(ctx)
 	link := cloudlink.NewServer(cloudlink.ServerConfig{Backend: b.metrics.Backend(b.cloud), AllowPlain: b.cfg.allowPlain, Log: b.log})
 	b.watch(link)
@@ -114,8 +131,8 @@ func (b *booted) serve(ctx context.Context) *running {
 		overXMPP = ws
 		r.group.Go(func() error { return b.xmpp.Serve(ctx, ws) })
 	}
-	r.http = b.apiServer(overCoAP, overXMPP)
-	r.http.BaseContext = func(net.Listener) context.Context { return ctx }
+	r.api = b.api(overCoAP, overXMPP)
+	r.http = r.api.Server()
 	r.group.Go(func() error {
 		serve := r.http.Serve
 		if b.ports.Secure {
@@ -128,6 +145,22 @@ func (b *booted) serve(ctx context.Context) *running {
 		return nil
 	})
 	return r
+}
+
+// leave says that the server is about to stop.
+func (r *running) leave() {
+	r.api.Leave()
+	r.cloud.Leave()
+}
+
+// drain waits until nobody is sent here any more, or something has failed.
+func (r *running) drain(d time.Duration) {
+	last := time.NewTimer(d)
+	defer last.Stop()
+	select {
+	case <-last.C:
+	case <-r.failed.Done():
+	}
 }
 
 // stop ends all listeners: streams at once, requests when they are answered,

@@ -121,6 +121,9 @@ func failure(ctx context.Context, err error) error {
 	if _, ok := errors.AsType[*coap.FormatError](err); ok {
 		return oic.Errorf(oic.BadGateway, "%v", err)
 	}
+	if errors.Is(err, coap.ErrNotSent) {
+		return fmt.Errorf("%w: %w: %w", oic.ErrOffline, oic.ErrNotSent, err)
+	}
 	return fmt.Errorf("%w: %w", oic.ErrOffline, err)
 }
 
