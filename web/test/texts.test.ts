@@ -17,7 +17,7 @@ test("texts with values", () => {
 test("each text of the catalogue is shown somewhere", () => {
   const catalogue = source.find((text) => text.includes("const texts = {"))!;
   const others = source.filter((text) => text !== catalogue).join("\n");
-  const composed = [...others.matchAll(/`(\w+\.)\$\{/g)].map((m) => m[1]!); // t(`state.${…}`)
+  const composed = [...others.matchAll(/`([\w.]+\.)\$\{/g)].map((m) => m[1]!); // t(`state.${…}`)
   const idle = [...catalogue.matchAll(/^ {2}"([\w.]+)":/gm)].map((m) => m[1]!).filter((key) => !others.includes(`"${key}"`) && !composed.some((p) => key.startsWith(p)));
   expect(idle).toEqual([]);
 });

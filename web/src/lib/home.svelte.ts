@@ -30,6 +30,7 @@ export class Home {
   readonly devices = new Map<string, Device>();
   private readonly states = new Map<string, Map<string, State>>(); // by di, then href
   private counted = 0;
+  private begun = false; // the stream has told all that was before it began
   private untold = new Set<string>(); // of the devices, since the stream began anew
   readonly live = new Live("live", (messages) => this.take(messages));
   private listeners = new Set<(e: Event) => void>();
@@ -68,6 +69,7 @@ export class Home {
       case "hello":
         clock.set(doc.time);
         this.untold = new Set(this.devices.keys());
+        this.begun = false;
         break;
       case "device":
         this.devices.set(doc.di, doc);
@@ -79,6 +81,7 @@ export class Home {
       case "ready": // all devices were told: what was not is gone since
         for (const di of this.untold) this.drop(di);
         this.untold.clear();
+        this.begun = true;
         break;
       case "event":
         this.event(doc);
@@ -92,7 +95,7 @@ export class Home {
   }
 
   private event(e: Event) {
-    this.counted++;
+    if (this.begun) this.counted++;
     this.keep(e);
     this.recent = [e, ...this.recent.slice(0, 19)];
     for (const each of this.listeners) each(e);

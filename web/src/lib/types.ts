@@ -116,3 +116,33 @@ export interface Run {
   href?: string;
   do: { command?: string; di?: string; name?: string; href?: string; set?: Json; state?: string; message?: string; problem?: string }[];
 }
+
+/** How often something happened. */
+export interface Counts {
+  connections: number;
+  sign_ins: number;
+  refused: number;
+  events: number;
+  commands: number;
+  writes: number;
+}
+
+interface Latency {
+  p50_s: number;
+  p99_s: number;
+}
+
+export interface Status {
+  version: string;
+  started: string;
+  ready: boolean;
+  listeners: { name: string; address: string }[];
+  store: { kind: string; problem?: string; writes: Latency; kept?: { replicas: number; behind?: string[] } };
+  devices: Record<PresenceState, number>;
+  connections: number;
+  commands: Latency;
+  per_second: Counts;
+  totals: Counts;
+  certificate_ends?: string;
+  nodes?: { id: string; name: string; version: string; started: string; devices: number; self?: boolean }[];
+}
