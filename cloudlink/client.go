@@ -13,6 +13,7 @@ import (
 
 	"github.com/farreach/farreach/coap"
 	"github.com/farreach/farreach/internal/backoff"
+	"github.com/farreach/farreach/internal/kept"
 	"github.com/farreach/farreach/internal/secret"
 	"github.com/farreach/farreach/oic"
 )
@@ -98,7 +99,7 @@ func New(cfg Config) (*Client, error) {
 		cfg.Name = func() string { return "" }
 	}
 	if cfg.State == nil {
-		cfg.State = &inMemory{}
+		cfg.State = new(kept.Memory[State])
 	}
 	if cfg.OnChange == nil {
 		cfg.OnChange = func(Status) {}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/farreach/farreach/device"
+	"github.com/farreach/farreach/internal/kept"
 	"github.com/farreach/farreach/oic"
 )
 
@@ -55,7 +56,7 @@ type Membership struct {
 // NewMembership gives the host its CoAPCloudConf. It does not touch the network.
 func NewMembership(cfg MembershipConfig) *Membership {
 	if cfg.State == nil {
-		cfg.State = &inMemory{}
+		cfg.State = new(kept.Memory[State])
 	}
 	m := &Membership{cfg: cfg, log: cmp.Or(cfg.Log, slog.Default()).With("device", cfg.Host.ID()),
 		chosen: cfg.Chosen, other: make(chan struct{})}

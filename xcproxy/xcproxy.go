@@ -33,6 +33,7 @@ import (
 
 	"github.com/farreach/farreach/cloudlink"
 	"github.com/farreach/farreach/internal/backoff"
+	"github.com/farreach/farreach/internal/kept"
 	"github.com/farreach/farreach/internal/secret"
 	"github.com/farreach/farreach/oic"
 	"github.com/farreach/farreach/rae"
@@ -125,7 +126,7 @@ func New(cfg Config) (*Proxy, error) {
 	cfg.Name = cmp.Or(cfg.Name, "proxy")
 	cfg.Streams = cmp.Or(cfg.Streams, maxStreams)
 	if cfg.State == nil {
-		cfg.State = new(inMemory)
+		cfg.State = new(kept.Memory[State])
 	}
 	if cfg.XMPP.Keys == nil {
 		cfg.XMPP.Keys = new(sasl.Keys) // one password, computed once

@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/farreach/farreach/cmd/farreach/internal/apiclient"
-	"github.com/farreach/farreach/cmd/farreach/internal/settings"
+	"github.com/farreach/farreach/internal/kept"
 )
 
 type loginsDoc struct {
@@ -66,7 +66,7 @@ the account's XMPP server. It is shown now and never again.`,
 		}
 		doc := loginDoc{"farreach.login/v1", made.Login, made.Password.Reveal(), file}
 		if file != "" {
-			if err := settings.WriteFile(file, []byte(doc.Password+"\n")); err != nil {
+			if err := kept.Write(file, []byte(doc.Password+"\n"), 0o600); err != nil {
 				return fail(exitFailed, "farreach account login rm "+shellWord(args[0])+" "+shellWord(args[1]), "the log-in was made, but its password is lost: %w", err)
 			}
 			doc.Password = ""

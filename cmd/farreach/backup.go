@@ -17,8 +17,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/farreach/farreach/cmd/farreach/internal/apiclient"
-	"github.com/farreach/farreach/cmd/farreach/internal/settings"
 	"github.com/farreach/farreach/internal/archive"
+	"github.com/farreach/farreach/internal/kept"
 )
 
 func (a *app) backupCmd() *cobra.Command {
@@ -103,12 +103,12 @@ func (a *app) createBackup(ctx context.Context, x access, data, name string) err
 	if err != nil {
 		return fail(exitConfig, "the user who runs the server", "keys: %w", err)
 	}
-	if err := settings.WriteThrough(name, func(w io.Writer) error { return fetchBackup(ctx, api, w) }); err != nil {
+	if err := kept.Replace(name, func(w io.Writer) error { return fetchBackup(ctx, api, w) }); err != nil {
 		return fmt.Errorf("backup %s: %w", name, err)
 	}
 	if keys == nil {
 		a.say("farreach: warning: no keys: %s is not the data directory of this server", cmp.Or(data, "this machine"))
-	} else if err := settings.WriteFile(keysOf(name), keys); err != nil {
+	} else if err := kept.Write(keysOf(name), keys, 0o600); err != nil {
 		return err
 	}
 	return a.describeBackup(name)

@@ -19,6 +19,7 @@ import (
 	"github.com/farreach/farreach/cmd/farreach/internal/certs"
 	"github.com/farreach/farreach/cmd/farreach/internal/listen"
 	"github.com/farreach/farreach/cmd/farreach/internal/settings"
+	"github.com/farreach/farreach/internal/kept"
 	"github.com/farreach/farreach/internal/localca"
 	"github.com/farreach/farreach/internal/secret"
 	build "github.com/farreach/farreach/internal/version"
@@ -163,7 +164,7 @@ func (b *booted) openPorts(ctx context.Context, offset listen.Offset) (err error
 	if !offset.Auto {
 		return nil
 	}
-	return settings.WriteFile(b.file("port-offset"), []byte(strconv.Itoa(b.ports.Offset)))
+	return kept.Write(b.file("port-offset"), []byte(strconv.Itoa(b.ports.Offset)), 0o600)
 }
 
 func (b *booted) openCA() (err error) {
@@ -234,7 +235,7 @@ func (b *booted) openAccount(ctx context.Context) error {
 	}
 	if len(accounts) == 0 {
 		b.password = secret.String(secret.ID())
-		if err := settings.WriteFile(b.file("password"), []byte(b.password.Reveal()+"\n")); err != nil {
+		if err := kept.Write(b.file("password"), []byte(b.password.Reveal()+"\n"), 0o600); err != nil {
 			return err
 		}
 		_, err := b.cloud.CreateAccount(ctx, operator, firstAccount, b.password, true)
@@ -295,7 +296,7 @@ func (b *booted) openToken(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("token: %w", err)
 	}
-	return settings.WriteFile(b.file("token"), []byte(token.Reveal()+"\n"))
+	return kept.Write(b.file("token"), []byte(token.Reveal()+"\n"), 0o600)
 }
 
 // where is the server as others find it.

@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/farreach/farreach/cloud/rule"
-	"github.com/farreach/farreach/cmd/farreach/internal/settings"
+	"github.com/farreach/farreach/internal/kept"
 	"github.com/farreach/farreach/oic"
 )
 
@@ -40,5 +40,5 @@ func (b *booted) addDemoRule(ctx context.Context) error {
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return err
 	}
-	return settings.WriteFile(file, []byte(demoRule))
+	return kept.Write(file, []byte(demoRule), 0o600)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/farreach/farreach/cloud/account"
 	"github.com/farreach/farreach/cmd/farreach/internal/settings"
+	"github.com/farreach/farreach/internal/kept"
 	"github.com/farreach/farreach/internal/secret"
 )
 
@@ -49,5 +50,5 @@ func (b *booted) login(ctx context.Context, file, name, resource string) (secret
 	if err != nil {
 		return "", err
 	}
-	return password, settings.WriteFile(b.file(file), []byte(password.Reveal()+"\n"))
+	return password, kept.Write(b.file(file), []byte(password.Reveal()+"\n"), 0o600)
 }

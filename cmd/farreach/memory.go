@@ -2,18 +2,13 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 
 	"github.com/farreach/farreach/cloudlink"
-	"github.com/farreach/farreach/cmd/farreach/internal/settings"
 	"github.com/farreach/farreach/device"
+	"github.com/farreach/farreach/internal/kept"
 	"github.com/farreach/farreach/internal/secret"
 	"github.com/farreach/farreach/rae"
 	"github.com/farreach/farreach/xmpp/jid"
@@ -31,7 +26,6 @@ type memory struct {
 }
 
 type memoryDoc struct {
-	Version  int             `json:"version"`
 	Settings device.Settings `json:"settings"`
 	Cloud    *cloudDoc       `json:"cloud,omitempty"`
 	XMPP     *xmppDoc        `json:"xmpp,omitempty"`
@@ -62,26 +56,9 @@ type hostDoc struct {
 
 // remember reads what the device with this registration remembers.
 func remember(state cloudlink.FileState) (*memory, error) {
-	m := &memory{file: strings.TrimSuffix(string(state), ".json") + ".settings.json", doc: memoryDoc{Version: 1}}
-	info, err := os.Stat(m.file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return m, nil
-	}
-	if err != nil {
+	m := &memory{file: strings.TrimSuffix(string(state), ".json") + ".settings.json"}
+	if err := kept.LoadSecrets(m.file, &m.doc); err != nil {
 		return nil, err
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("%s may hold a code or a password and can be read by others: chmod 600 it", m.file)
-	}
-	b, err := os.ReadFile(m.file)
-	if err != nil {
-		return nil, err
-	}
-	if err := json.Unmarshal(b, &m.doc); err != nil {
-		return nil, fmt.Errorf("%s: %w", m.file, err)
-	}
-	if m.doc.Version != 1 {
-		return nil, fmt.Errorf("%s: version %d is not known here", m.file, m.doc.Version)
 	}
 	return m, nil
 }
@@ -160,14 +137,7 @@ func (m *memory) change(how func(*memoryDoc)) error {
 	defer m.mu.Unlock()
 	next := m.doc
 	how(&next)
-	b, err := json.MarshalIndent(next, "", "\t")
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(m.file), 0o700); err != nil {
-		return err
-	}
-	if err := settings.WriteFile(m.file, append(b, '\n')); err != nil {
+	if err := kept.Save(m.file, next); err != nil {
 		return err
 	}
 	m.doc = next

@@ -20,6 +20,7 @@ import (
 	"github.com/farreach/farreach/cmd/farreach/internal/screen"
 	"github.com/farreach/farreach/cmd/farreach/internal/settings"
 	"github.com/farreach/farreach/coap"
+	"github.com/farreach/farreach/internal/kept"
 	"github.com/farreach/farreach/internal/secret"
 	"github.com/farreach/farreach/lan"
 	"github.com/farreach/farreach/rae"
@@ -167,7 +168,7 @@ func (a *app) proxyAccount(ctx context.Context, f proxyFlags) (*xmpp.Config, err
 	if cfg.Password, err = a.newLogin(ctx, f.access, cfg.JID, "proxy "+f.name, "OIC/1.0/*"); err != nil {
 		return nil, err
 	}
-	return cfg, settings.WriteFile(file, []byte(cfg.Password.Reveal()+"\n"))
+	return cfg, kept.Write(file, []byte(cfg.Password.Reveal()+"\n"), 0o600)
 }
 
 // proxyCloud is the cloud that was named, or that of the profile. The server of

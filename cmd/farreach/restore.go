@@ -13,6 +13,7 @@ import (
 
 	"github.com/farreach/farreach/cmd/farreach/internal/settings"
 	"github.com/farreach/farreach/internal/archive"
+	"github.com/farreach/farreach/internal/kept"
 	"github.com/farreach/farreach/store"
 )
 
@@ -127,7 +128,7 @@ func (b *booted) restoreKeys(file string) error {
 		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 			return err
 		}
-		if err := settings.WriteFile(name, data); err != nil {
+		if err := kept.Write(name, data, 0o600); err != nil {
 			return err
 		}
 		if part == "tls/ca.pem" {

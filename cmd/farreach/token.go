@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/farreach/farreach/cmd/farreach/internal/apiclient"
-	"github.com/farreach/farreach/cmd/farreach/internal/settings"
+	"github.com/farreach/farreach/internal/kept"
 )
 
 type tokensDoc struct {
@@ -105,7 +105,7 @@ func (a *app) createToken(ctx context.Context, n *newToken, name string) (err er
 func (a *app) showToken(made apiclient.NewToken, file string) error {
 	doc := tokenDoc{"farreach.token/v1", made.Token, made.Secret.Reveal(), file}
 	if file != "" {
-		if err := settings.WriteFile(file, []byte(doc.Secret+"\n")); err != nil {
+		if err := kept.Write(file, []byte(doc.Secret+"\n"), 0o600); err != nil {
 			return fail(exitFailed, "farreach token revoke "+shellWord(made.ID), "the token was made, but it is lost: %w", err)
 		}
 		doc.Secret = ""

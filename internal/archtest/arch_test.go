@@ -21,6 +21,7 @@ const module = "github.com/farreach/farreach"
 // lower row, and what stands in its own subtree or above it there. A name ending in /
 // stands for all packages below it that are not named themselves.
 var layers = [][]string{
+	{"internal/kept"},
 	{"store", "store/storetest", "internal/"},
 	{"internal/xmppservers"},
 	{"coap", "coap/coaptest", "coap/dtls", "oic", "oic/oictest", "xmpp/jid", "xmpp/stream", "xmpp/stream/framing", "xmpp/sasl", "xmpp/sm"},

@@ -1,10 +1,8 @@
 package localca
 
 import (
-	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"runtime"
 )
 
@@ -19,22 +17,4 @@ func readPrivate(name string) ([]byte, error) {
 		return nil, fmt.Errorf("%s: other users can read this key (mode %04o); make it 0600 if you are sure that nobody has", name, mode)
 	}
 	return os.ReadFile(name)
-}
-
-// writeFile replaces a file as a whole or not at all, also when the machine
-// stops halfway.
-func writeFile(name string, b []byte, mode os.FileMode) error {
-	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), name)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
 }

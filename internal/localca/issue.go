@@ -13,6 +13,8 @@ import (
 	"os"
 	"slices"
 	"time"
+
+	"github.com/farreach/farreach/internal/kept"
 )
 
 // clockSkew is how far the clock of a device may be behind ours.
@@ -40,10 +42,10 @@ func (a *Authority) makeCA() error {
 	if err != nil {
 		return err
 	}
-	if err := writeFile(a.path("ca-key.pem"), keyPEM, 0o600); err != nil {
+	if err := kept.Write(a.path("ca-key.pem"), keyPEM, 0o600); err != nil {
 		return err
 	}
-	if err := writeFile(a.CAFile(), encodeCert(cert.Raw), 0o644); err != nil {
+	if err := kept.Write(a.CAFile(), encodeCert(cert.Raw), 0o644); err != nil {
 		return err
 	}
 	a.cert, a.key, a.fresh = cert, key, true
@@ -79,7 +81,7 @@ func (a *Authority) renew() error {
 		return err
 	}
 	file := slices.Concat(keyPEM, encodeCert(cert.Raw), encodeCert(a.cert.Raw))
-	if err := writeFile(a.path("server.pem"), file, 0o600); err != nil {
+	if err := kept.Write(a.path("server.pem"), file, 0o600); err != nil {
 		return err
 	}
 	a.server = &tls.Certificate{Certificate: [][]byte{cert.Raw, a.cert.Raw}, PrivateKey: key, Leaf: cert}

@@ -1,9 +1,7 @@
 package settings
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -36,32 +34,6 @@ func xdg(lookup func(string) (string, bool), name, below string) string {
 	}
 	home, _ := lookup("HOME") // without one: relative to where we are
 	return filepath.Join(home, below, "farreach")
-}
-
-// WriteFile replaces a file, mode 0600, as a whole or not at all.
-func WriteFile(name string, b []byte) error {
-	return WriteThrough(name, func(w io.Writer) error {
-		_, err := w.Write(b)
-		return err
-	})
-}
-
-// WriteThrough replaces a file, mode 0600, by what write writes, as a whole or,
-// if there is any error, not at all.
-func WriteThrough(name string, write func(io.Writer) error) error {
-	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	err = write(f)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), name)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
 }
 
 // ReadSecret returns the first line of a file.

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml"
+
+	"github.com/farreach/farreach/internal/kept"
 )
 
 // Server says where a running server is and with what it is entered. As JSON
@@ -140,7 +142,7 @@ func (s *Server) SaveProfile(dir, name string) error {
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return err
 	}
-	return WriteFile(file, b)
+	return kept.Write(file, b, 0o600)
 }
 
 // WriteAddrFile writes s for scripts that wait until the server is ready.
@@ -151,7 +153,7 @@ func (s *Server) WriteAddrFile(name string) error {
 	if err := enc.Encode(s); err != nil {
 		return err
 	}
-	return WriteFile(name, b.Bytes())
+	return kept.Write(name, b.Bytes(), 0o600)
 }
 
 func profileFile(dir, name string) string {
