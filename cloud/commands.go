@@ -19,8 +19,10 @@ type Order struct {
 	Queue   time.Duration // how long it may wait if the device is away; 0: not at all. At most command.MaxQueue
 
 	// Of a rule: who.Account is the rule's. With an ID of command.NewID that is
-	// made of what the rule fired on, an order that is given twice is one.
+	// made of what the rule fired on, an order that is given twice is one. Fresh
+	// says that it certainly was not given before, which spares a look.
 	ID       string
+	Fresh    bool
 	RuleID   string
 	RuleName string
 	Cause    *command.Cause
@@ -65,7 +67,7 @@ func (c *Cloud) send(ctx context.Context, who oic.Identity, o *Order) (cmd comma
 	defer leave()
 	ctx, cancel := context.WithTimeout(ctx, longestRequest)
 	defer cancel()
-	cmd = command.Command{ID: o.ID, Account: dev.Account, Device: o.Device, By: c.asker(who, o)}
+	cmd = command.Command{ID: o.ID, Fresh: o.Fresh, Account: dev.Account, Device: o.Device, By: c.asker(who, o)}
 	session, err := c.session(o.Device)
 	switch {
 	case err != nil && o.Queue > 0:

@@ -217,7 +217,7 @@ func (w ruleWorld) Hops(ev *rule.Event) int {
 // methods are the operations of a rule's commands.
 var methods = map[string]oic.Op{"": oic.Update, "post": oic.Update, "put": oic.Replace, "delete": oic.Delete}
 
-func (w ruleWorld) Command(ctx context.Context, f *rule.Firing, index int, p *rule.Planned) error {
+func (w ruleWorld) Command(ctx context.Context, f *rule.Firing, index int, p *rule.Planned, again bool) error {
 	body, err := oic.FromJSON(oic.OCF, p.Command.Set)
 	if err != nil {
 		return err
@@ -230,7 +230,7 @@ func (w ruleWorld) Command(ctx context.Context, f *rule.Firing, index int, p *ru
 		Device:  p.Device,
 		Request: oic.Request{Op: methods[p.Command.Method], Href: p.Command.Href, Body: body},
 		Queue:   keep, RuleID: f.Rule, RuleName: f.Name,
-		ID:    commandID(f, index),
+		ID: commandID(f, index), Fresh: !again,
 		Cause: &command.Cause{Revision: f.Revision, Event: f.Cause.Event, At: f.Cause.Time, Hops: f.Hops},
 	}
 	if body != nil {
@@ -252,18 +252,20 @@ type said struct {
 	Run  string `json:"run"`
 }
 
-func (w ruleWorld) Say(ctx context.Context, f *rule.Firing, index int, p *rule.Planned) error {
+func (w ruleWorld) Say(ctx context.Context, f *rule.Firing, index int, p *rule.Planned, again bool) error {
 	body, err := oic.Encode(oic.OCF, said{p.Message, f.Name, fmt.Sprintf("%s-%d", f.ID, index)})
 	if err != nil {
 		return err
 	}
 	ev := event.Event{Account: f.Account, Device: rule.SayDevice + f.Name, Href: rule.SayHref, Format: oic.OCF, Body: body}
-	last, err := w.c.events.Last(ctx, ev.Account, ev.Device, ev.Href)
-	switch {
-	case err == nil && bytes.Equal(last.Body, body): // before a crash
-		return nil
-	case err != nil && !errors.Is(err, store.ErrNotFound):
-		return err
+	if again {
+		last, err := w.c.events.Last(ctx, ev.Account, ev.Device, ev.Href)
+		switch {
+		case err == nil && bytes.Equal(last.Body, body): // before a crash
+			return nil
+		case err != nil && !errors.Is(err, store.ErrNotFound):
+			return err
+		}
 	}
 	_, err = w.c.events.Append(ctx, ev)
 	return err

@@ -76,6 +76,10 @@ type Command struct {
 	Size    int               // of Body, bytes, also if it was not kept
 	By      Asker
 
+	// Fresh says, to Do and Queue, that no command with this ID was made before:
+	// they need not look. It is not kept.
+	Fresh bool
+
 	State   State
 	Made    time.Time
 	Expires time.Time // when one that waits for its device is given up; zero: it does not wait

@@ -14,11 +14,10 @@ import (
 //
 // The error is that of to, or says that the command was not sent because it
 // could not be stored: then it is a store.ErrUnavailable. A command whose ID
-// the log has already is not sent again: what it came to is returned.
+// the log has already is not sent again: what it came to is returned. To look
+// costs more than all the rest, unless the command is Fresh.
 func (c *Commands) Do(ctx context.Context, cmd Command, req *oic.Request, to oic.Handler) (Command, *oic.Response, error) {
-	again := cmd.ID != ""
-	cmd.fill(req)
-	if again {
+	if again := cmd.fill(req); again {
 		if before, err := c.Get(ctx, cmd.Account, cmd.Device, cmd.ID); err == nil && before.State != Queued {
 			resp, err := before.outcome()
 			return before, resp, err
@@ -86,8 +85,9 @@ func (c *Commands) Fail(ctx context.Context, cmd Command, req *oic.Request, why 
 }
 
 // fill fills in what is asked for, and what whoever makes a command may leave
-// open.
-func (c *Command) fill(req *oic.Request) {
+// open. It reports whether the command may have been made before.
+func (c *Command) fill(req *oic.Request) (again bool) {
+	again, c.Fresh = c.ID != "" && !c.Fresh, false
 	if c.Made.IsZero() {
 		c.Made = now()
 	}
@@ -95,6 +95,7 @@ func (c *Command) fill(req *oic.Request) {
 		c.ID = NewID(c.Made)
 	}
 	c.Op, c.Href, c.Format, c.Body, c.Size = req.Op, req.Href, req.Format, req.Body, len(req.Body)
+	return again
 }
 
 // request is what is sent to the device later.

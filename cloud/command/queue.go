@@ -152,9 +152,7 @@ func (q *queue) purge(ctx context.Context, account, di string) (err error) {
 // 16 KiB, 5.03 if too many wait already; or that of the store. A command whose
 // ID is there already is not kept again.
 func (c *Commands) Queue(ctx context.Context, cmd Command, req *oic.Request, from oic.Identity, wait time.Duration) (Command, error) {
-	again := cmd.ID != ""
-	cmd.fill(req)
-	if again {
+	if again := cmd.fill(req); again {
 		if before, err := c.Get(ctx, cmd.Account, cmd.Device, cmd.ID); err == nil || !isNotFound(err) {
 			return before, err
 		}

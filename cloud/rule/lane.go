@@ -44,7 +44,15 @@ type job struct {
 	*Firing
 	made chan struct{} // closed when it is in the log, or dropped
 	seq  uint64        // in the log; 0: it is not there
+
+	// When it was put into the log. Zero: it was there before, and some of it may
+	// be done.
+	begun time.Time
 }
+
+// young is for how long after a firing was made nobody else can have done any of
+// it: a second at least is between two workers (store.Store.Lead).
+const young = time.Second
 
 // recall reads the firings of which it is not known that they were done.
 func (w *worker) recall(ctx context.Context, done uint64) error {
@@ -171,12 +179,16 @@ func (w *worker) makeAll(l *lane) error {
 		}
 		j := l.fired[0]
 		w.mu.Unlock()
-		seq, err := w.make(w.life, l, j.Firing)
+		begun := time.Now()
+		seq, old, err := w.make(w.life, l, j.Firing)
 		if err != nil {
 			return err // what is not made is stepped again
 		}
 		w.mu.Lock()
 		l.fired, l.newest = l.fired[1:], seq
+		if !old {
+			j.begun = begun
+		}
 		j.seq, w.newest = seq, max(w.newest, seq)
 		delete(w.unmade, j)
 		close(j.made)
@@ -191,35 +203,35 @@ func (w *worker) makeAll(l *lane) error {
 	}
 }
 
-// make puts a firing into the log of runs, unless it is there.
-func (w *worker) make(ctx context.Context, l *lane, f *Firing) (seq uint64, err error) {
+// make puts a firing into the log of runs, unless it is there: then it is old.
+func (w *worker) make(ctx context.Context, l *lane, f *Firing) (seq uint64, old bool, err error) {
 	data, err := json.Marshal(f)
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	for wait := again; ; {
 		if !l.looked {
 			if seq, err = w.look(ctx, l, f); err != nil || seq != 0 {
-				return seq, err
+				return seq, true, err
 			}
 		}
 		seq, err = w.runs.AppendAfter(ctx, l.key.tokens(), data, l.newest)
 		switch {
 		case err == nil:
-			return seq, nil
+			return seq, false, nil
 		case ctx.Err() != nil:
-			return 0, ctx.Err()
+			return 0, false, ctx.Err()
 		case errors.Is(err, store.ErrTooLarge):
-			return 0, err
+			return 0, false, err
 		case errors.Is(err, store.ErrConflict):
 			if seq, err = w.look(ctx, l, f); err == nil && seq == 0 {
 				err = errOvertaken
 			}
-			return seq, err
+			return seq, true, err
 		}
 		l.looked = false // it may have been written
 		if err := backoff.Sleep(ctx, wait.Next()); err != nil {
-			return 0, err
+			return 0, false, err
 		}
 	}
 }
@@ -288,8 +300,8 @@ func (w *worker) do(j *job) {
 			act = w.World().Say
 		}
 		limit, wait := time.Now().Add(insist), again
-		for {
-			err := act(w.life, j.Firing, i, p)
+		for tries := 0; ; tries++ {
+			err := act(w.life, j.Firing, i, p, tries > 0 || time.Since(j.begun) > young)
 			if err == nil || w.life.Err() != nil || !errors.Is(err, store.ErrUnavailable) || time.Now().After(limit) {
 				if err != nil {
 					w.cfg.Log.Debug("rules: an action failed", "account", j.Account, "rule", j.Name, "run", j.ID, "action", i, "err", err)

@@ -51,11 +51,12 @@ type World interface {
 	Hops(ev *Event) int
 
 	// Command does what planned says, which is the index-th thing that f does,
-	// and returns when it is over. It is done once, however often it is called.
-	Command(ctx context.Context, f *Firing, index int, planned *Planned) error
+	// and returns when it is over. It is done once, however often it is called;
+	// again says whether it may have been called before.
+	Command(ctx context.Context, f *Firing, index int, planned *Planned, again bool) error
 
 	// Say does that for a message.
-	Say(ctx context.Context, f *Firing, index int, planned *Planned) error
+	Say(ctx context.Context, f *Firing, index int, planned *Planned, again bool) error
 }
 
 // Past selects events that have been.

@@ -142,10 +142,10 @@ func addReaction(ctx context.Context, api *apiclient.Client, di string, i int) e
 	return err
 }
 
-// react has the devices report, each at its share of the rate. Those with a
-// rule make it fire about once a second.
+// react has the devices report, each at its share of the rate and in a moment of
+// its own. Half of them have a rule, which they make fire about once a second.
 func (r *run) react(ctx context.Context, triggers []*trigger) error {
-	r.Progress("%d events/s", eventsPerS)
+	r.Progress("%d events/s; each rule is made to fire once a second: by %.1f %% of the events", eventsPerS, 100.*rulesOf/eventsPerS)
 	every := time.Second * reporters / eventsPerS
 	drive, stop := context.WithTimeout(ctx, max(r.For, time.Second))
 	defer stop()
@@ -154,6 +154,9 @@ func (r *run) react(ctx context.Context, triggers []*trigger) error {
 	start := time.Now()
 	for i, t := range triggers {
 		all.Go(func() {
+			if pause(drive, every*time.Duration(i)/reporters) != nil {
+				return
+			}
 			tick := time.NewTicker(every)
 			defer tick.Stop()
 			for n := i; ; n++ {
@@ -186,8 +189,8 @@ func (r *run) react(ctx context.Context, triggers []*trigger) error {
 	}
 	r.add(Figure{Name: "reaction", What: "event to command at the device, p99", Unit: "ms", Aim: aimReaction, AtMost: true,
 		Measured: millis(quantile(reactions, 0.99)),
-		Note: fmt.Sprintf("median %.2f ms, %d of %d firings, %.0f events/s, %d rules", millis(quantile(reactions, 0.5)),
-			len(reactions), fired.Load(), float64(sent.Load())/took.Seconds(), rulesOf)})
+		Note: fmt.Sprintf("median %.2f ms, %d of %d firings, by %.1f %% of %.0f events/s, %d rules", millis(quantile(reactions, 0.5)),
+			len(reactions), fired.Load(), 100*float64(fired.Load())/float64(sent.Load()), float64(sent.Load())/took.Seconds(), rulesOf)})
 	return nil
 }
 
