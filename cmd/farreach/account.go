@@ -26,7 +26,7 @@ func (a *app) accountCmd() *cobra.Command {
 		Short: "Manage the accounts of a server",
 		Example: `  farreach account ls
   farreach account add ada --password-file ada.txt`,
-		GroupID: groupOperate,
+		GroupID: groupAutomate,
 	}, a.accountAddCmd(), a.accountLsCmd(), a.accountPasswdCmd(), a.accountRmCmd(), a.accountLoginCmd(), a.accountShareCmd())
 }
 

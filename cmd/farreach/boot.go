@@ -134,7 +134,7 @@ func (b *booted) openData() error {
 	if err != nil {
 		return fail(exitConfig, "another --data", "data: %w", err)
 	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+	if mode := info.Mode().Perm(); mode&0o077 != 0 && !closeEmpty(dir) {
 		return fail(exitConfig, "chmod 700 "+shellWord(dir), "data: other users can read %s (mode %04o)", dir, mode)
 	}
 	b.lock, err = takeLock(b.file("lock"))
@@ -145,6 +145,13 @@ func (b *booted) openData() error {
 		return fmt.Errorf("data: %w", err)
 	}
 	return removeIfThere(b.cfg.addrFile)
+}
+
+// closeEmpty closes a directory to other users if there is nothing in it yet, such
+// as one that was just made for us; what is in one that others could read, they may know.
+func closeEmpty(dir string) bool {
+	entries, err := os.ReadDir(dir)
+	return err == nil && len(entries) == 0 && os.Chmod(dir, 0o700) == nil
 }
 
 // openPorts opens the listeners. Ports that were picked are remembered, so

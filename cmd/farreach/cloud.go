@@ -10,7 +10,7 @@ func (a *app) cloudCmd() *cobra.Command {
 	cfg := serverConfig{coap: true, drain: time.Second}
 	cmd := &cobra.Command{
 		Use:   "cloud",
-		Short: "Start the cloud interface, store and HTTP API",
+		Short: "Start the cloud interface, store, HTTP API and dashboard, without XMPP",
 		Long: `Starts what devices dial out to, on its own store or on NATS servers that several
 processes share: these are the nodes of one cloud, each of which reaches every
 device. Flags, files and the first start are those of up.`,

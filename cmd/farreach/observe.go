@@ -95,7 +95,7 @@ func (a *app) observe(ctx context.Context, r request, stop stopAt, target string
 		if failed != nil {
 			return failed
 		}
-		return p.failed(ctx, target, err)
+		return advised(oic.Retrieve, target, p.failed(ctx, target, err))
 	})
 }
 

@@ -71,7 +71,7 @@ func (a *app) request(ctx context.Context, r request, op oic.Op, args []string) 
 	defer cancel()
 	resp, err := p.device.Handle(ctx, req)
 	if err != nil {
-		return p.failed(ctx, args[0], err)
+		return advised(op, args[0], p.failed(ctx, args[0], err))
 	}
 	a.sayVia(p)
 	return a.show(p, resp)
@@ -119,6 +119,36 @@ func (p *path) failed(ctx context.Context, target string, err error) error {
 		return fail(exitTimeout, try, "%s: no answer in time", target)
 	}
 	return fmt.Errorf("%s: %w", target, err)
+}
+
+// advised is err with what to look at if the device has refused op: what it has, or what
+// the resource is like.
+func advised(op oic.Op, target string, err error) error {
+	refusal, refused := errors.AsType[*oic.StatusError](err)
+	switch {
+	case refused && (refusal.Status == oic.NotFound || refusal.Status == oic.MethodNotAllowed):
+		target = deviceIn(target)
+	case errors.Is(err, oic.ErrNotObservable), refused && refusal.Status == oic.BadRequest && op != oic.Retrieve:
+	default:
+		return err
+	}
+	return fail(codeOf(err), "farreach get "+shellWord(target), "%w", err)
+}
+
+// deviceIn is a target without its path.
+func deviceIn(target string) string {
+	begin := 0
+	if scheme := strings.Index(target, "://"); scheme >= 0 {
+		begin = scheme + len("://")
+	}
+	end := strings.IndexAny(target[begin:], "/?")
+	if strings.HasPrefix(target, "xmpp:") {
+		end = strings.Index(target, "?") // what is before it is the device's address
+	}
+	if end < 0 {
+		return target
+	}
+	return target[:begin+end]
 }
 
 // path finds the way to target. Its errors say what was asked for.

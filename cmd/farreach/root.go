@@ -17,10 +17,11 @@ import (
 
 // The groups of the help, in its order.
 const (
-	groupStart   = "start"
-	groupReach   = "reach"
-	groupFleet   = "fleet"
-	groupOperate = "operate"
+	groupStart    = "start"
+	groupReach    = "reach"
+	groupFleet    = "fleet"
+	groupAutomate = "automate"
+	groupOperate  = "operate"
 )
 
 func (a *app) rootCmd() *cobra.Command {
@@ -51,6 +52,7 @@ Start a server and a simulated home on this machine, and command a lamp:
 		&cobra.Group{ID: groupStart, Title: "Start:"},
 		&cobra.Group{ID: groupReach, Title: "Reach:"},
 		&cobra.Group{ID: groupFleet, Title: "Fleet:"},
+		&cobra.Group{ID: groupAutomate, Title: "Automate:"},
 		&cobra.Group{ID: groupOperate, Title: "Operate:"})
 	root.SetHelpCommand(helpCmd())
 	flags := root.PersistentFlags()
@@ -60,10 +62,11 @@ Start a server and a simulated home on this machine, and command a lamp:
 	flags.StringVar(&a.profileDir, "profile-dir", "", "`directory` of the profiles (default the user's configuration directory)")
 	root.AddCommand(
 		a.upCmd(), a.cloudCmd(), a.xmppdCmd(), a.deviceCmd(), a.proxyCmd(), a.pairCmd(), a.openCmd(),
-		a.getCmd(), a.putCmd(), a.postCmd(), a.setCmd(), a.deleteCmd(), a.observeCmd(), a.pingCmd(), a.discoverCmd(), a.raCmd(),
-		a.devicesCmd(), a.eventsCmd(), a.ruleCmd(), a.webhookCmd(), a.commandsCmd(), a.whyCmd(),
-		a.accountCmd(), a.tokenCmd(), a.auditCmd(), a.statusCmd(), a.doctorCmd(), a.benchCmd(), a.backupCmd(), a.completionCmd(), a.versionCmd())
-	root.AddCommand(a.configCmd(), a.manCmd())
+		a.discoverCmd(), a.getCmd(), a.putCmd(), a.postCmd(), a.setCmd(), a.deleteCmd(), a.observeCmd(), a.pingCmd(), a.raCmd(),
+		a.devicesCmd(), a.eventsCmd(), a.commandsCmd(), a.whyCmd(),
+		a.ruleCmd(), a.webhookCmd(), a.tokenCmd(), a.accountCmd(),
+		a.statusCmd(), a.doctorCmd(), a.benchCmd(), a.backupCmd(), a.auditCmd(), a.configCmd(), a.completionCmd(), a.versionCmd(),
+		a.manCmd())
 	return root
 }
 
@@ -188,13 +191,20 @@ func firstExample(cmd *cobra.Command) string {
 	return cmd.CommandPath() + " --help"
 }
 
-// parent makes a command that only has subcommands.
+// parent makes a command that only has subcommands. Without one it does what its ls
+// does, if it has one that needs no argument.
 func (a *app) parent(cmd *cobra.Command, subs ...*cobra.Command) *cobra.Command {
 	cmd.Args = a.noSuchCommand
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return misuse(firstExample(cmd), "missing subcommand")
 	}
 	cmd.AddCommand(subs...)
+	for _, ls := range subs {
+		if ls.Name() == "ls" && ls.Args(ls, nil) == nil {
+			cmd.RunE = ls.RunE
+			cmd.Flags().AddFlagSet(ls.Flags())
+		}
+	}
 	return cmd
 }
 

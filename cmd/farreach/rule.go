@@ -23,8 +23,9 @@ type rulesDoc struct {
 
 func (a *app) ruleCmd() *cobra.Command {
 	return a.parent(&cobra.Command{
-		Use:   "rule",
-		Short: "Say what is to follow from what happens",
+		Use:     "rule",
+		Aliases: []string{"rules"},
+		Short:   "Say what is to follow from what happens",
 		Long: `A rule says what follows from what happens: from something that a device reports,
 from a time of day, an interval, sunrise or sunset. It is one file in YAML or JSON:
 
@@ -39,7 +40,7 @@ it is; with "for: 5m" only when it has been true for so long.`,
 		Example: `  farreach rule test door.yaml --since 7d
   farreach rule add door.yaml
   farreach rule runs lamp-at-the-door`,
-		GroupID: groupFleet,
+		GroupID: groupAutomate,
 	}, a.ruleAddCmd(), a.ruleLsCmd(), a.ruleShowCmd(), a.ruleEditCmd(), a.ruleSwitchCmd("enable", "Follow a rule again", false),
 		a.ruleSwitchCmd("disable", "Keep a rule, but do not follow it", true), a.ruleRmCmd(), a.ruleTestCmd(), a.ruleRunsCmd())
 }

@@ -34,7 +34,7 @@ may everything that your account may. Revoking one ends at once what it has open
 		Example: `  farreach token create grafana --scope read --out grafana.token
   farreach token ls
   farreach token revoke grafana`,
-		GroupID: groupOperate,
+		GroupID: groupAutomate,
 	}, a.tokenCreateCmd(), a.tokenLsCmd(), a.tokenRevokeCmd())
 }
 

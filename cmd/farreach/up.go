@@ -9,9 +9,10 @@ func (a *app) upCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Start everything on this machine",
-		Long: `Starts the cloud interface, the XMPP server, the store and the HTTP API in one
-process. The first start makes a data directory, a private certificate authority and an account
-called home, and writes the profile by which the other commands find the server.
+		Long: `Starts the XMPP server, the cloud interface, the store, the HTTP API and the
+dashboard in one process. The first start makes a data directory, a private
+certificate authority and an account called home, and writes the profile by which
+the other commands find the server.
 
 Every flag may also stand in the configuration file, with _ for -, and in the
 environment, as FARREACH_PORT_OFFSET. Ctrl-C stops the server cleanly; a hangup

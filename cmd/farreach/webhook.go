@@ -31,7 +31,7 @@ followed.`,
 		Example: `  farreach webhook add diagnosis https://example.org/farreach
   farreach webhook test diagnosis
   farreach webhook rm diagnosis`,
-		GroupID: groupFleet,
+		GroupID: groupAutomate,
 	}, a.webhookAddCmd(), a.webhookLsCmd(), a.webhookTestCmd(), a.webhookRmCmd())
 }
 

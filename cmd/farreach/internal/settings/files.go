@@ -3,6 +3,7 @@ package settings
 import (
 	"fmt"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strings"
 )
@@ -32,8 +33,13 @@ func xdg(lookup func(string) (string, bool), name, below string) string {
 	if dir, ok := lookup(name); ok && filepath.IsAbs(dir) {
 		return filepath.Join(dir, "farreach")
 	}
-	home, _ := lookup("HOME") // without one: relative to where we are
-	return filepath.Join(home, below, "farreach")
+	home, ok := lookup("HOME")
+	if !ok {
+		if me, err := user.Current(); err == nil { // as services and cron jobs start
+			home = me.HomeDir
+		}
+	}
+	return filepath.Join(home, below, "farreach") // without a home: relative to where we are
 }
 
 // ReadSecret returns the first line of a file.
