@@ -1,6 +1,7 @@
 package cloud
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,9 +44,10 @@ type way struct {
 // OfflineError says since when a device cannot be reached. It is an
 // oic.ErrOffline, and a 5.03 on a wire.
 type OfflineError struct {
-	Device string
-	Since  time.Time
-	State  directory.State // Offline or Unknown
+	Device  string
+	Since   time.Time
+	State   directory.State // Offline or Unknown
+	Gateway string          // name of the gateway that spoke for it and is offline itself, or ""
 }
 
 func (e *OfflineError) Error() string { return e.refusal().Diag }
@@ -55,7 +57,10 @@ func (e *OfflineError) Unwrap() []error { return []error{oic.ErrOffline, e.refus
 
 func (e *OfflineError) refusal() *oic.StatusError {
 	since := e.Since.UTC().Format(time.RFC3339)
-	if e.State == directory.Unknown {
+	switch {
+	case e.Gateway != "":
+		return oic.Errorf(oic.Unavailable, "device not seen since its gateway %s went at %s", e.Gateway, since)
+	case e.State == directory.Unknown:
 		return oic.Errorf(oic.Unavailable, "device not seen since the server started at %s", since)
 	}
 	return oic.Errorf(oic.Unavailable, "device offline since %s", since)
@@ -148,7 +153,11 @@ func (c *Cloud) session(di string) (directory.Session, error) {
 		return s, nil
 	}
 	p := c.directory.Presence(di)
-	return nil, &OfflineError{di, p.Since, p.State}
+	away := &OfflineError{Device: di, Since: p.Since, State: p.State}
+	if gateway, ok := c.directory.Get(p.Gateway); ok {
+		away.Gateway = cmp.Or(gateway.Name, gateway.ID)
+	}
+	return nil, away
 }
 
 // Observe implements oic.Observer. What the cloud observes itself, for the

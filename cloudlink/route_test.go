@@ -17,6 +17,7 @@ func TestOffline(t *testing.T) {
 	}{
 		{oic.Unavailable, "device offline since 2026-01-05T10:00:00Z", true, true},
 		{oic.Unavailable, "device not seen since the server started at 2026-01-05T10:00:00Z", true, true},
+		{oic.Unavailable, "device not seen since its gateway attic went at 2026-01-05T10:00:00Z", true, true},
 		{oic.Unavailable, "device offline", true, false},
 		{oic.Unavailable, "busy", false, false},
 		{oic.NotFound, "device offline since never", false, false},

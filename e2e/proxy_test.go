@@ -228,6 +228,8 @@ func TestProxyManyWays(t *testing.T) {
 	for _, count := range counts { // also those of the cloud itself
 		eventually(t, func() bool { return count.watched() == 0 })
 	}
+	phones["cloud"].sees("gadget0", "unknown")
+	phones["cloud"].refused(8, "its gateway proxy went", "get", "gadget0/a/light")
 }
 
 // TestProxyFarewell: a device is told that nobody observes it any more when the
