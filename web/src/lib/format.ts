@@ -9,6 +9,8 @@ const dateClock = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeSty
 const minutes = new Intl.DateTimeFormat(locale, { timeStyle: "short" });
 const date = new Intl.DateTimeFormat(locale, { day: "numeric", month: "short" });
 
+const dayName = new Intl.DateTimeFormat(locale, { weekday: "short", timeZone: "UTC" });
+
 const day = 24 * 3600;
 
 /** How long ago, in words: "4 sec. ago". now and then are in milliseconds. */
@@ -36,6 +38,11 @@ export function axis(times: number[], step: number): string[] {
     before = today;
     return line;
   });
+}
+
+/** The short name of a day of the week; 0 is Monday. */
+export function weekday(n: number): string {
+  return dayName.format(Date.UTC(2024, 0, 1 + n)); // which was a Monday
 }
 
 /** What is left of a time, as 9:41. */

@@ -1,6 +1,6 @@
 import { short } from "./format";
 import { t } from "./texts";
-import type { Rule, RuleAction, RuleDocument } from "./types";
+import type { Json, Rule, RuleAction, RuleDocument } from "./types";
 
 /** A rule in two short lines: when, and then. */
 export function whenOf(d: RuleDocument): string {
@@ -11,14 +11,19 @@ export function whenOf(d: RuleDocument): string {
   }
   if (at) return t("rule.when.at", { time: at.time }) + (at.days?.length ? ` (${at.days.join(" ")})` : "");
   if (every) return t("rule.when.every", { time: every });
-  if (sun) return `${sun.event} ${sun.offset ?? ""}`.trim();
+  if (sun) return `${t(sun.event === "sunset" ? "rule.sunset" : "rule.sunrise")} ${sun.offset ?? ""}`.trim();
   return "";
 }
 
 export function thenOf(actions: RuleAction[]): string {
-  return actions
-    .map((a) => (a.command ? `${a.command.device}${a.command.href} ${short(a.command.set, 60)}` : a.message ? `“${a.message.text}”` : JSON.stringify(a)))
-    .join(" · ");
+  return actions.map(actionOf).join(" · ");
+}
+
+function actionOf(a: RuleAction): string {
+  if (a.command) return `${a.command.device}${a.command.href} ${short(a.command.set, 60)}`;
+  if (a.message) return `“${a.message.text}”`;
+  if (a.webhook) return t("rule.asks", { name: a.webhook.name });
+  return JSON.stringify(a);
 }
 
 /** What a rule's document is without what the server adds to it. */
@@ -29,8 +34,8 @@ export function documentOf(rule: Rule): RuleDocument {
 
 /** Whether the form can show a rule whole; one that it cannot is edited as text. */
 export function plain(d: RuleDocument): boolean {
-  const { at, sun } = d.when;
-  return !sun && !at?.days?.length && !at?.zone && d.then.length > 0 && d.then.every((a) => (a.command && !a.command.keep && (a.command.method ?? "post") === "post") || a.message);
+  const ways = ["event", "at", "every", "sun"].filter((way) => way in d.when);
+  return ways.length === 1 && Object.keys(d.when).length === 1 && d.then.every((a) => Object.keys(a).length === 1 && (a.command || a.message || a.webhook));
 }
 
 export const fresh: RuleDocument = {
@@ -39,13 +44,46 @@ export const fresh: RuleDocument = {
   then: [{ command: { device: "", href: "", set: { value: true } } }],
 };
 
+/** Rules to begin with: what a person often wants, to be filled in. */
+export const examples: { text: Parameters<typeof t>[0]; doc: RuleDocument }[] = [
+  {
+    text: "rule.example.light",
+    doc: { name: "light-at-the-door", when: { event: { device: "door", href: "/a/door", if: "event.open" } }, then: [{ command: { device: "lamp", href: "/a/light", set: { value: true } } }] },
+  },
+  {
+    text: "rule.example.warm",
+    doc: { name: "too-warm", when: { event: { device: "", href: "", if: "has(event.temperature) && event.temperature > 26", for: "5m" } }, then: [{ message: { text: "{{device.name}}: {{event.temperature}} °C" } }], limits: { per_hour: 1 } },
+  },
+  {
+    text: "rule.example.night",
+    doc: { name: "lights-out", when: { at: { time: "23:00", days: ["sun", "mon", "tue", "wed", "thu"] } }, then: [{ command: { device: "lamp", href: "/a/light", set: { value: false } } }] },
+  },
+  {
+    text: "rule.example.dusk",
+    doc: { name: "light-at-dusk", when: { sun: { event: "sunset", latitude: 52.5, longitude: 13.4, offset: "-15m" } }, then: [{ command: { device: "lamp", href: "/a/light", set: { value: true } } }] },
+  },
+];
+
 /** Leaves out what is empty, which the server takes for something. */
 export function tidy(d: RuleDocument): RuleDocument {
   const out = structuredClone(d);
-  const event = out.when.event as Record<string, string | undefined> | undefined;
-  if (event) for (const name of Object.keys(event)) if (!event[name]) delete event[name];
-  const limits = out.limits as Record<string, unknown> | undefined;
-  if (limits) for (const name of Object.keys(limits)) if (!limits[name]) delete limits[name];
-  if (limits && Object.keys(limits).length === 0) delete out.limits;
+  for (const part of [out.when.event, out.when.at, out.when.sun, ...out.then.map((a) => a.command)]) drop(part);
+  if (drop(out.limits)) delete out.limits;
   return out;
+}
+
+/** Drops the empty members of a part of a rule; true if none is left. */
+function drop(part: object | undefined): boolean {
+  if (!part) return false;
+  const members = part as Record<string, Json | undefined>;
+  for (const [name, value] of Object.entries(members)) {
+    const empty = value === "" || value === undefined || (Array.isArray(value) && value.length === 0) || (name === "per_hour" && !value);
+    if (empty) delete members[name];
+  }
+  return Object.keys(members).length === 0;
+}
+
+/** The property that a condition is about, if it is about one of the event. */
+export function aboutOf(condition: string | undefined): string {
+  return /\bevent\.([A-Za-z_]\w*)/.exec(condition ?? "")?.[1] ?? "";
 }

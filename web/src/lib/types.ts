@@ -94,6 +94,7 @@ export interface RuleDocument {
 export interface RuleAction {
   command?: { device: string; href: string; method?: string; set?: Json; keep?: string };
   message?: { text: string };
+  webhook?: { name: string };
 }
 
 export interface Rule extends RuleDocument {
@@ -111,10 +112,19 @@ export interface Run {
   revision: number;
   kind: "fired" | "asleep" | "stopped" | "missed";
   time: string;
+  since: string; // time of the event or instant that was the cause
   event?: number;
   di?: string;
   href?: string;
-  do: { command?: string; di?: string; name?: string; href?: string; set?: Json; state?: string; message?: string; problem?: string }[];
+  do: { command?: string; di?: string; name?: string; href?: string; set?: Json; state?: string; message?: string; webhook?: string; problem?: string }[];
+}
+
+export interface RuleTest {
+  since: string;
+  until: string;
+  events: number;
+  fired: number;
+  runs: Run[]; // the first ones
 }
 
 /** How often something happened. */
