@@ -79,6 +79,8 @@ EventSeries                  -       -     -     -     y      y       y      y  
 FollowEvents                 -       -     -     -     y      y       y      y      y        -
 AllEvents                    -       -     -     -     y      y       y      y      y        -
 FollowNews                   -       -     -     -     y      y       y      y      y        -
+NewestEvent                  -       -     -     -     y      y       y      y      y        -
+States                       -       -     -     -     y      y       y      y      y        -
 Commands                     -       -     -     -     y      y       y      y      y        -
 Command                      -       -     -     -     y      y       y      y      y        -
 CancelCommand                -       -     -     -     y      y       y      y      y        -
@@ -288,6 +290,10 @@ func (w *world) doPeople(ctx context.Context, row string, who oic.Identity) (err
 		_, err = w.EventSeries(ctx, who, event.Filter{Device: lamp, Href: "/a/light"}, "value", 1)
 	case "AllEvents":
 		err = w.AllEvents(ctx, who, event.Filter{}, func(event.Event) bool { return false })
+	case "NewestEvent":
+		_, err = w.NewestEvent(ctx, who)
+	case "States":
+		err = w.States(ctx, who, func(event.Event) bool { return false })
 	case "FollowNews":
 		err = w.FollowNews(ctx, who, event.Filter{From: 1}, 0, func(event.News) error { return errStop })
 		if err == errStop {

@@ -116,10 +116,60 @@ func (c *Cloud) FollowEvents(ctx context.Context, who oic.Identity, f event.Filt
 }
 
 // FollowNews is FollowEvents for who would rather know how things are than all
-// that happened; without a device, in who's account alone. See
-// event.Events.FollowNews.
+// that happened. See event.Events.FollowNews.
 func (c *Cloud) FollowNews(ctx context.Context, who oic.Identity, f event.Filter, merge int, each func(event.News) error) error {
-	return c.followEvents(ctx, who, &f, func(ctx context.Context) error { return c.events.FollowNews(ctx, f, merge, each) })
+	return c.followEvents(ctx, who, &f, func(ctx context.Context) error {
+		if f.Device != "" {
+			return c.events.FollowNews(ctx, f, merge, each)
+		}
+		for _, p := range c.places(who.Account)[1:] {
+			f.Also = append(f.Also, event.Place{Account: p.account, Device: p.device})
+		}
+		return c.events.FollowNews(ctx, f, merge, func(n event.News) error {
+			if len(f.Also) > 0 {
+				n.Events = c.visible(who, n.Events)
+			}
+			if len(n.Events) == 0 {
+				return nil
+			}
+			return each(n)
+		})
+	})
+}
+
+// visible are those events that who may see still.
+func (c *Cloud) visible(who oic.Identity, events []event.Event) (list []event.Event) {
+	for _, ev := range events {
+		if ev.Account == who.Account || c.accounts.Role(who.Account, ev.Account, ev.Device) != account.Nobody {
+			list = append(list, ev)
+		}
+	}
+	return list
+}
+
+// NewestEvent is the sequence of the newest event of all: from the next one on,
+// whatever happens is new to who asks.
+func (c *Cloud) NewestEvent(ctx context.Context, who oic.Identity) (seq uint64, err error) {
+	err = c.readEvents(ctx, who, &event.Filter{}, func(ctx context.Context) (err error) {
+		seq, err = c.events.Newest(ctx)
+		return err
+	})
+	return seq, err
+}
+
+// States calls each for the newest event of each resource of who's devices and
+// of those shared with it, until it returns false. See event.Events.States.
+func (c *Cloud) States(ctx context.Context, who oic.Identity, each func(event.Event) bool) error {
+	return c.readEvents(ctx, who, &event.Filter{}, func(ctx context.Context) error {
+		more := true
+		for _, p := range c.places(who.Account) {
+			err := c.events.States(ctx, p.account, p.device, func(ev event.Event) bool { more = each(ev); return more })
+			if err != nil || !more {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 func (c *Cloud) followEvents(ctx context.Context, who oic.Identity, f *event.Filter, follow func(context.Context) error) error {

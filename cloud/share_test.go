@@ -247,7 +247,29 @@ func TestSharedEventsInOrder(t *testing.T) {
 		t.Errorf("page by page: %v and back %v, want %v", up, down, seqs)
 	}
 	var followed []uint64
-	err := w.FollowEvents(ctx, guest, event.Filter{From: 1}, func(ev event.Event) error {
+	var newest []uint64
+	w.must(w.States(ctx, guest, func(ev event.Event) bool { newest = append(newest, ev.Seq); return true }))
+	if !slices.Equal(newest, []uint64{seqs[23], seqs[21]}) {
+		t.Errorf("states: %v of %v", newest, seqs)
+	}
+	var news []event.Event
+	err := w.FollowNews(ctx, guest, event.Filter{From: 1}, event.Everything, func(n event.News) error {
+		if news = append(news, n.Events...); len(news) == len(seqs) {
+			return errStop
+		}
+		return nil
+	})
+	if err != errStop || !slices.EqualFunc(news, seqs, func(ev event.Event, seq uint64) bool { return ev.Seq == seq }) {
+		t.Errorf("news: %d events, %v", len(news), err)
+	}
+	given, _, err := w.Shares(ctx, home)
+	w.must(err)
+	w.must(w.EndShare(ctx, home, given[0].ID))
+	if left := w.visible(guest, news); len(left) != 16 {
+		t.Errorf("without the share %d events are seen", len(left))
+	}
+	w.share(lamp, "guest", account.Viewer)
+	err = w.FollowEvents(ctx, guest, event.Filter{From: 1}, func(ev event.Event) error {
 		if followed = append(followed, ev.Seq); len(followed) == len(seqs) {
 			return errStop
 		}

@@ -74,7 +74,16 @@ type Filter struct {
 	// Begun, if not nil, is called once by Follow: no event from then on is
 	// missed.
 	Begun func()
+
+	// For FollowNews. Also are more places than Account, or its Device; no two
+	// overlap. Caught, if not nil, is called once: what was known at the begin has
+	// been passed on, up to this sequence, and what comes from now on is new.
+	Also   []Place
+	Caught func(seq uint64)
 }
+
+// Place is where events are: an account, or with Device one of its devices.
+type Place struct{ Account, Device string }
 
 // Events is the log of all devices' events. Its methods may be called from
 // several goroutines at once.

@@ -46,9 +46,9 @@ func (k *key) matches(ev *Event) bool {
 
 // follower is one who follows.
 type follower struct {
-	feed *feed
-	key  key
-	wake chan struct{} // holds one if something is queued, or behind
+	feed    *feed
+	follows selection
+	wake    chan struct{} // holds one if something is queued, or behind
 
 	queue  pile
 	behind bool // an event did not fit: queue gets no more
@@ -118,16 +118,18 @@ func (f *follower) put(ev Event) {
 	}
 }
 
-// join returns a follower of k, which is to leave at the end. It gets nothing
+// join returns a follower of s, which is to leave at the end. It gets nothing
 // before it has been reset. See pile for merge.
-func (d *feed) join(k key, merge int) *follower {
-	f := &follower{feed: d, key: k, wake: make(chan struct{}, 1), queue: pile{merge: merge}, behind: true}
+func (d *feed) join(s selection, merge int) *follower {
+	f := &follower{feed: d, follows: s, wake: make(chan struct{}, 1), queue: pile{merge: merge}, behind: true}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.followers[k] == nil {
-		d.followers[k] = map[*follower]bool{}
+	for _, k := range s {
+		if d.followers[k] == nil {
+			d.followers[k] = map[*follower]bool{}
+		}
+		d.followers[k][f] = true
 	}
-	d.followers[k][f] = true
 	return f
 }
 
@@ -135,9 +137,11 @@ func (f *follower) leave() {
 	f.feed.mu.Lock()
 	defer f.feed.mu.Unlock()
 	f.empty()
-	set := f.feed.followers[f.key]
-	if delete(set, f); len(set) == 0 {
-		delete(f.feed.followers, f.key)
+	for _, k := range f.follows {
+		set := f.feed.followers[k]
+		if delete(set, f); len(set) == 0 {
+			delete(f.feed.followers, k)
+		}
 	}
 }
 

@@ -1,8 +1,10 @@
 package event
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/farreach/farreach/internal/backoff"
@@ -17,17 +19,50 @@ import (
 //
 // To go on after an interruption: f.From is the Seq of the last event seen + 1.
 func (e *Events) Follow(ctx context.Context, f Filter, each func(Event) error) error {
-	prefix, err := f.prefix()
+	f.Also = nil
+	s, err := f.selection()
 	if err != nil {
 		return err
 	}
-	return e.follow(ctx, f, prefix, Everything, oneByOne(each))
+	return e.follow(ctx, f, s, Everything, oneByOne(each))
 }
 
 // FollowAll is Follow for the events of all accounts, for what acts on behalf
 // of each of them. Of f only From and Begun count.
 func (e *Events) FollowAll(ctx context.Context, f Filter, each func(Event) error) error {
-	return e.follow(ctx, Filter{From: f.From, Begun: f.Begun}, nil, Everything, oneByOne(each))
+	return e.follow(ctx, Filter{From: f.From, Begun: f.Begun}, selection{{}}, Everything, oneByOne(each))
+}
+
+// selection is what a follower follows: the events that match one of these,
+// none of which match two.
+type selection []key
+
+func (f Filter) selection() (selection, error) {
+	list := selection{{f.Account, f.Device, f.Href}}
+	for _, p := range f.Also {
+		list = append(list, key{p.Account, p.Device, f.Href})
+	}
+	for _, k := range list {
+		if _, err := k.filter().prefix(); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+func (k key) filter() Filter { return Filter{Account: k.account, Device: k.device, Href: k.href} }
+
+// prefix is the first tokens of the records that match.
+func (k key) prefix() []string {
+	if k.account == "" {
+		return nil
+	}
+	prefix, _ := k.filter().prefix()
+	return prefix
+}
+
+func (s selection) matches(ev *Event) bool {
+	return slices.ContainsFunc(s, func(k key) bool { return k.matches(ev) })
 }
 
 func oneByOne(each func(Event) error) func(context.Context, News) error {
@@ -44,8 +79,9 @@ func oneByOne(each func(Event) error) func(context.Context, News) error {
 	}
 }
 
-// follow does it. prefix selects what f does; see pile for merge.
-func (e *Events) follow(ctx context.Context, f Filter, prefix []string, merge int, each func(context.Context, News) error) error {
+// follow does it for a selection; of f only From, Begun and Caught count. See
+// pile for merge.
+func (e *Events) follow(ctx context.Context, f Filter, s selection, merge int, each func(context.Context, News) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(e.life, func() { cancel(fmt.Errorf("%w: closed", store.ErrUnavailable)) })()
@@ -54,9 +90,9 @@ func (e *Events) follow(ctx context.Context, f Filter, prefix []string, merge in
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	queue := e.feed.join(key{f.Account, f.Device, f.Href}, merge)
+	queue := e.feed.join(s, merge)
 	defer queue.leave()
-	c := course{events: e, prefix: prefix, queue: queue, merge: merge, each: each}
+	c := course{events: e, queue: queue, merge: merge, each: each, caught: f.Caught}
 	var err error
 	if c.next, err = e.start(ctx, f.From); err != nil {
 		return err
@@ -107,17 +143,21 @@ func (e *Events) start(ctx context.Context, from uint64) (uint64, error) {
 // course is how far a follower has come.
 type course struct {
 	events *Events
-	prefix []string
 	queue  *follower
 	merge  int // pile.merge
 	each   func(context.Context, News) error
-	next   uint64 // all events before it are done
+	caught func(uint64) // Filter.Caught; nil: was called
+	next   uint64       // all events before it are done
 }
 
 // run goes on until the queue was too short, or stopped by each.
 func (c *course) run(ctx context.Context) (stopped bool, err error) {
 	if stopped, err = c.catchUp(ctx, c.queue.reset()); stopped || err != nil {
 		return stopped, err
+	}
+	if c.caught != nil {
+		c.caught(c.next - 1)
+		c.caught = nil
 	}
 	for {
 		news, behind := c.queue.take(ctx)
@@ -148,25 +188,65 @@ func (c *course) catchUp(ctx context.Context, upTo uint64) (stopped bool, err er
 		return false, nil
 	}
 	records := c.events.records
-	if upTo-c.next < dense {
-		read := func(each func(store.Record) bool) error {
-			return records.Read(ctx, store.Start{Seq: c.next}, nil, each)
-		}
-		return c.read(ctx, upTo, 0, read)
+	read := func(prefix []string, each func(store.Record) bool) error {
+		return records.Read(ctx, store.Start{Seq: c.next}, prefix, each)
+	}
+	if upTo-c.next < dense || len(c.queue.follows) > 1 && c.merge == Everything {
+		return c.read(ctx, upTo, 0, func(each func(store.Record) bool) error { return read(nil, each) })
 	}
 	if c.merge != Everything {
-		n, err := records.Count(ctx, c.next, upTo, c.prefix)
+		n, err := c.count(ctx, upTo)
 		if err != nil {
 			return false, err
 		}
 		if n > dense {
-			return c.read(ctx, upTo, n, func(each func(store.Record) bool) error { return records.LastAll(ctx, c.prefix, each) })
+			return c.read(ctx, upTo, n, c.inOrder(upTo, func(prefix []string, each func(store.Record) bool) error {
+				return records.LastAll(ctx, prefix, each)
+			}))
 		}
 	}
-	read := func(each func(store.Record) bool) error {
-		return records.Read(ctx, store.Start{Seq: c.next}, c.prefix, each)
+	return c.read(ctx, upTo, 0, c.inOrder(upTo, read))
+}
+
+// count is how many events there are up to a sequence.
+func (c *course) count(ctx context.Context, upTo uint64) (sum uint64, err error) {
+	for _, k := range c.queue.follows {
+		n, err := c.events.records.Count(ctx, c.next, upTo, k.prefix())
+		if err != nil {
+			return 0, err
+		}
+		sum += n
 	}
-	return c.read(ctx, upTo, 0, read)
+	return sum, nil
+}
+
+// inOrder reads the records of all places in the order of the log. Those of
+// several are held together: dense events, or the states that one may see.
+func (c *course) inOrder(upTo uint64, read func(prefix []string, each func(store.Record) bool) error) func(each func(store.Record) bool) error {
+	if list := c.queue.follows; len(list) == 1 {
+		return func(each func(store.Record) bool) error { return read(list[0].prefix(), each) }
+	}
+	return func(each func(store.Record) bool) error {
+		var all []store.Record
+		for _, k := range c.queue.follows {
+			err := read(k.prefix(), func(r store.Record) bool {
+				if r.Seq <= upTo {
+					all = append(all, r)
+				}
+				return r.Seq <= upTo
+			})
+			if err != nil {
+				return err
+			}
+		}
+		slices.SortFunc(all, func(a, b store.Record) int { return cmp.Compare(a.Seq, b.Seq) })
+		for _, r := range all {
+			if !each(r) {
+				break
+			}
+		}
+		return nil
+	}
 }
 
 // read passes on what a reader gives, from c.next up to a sequence. If that is
@@ -185,7 +265,7 @@ func (c *course) read(ctx context.Context, upTo, many uint64, reader func(each f
 			c.events.broken(r, err)
 			return true
 		}
-		if r.Seq < c.next || !c.queue.key.matches(&ev) {
+		if r.Seq < c.next || !c.queue.follows.matches(&ev) {
 			return true
 		}
 		found++

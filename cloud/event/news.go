@@ -26,11 +26,11 @@ type News struct {
 // To go on after an interruption: f.From is the greatest Seq seen + 1. Events
 // are shared: not to be changed.
 func (e *Events) FollowNews(ctx context.Context, f Filter, merge int, each func(News) error) error {
-	prefix, err := f.prefix()
+	s, err := f.selection()
 	if err != nil {
 		return err
 	}
-	return e.follow(ctx, f, prefix, max(merge, 0), func(_ context.Context, n News) error { return each(n) })
+	return e.follow(ctx, f, s, max(merge, 0), func(_ context.Context, n News) error { return each(n) })
 }
 
 // Everything is for FollowNews, so that it leaves no event out.

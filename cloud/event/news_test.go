@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/farreach/farreach/cloud/event"
@@ -118,5 +119,58 @@ func TestFollowNews(t *testing.T) {
 		if n, merged := followNews(t, e, c.f, 1<<20).until(last); n != c.events || merged != c.merged {
 			t.Errorf("%s from long ago: %d events, %d merged; want %d, %d", name, n, merged, c.events, c.merged)
 		}
+	}
+}
+
+// TestFollowNewsPlaces: events of several places come in the order of the log and
+// once each, from the store and as they happen, and none of others; Caught says up
+// to where the log had been when it began.
+func TestFollowNewsPlaces(t *testing.T) {
+	for name, c := range map[string]struct {
+		strange, own int // events before it begins: of another device of the other account, and of each of two places
+		want         int // of them that it is given, and one that was the last
+	}{
+		"a little behind": {100, 100, 201},
+		"of many, few":    {9000, 100, 201},
+		"states":          {10, 5000, 2}, // of door, and the last one
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := newEvents(t)
+			var some []event.Event
+			for i := range max(c.strange, c.own) {
+				body := fmt.Append(nil, i)
+				if i < c.strange {
+					some = append(some, event.Event{Account: "other", Device: "strange", Href: "/a", Body: body})
+				}
+				if i < c.own {
+					some = append(some, event.Event{Account: "home", Device: "lamp", Href: "/a", Body: body}, event.Event{Account: "other", Device: "door", Href: "/a", Body: body})
+				}
+			}
+			heard := followNews(t, e, event.Filter{}, 1<<20)
+			for part := range slices.Chunk(append(some, event.Event{Account: "home", Device: "lamp", Href: "/a", Body: []byte("begin")}), 500) {
+				if errs := e.AppendAll(t.Context(), part); errs != nil {
+					t.Fatal(errs)
+				}
+			}
+			heard.until("begin")
+			end := uint64(c.strange + 2*c.own + 1)
+			caught := make(chan uint64, 1)
+			f := event.Filter{From: 1, Also: []event.Place{{Account: "other", Device: "door"}}, Caught: func(seq uint64) { caught <- seq }}
+			n := followNews(t, e, f, 1<<20)
+			events, merged := n.until("begin")
+			got := <-caught
+			mustAppend(t, e, "other", "strange", "/a", "strange")
+			mustAppend(t, e, "other", "door", "/a", "new")
+			mustAppend(t, e, "home", "lamp", "/a", "end")
+			if got != end || events != c.want || events+merged != 2*c.own+1 {
+				t.Errorf("caught up to %d, %d events, %d merged; want up to %d, %d of %d", got, events, merged, end, c.want, 2*c.own+1)
+			}
+			if events, merged := n.until("end"); events+merged != 2 {
+				t.Errorf("%d new events", events+merged)
+			}
+		})
+	}
+	if err := newEvents(t).FollowNews(t.Context(), event.Filter{Account: "home", Also: []event.Place{{}}}, 0, nil); err == nil {
+		t.Error("a place without an account is followed")
 	}
 }
