@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"strconv"
@@ -28,7 +29,8 @@ type Gone struct {
 	Device string `json:"di"`
 }
 
-// Ready says that a live stream has told all that was before it began.
+// Ready says that a live stream has told all that was before it began: a device
+// that was not told is gone.
 type Ready struct {
 	Schema string `json:"schema" enum:"farreach.ready/v1"`
 }
@@ -40,14 +42,18 @@ type liveInput struct {
 
 // liveRoute serves the home as it is and as it changes: what a page shows.
 //
-//	hello · device … · event … (the last of each resource, or those after Last-Event-ID) · ready · event, device, gone …
+//	hello · device … · state … · ready · event, device, gone …                         anew
+//	hello · device … · event … (those after Last-Event-ID) · ready · event, device, gone …   resumed
 //
-// A client that is slow is told the newest event of each resource; see
-// event.Events.FollowNews.
+// All devices come before ready, so that one which has gone meanwhile is missed.
+// A client that was away for long, or is slow, is told the newest event of each
+// resource in place of all between; see event.Events.FollowNews. Who has devices of
+// others among them is told states when he resumes, too, for what they shared may
+// be new to him; and if that changes, the stream ends and begins again.
 func (h *Handler) liveRoute() {
 	op := operation(http.MethodGet, "/api/v1/live", "stream-live", "Follow the home: its devices, what they report, and how they are", "events", 200, 403, 503)
 	op.Responses = map[string]*huma.Response{"200": {
-		Description: "Server-sent events. Type hello (farreach.hello/v1) comes first; device (farreach.device/v1) tells each device and again whenever it changes, gone (farreach.gone/v1) that it is none of yours any more; event (farreach.event/v1, its seq as id) tells the last state of each resource, or what came after Last-Event-ID, and from then on what devices report; ready (farreach.ready/v1) says that all this was told. merged and end are as in /api/v1/events/stream.",
+		Description: "Server-sent events. Type hello (farreach.hello/v1) comes first; device (farreach.device/v1) tells each device and again whenever it changes, gone (farreach.gone/v1) that it is none of yours any more; state (farreach.event/v1) tells the last event of each resource, unless the stream goes on after Last-Event-ID: event (farreach.event/v1, its seq as id) tells what came after that then, and in any case what devices report from now on; ready (farreach.ready/v1, with an id to go on from) says that all that was before was told: a device that was not is gone. merged and end are as in /api/v1/events/stream.",
 		Content:     map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{Type: "string"}}},
 	}}
 	huma.Register(h.huma, op, func(_ context.Context, in *liveInput) (*huma.StreamResponse, error) {
@@ -59,8 +65,9 @@ func (h *Handler) liveRoute() {
 type told struct {
 	device *cloud.DeviceInfo
 	gone   string
+	states []event.Event
 	news   event.News
-	ready  bool
+	ready  *uint64 // up to this seq
 }
 
 func (h *Handler) live(hc huma.Context, who oic.Identity, last uint64) {
@@ -70,13 +77,16 @@ func (h *Handler) live(hc huma.Context, who oic.Identity, last uint64) {
 		return
 	}
 	defer done()
-	newest, err := h.newest(hc.Context(), who)
+	newest, err := h.cloud.NewestEvent(hc.Context(), who)
 	if err != nil {
 		h.refuse(hc, err)
 		return
 	}
+	if last > newest {
+		last = 0 // of another store, which this one has replaced
+	}
 	ctx, cancel := context.WithCancel(hc.Context())
-	l := liveStream{h: h, who: who, last: last, newest: newest, told: make(chan told), ended: make(chan error, 2)}
+	l := liveStream{h: h, who: who, last: last, newest: newest, foreign: map[string]bool{}, told: make(chan told), ended: make(chan error, 2)}
 	var tasks sync.WaitGroup
 	defer tasks.Wait()
 	defer cancel()
@@ -88,15 +98,6 @@ func (h *Handler) live(hc huma.Context, who oic.Identity, last uint64) {
 	}
 }
 
-// newest is the seq of the newest event of the account; 0 if it has none.
-func (h *Handler) newest(ctx context.Context, who oic.Identity) (seq uint64, err error) {
-	err = h.cloud.Events(ctx, who, event.Filter{Limit: 1, Order: event.NewestFirst}, func(ev event.Event) bool {
-		seq = ev.Seq
-		return true
-	})
-	return seq, err
-}
-
 // liveStream is one live stream.
 type liveStream struct {
 	h      *Handler
@@ -105,35 +106,75 @@ type liveStream struct {
 	newest uint64 // seq of the newest event before it began
 	told   chan told
 	ended  chan error
+
+	begun   bool            // presence has told what there was; of presence alone, as foreign
+	foreign map[string]bool // by di: devices of other accounts
 }
 
 // presence tells how devices are, and once that was told of all, begins to tell
 // what they report.
 func (l *liveStream) presence(ctx context.Context, tasks *sync.WaitGroup) error {
 	return l.h.cloud.WatchPresence(ctx, l.who, cloud.PresenceWatch{
-		Each: func(dev cloud.DeviceInfo) error { return l.put(ctx, told{device: &dev}) },
-		Gone: func(di string) error { return l.put(ctx, told{gone: di}) },
+		Each: func(dev cloud.DeviceInfo) error {
+			if dev.Account != l.who.Account && !l.foreign[dev.ID] {
+				if l.foreign[dev.ID] = true; l.begun {
+					return errShares
+				}
+			}
+			return l.put(ctx, told{device: &dev})
+		},
+		Gone: func(di string) error {
+			delete(l.foreign, di)
+			return l.put(ctx, told{gone: di})
+		},
 		Begun: func() error {
-			tasks.Go(func() { l.ended <- l.events(ctx) })
+			l.begun = true
+			states := l.last == 0 || len(l.foreign) > 0
+			tasks.Go(func() { l.ended <- l.events(ctx, states) })
 			return nil
 		},
 	})
 }
 
-func (l *liveStream) events(ctx context.Context) error {
-	behind := l.newest > l.last
-	if !behind {
-		if err := l.put(ctx, told{ready: true}); err != nil {
+// errShares ends a stream that does not follow the events of a device.
+var errShares = oic.Errorf(oic.Unavailable, "what others share with you has changed: ask again")
+
+// events tells what devices report, with states after those.
+func (l *liveStream) events(ctx context.Context, states bool) error {
+	if states {
+		if err := l.states(ctx); err != nil {
 			return err
 		}
 	}
-	return l.h.cloud.FollowNews(ctx, l.who, event.Filter{From: l.last + 1}, slowEvents, func(news event.News) error {
-		if err := l.put(ctx, told{news: news}); err != nil || !behind || news.Events[len(news.Events)-1].Seq < l.newest {
-			return err
-		}
-		behind = false
-		return l.put(ctx, told{ready: true})
+	f := event.Filter{From: l.last + 1, Caught: func(seq uint64) {
+		_ = l.put(ctx, told{ready: &seq}) // fails with ctx alone, which ends all this
+	}}
+	if l.last == 0 {
+		f.From = l.newest + 1
+	}
+	return l.h.cloud.FollowNews(ctx, l.who, f, slowEvents, func(news event.News) error {
+		return l.put(ctx, told{news: news})
 	})
+}
+
+// manyStates is how many states are written at once.
+const manyStates = 64
+
+func (l *liveStream) states(ctx context.Context) (err error) {
+	var some []event.Event
+	tell := func() bool {
+		err = l.put(ctx, told{states: some})
+		some = nil
+		return err == nil
+	}
+	failed := l.h.cloud.States(ctx, l.who, func(ev event.Event) bool {
+		some = append(some, ev)
+		return len(some) < manyStates || tell()
+	})
+	if err == nil && failed == nil {
+		tell()
+	}
+	return cmp.Or(err, failed)
 }
 
 func (l *liveStream) put(ctx context.Context, what told) error {
@@ -183,8 +224,13 @@ func (l *liveStream) tell(out *sse, what told) (err error) {
 		err = out.add("", "device", device(*what.device))
 	case what.gone != "":
 		err = out.add("", "gone", Gone{"farreach.gone/v1", what.gone})
-	case what.ready:
-		err = out.add("", "ready", Ready{"farreach.ready/v1"})
+	case what.ready != nil:
+		err = out.add(strconv.FormatUint(*what.ready, 10), "ready", Ready{"farreach.ready/v1"})
+	}
+	for _, ev := range what.states {
+		if err == nil {
+			err = out.add("", "state", l.h.event(ev, ""))
+		}
 	}
 	for _, ev := range what.news.Events {
 		if err == nil {

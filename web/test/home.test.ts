@@ -50,3 +50,18 @@ test("what is no object is no state", () => {
   home.take([event(1, "a", 0, [1]), event(2, "a", 0, null)]);
   expect(home.state("a", "/a")).toBeUndefined();
 });
+
+test("states are what is known, and nothing that happens", () => {
+  const home = new Home();
+  const heard: number[] = [];
+  home.onEvent((e) => heard.push(e.seq));
+  const state = (...of: Parameters<typeof event>) => ({ ...event(...of), type: "state" });
+  home.take([hello(false), device("a"), device("b"), state(0, "b", 0), state(0, "b", 0), state(7, "a", 0), say("ready")]);
+  expect(home.state("a", "/a")?.rep).toEqual({ value: 7 });
+  expect(home.state("b", "/a")?.rep).toEqual({ value: 0 });
+  home.take([event(7, "a", 0), event(8, "a", 0)]); // the first is the state that was told
+  expect(heard).toEqual([8]);
+  expect(home.recent.map((e) => e.seq)).toEqual([8, 7]);
+  home.take([hello(false), device("a"), state(3, "a", 0), say("ready")]); // another store
+  expect(home.state("a", "/a")?.rep).toEqual({ value: 3 });
+});

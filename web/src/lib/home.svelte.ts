@@ -57,7 +57,7 @@ export class Home {
     let reshaped = false;
     for (const message of messages) {
       this.one(message);
-      reshaped ||= message.type !== "event" && message.type !== "merged";
+      reshaped ||= message.type !== "event" && message.type !== "state" && message.type !== "merged";
     }
     this.version++;
     if (reshaped) this.shape++;
@@ -70,6 +70,7 @@ export class Home {
         clock.set(doc.time);
         this.untold = new Set(this.devices.keys());
         this.begun = false;
+        if (!doc.resumed) this.states.clear(); // they are all told
         break;
       case "device":
         this.devices.set(doc.di, doc);
@@ -83,6 +84,9 @@ export class Home {
         this.untold.clear();
         this.begun = true;
         break;
+      case "state":
+        if (this.keep(doc) && doc.seq) this.recent = [doc, ...this.recent].sort((a, b) => b.seq - a.seq).slice(0, 20);
+        break;
       case "event":
         this.event(doc);
     }
@@ -95,24 +99,27 @@ export class Home {
   }
 
   private event(e: Event) {
+    const before = this.state(e.di, e.href);
+    if (before && before.seq >= e.seq) return; // the state that was told is as new
     if (this.begun) this.counted++;
     this.keep(e);
     this.recent = [e, ...this.recent.slice(0, 19)];
     for (const each of this.listeners) each(e);
   }
 
-  private keep(e: Event) {
-    if (typeof e.rep !== "object" || e.rep === null || Array.isArray(e.rep)) return;
+  private keep(e: Event): boolean {
+    if (typeof e.rep !== "object" || e.rep === null || Array.isArray(e.rep)) return false;
     let of = this.states.get(e.di);
     if (!of) this.states.set(e.di, (of = new Map()));
     const at = Date.parse(e.time);
     const before = of.get(e.href);
-    if (before && before.seq > e.seq) return; // a snapshot was newer
+    if (before && before.seq >= e.seq) return false; // a snapshot was newer
     const gap = before ? at - before.at : 0;
     const settle = (was: number, is: number) => (before?.heard ? was * 0.8 + is * 0.2 : is);
     const usual = settle(before?.usual ?? 0, gap);
     const stray = before?.heard ? settle(before.stray, Math.abs(gap - before.usual)) : 0;
     of.set(e.href, { rep: e.rep, seq: e.seq, at, usual, stray, heard: before ? before.heard + 1 : 0 });
+    return true;
   }
 }
 
