@@ -98,19 +98,23 @@ func TestProxyBehindNATs(t *testing.T) {
 		watch.stop()
 	}
 
-	// Killed, the proxy says nothing to anybody; who has watched, or asks the cloud,
-	// learns why nobody knows how the lamp is.
+	// Killed, the proxy says nothing to anybody; who has watched, or has looked
+	// before, or asks the cloud, learns why nobody knows how the lamp is.
 	watches := map[string]*proc{}
 	for _, by := range []string{"xmpp", "cloud"} {
 		watches[by] = h.phone(by).begin("discover", "--remote", "--watch")
 		watches[by].says(t, "\tnew\tporch\t")
 	}
 	before := h.addresses()
+	once := h.phone("xmpp") // looks now, and later again
+	once.sees("porch", "reachable")
 	h.proxy.stop()
 	for by, watch := range watches {
-		watch.says(t, "\toic.d.light\t"+by+" (unknown, its gateway is gone)\n")
+		watch.says(t, "\toic.d.light\t"+by+" (unknown, its gateway is gone")
 		watch.stop()
 	}
+	once.sees("porch", "unknown")
+	once.refused(8, "its gateway is gone", "get", "porch/a/light")
 	if out := h.phone("cloud").does(0, "devices"); !regexp.MustCompile(`(?m)^porch\t.*\tunknown\t.*\tits gateway proxy is gone$`).MatchString(out) {
 		t.Errorf("the devices are\n%s", out)
 	}

@@ -37,6 +37,7 @@ type proxy struct {
 	di      string
 	again   chan struct{} // has one when it has come
 	told    chan struct{} // closed when it has told who is behind it, or has not when asked
+	listed  bool          // it has told
 	devices map[string]hidden
 }
 
@@ -133,9 +134,7 @@ func (b *behind) follow(p *proxy) {
 
 // finish notes that it is known what p tells. The lock is held.
 func (p *proxy) finish() {
-	select {
-	case <-p.told:
-	default:
+	if !p.isTold() {
 		close(p.told)
 	}
 }
@@ -152,6 +151,7 @@ func (b *behind) take(p *proxy, resp *oic.Response) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	p.finish()
+	p.listed = true
 	listed := map[string]bool{}
 	for _, set := range sets {
 		di := strings.ToLower(set.Device)
@@ -230,13 +230,27 @@ func (b *behind) place(di string) (at jid.JID, where presence) {
 	return at, where
 }
 
-func (p *proxy) isTold() bool {
+func (p *proxy) isTold() bool { return isClosed(p.told) }
+
+func isClosed(c <-chan struct{}) bool {
 	select {
-	case <-p.told:
+	case <-c:
 		return true
 	default:
 		return false
 	}
+}
+
+// listed reports whether a proxy, by its di, has told who is behind it.
+func (b *behind) listed(di string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, p := range b.proxies {
+		if p.di == di && p.listed {
+			return true
+		}
+	}
+	return false
 }
 
 // here are the proxies that are there.

@@ -50,25 +50,34 @@ func (w *Ways) OnXMPP(ctx context.Context) ([]Present, error) {
 		return nil, err
 	}
 	w.xmpp.settle(ctx)
-	return w.xmpp.everybody(ctx), nil
+	list := w.xmpp.everybody(ctx)
+	return append(list, w.xmpp.missing(list)...), nil
 }
 
 // everybody is who has an address, and who is behind a proxy and has none.
 func (x *xmppWay) everybody(ctx context.Context) []Present {
 	x.behind.seek()
-	list := x.present(ctx)
+	x.names.learn(ctx, x.e, x.e.Devices())
 	x.behind.settle(ctx)
+	list := x.present()
 	for _, p := range x.behind.present() {
 		if !slices.ContainsFunc(list, func(have Present) bool { return have.ID == p.ID && (have.Here || !p.Here) }) {
 			list = append(list, p)
 		}
 	}
+	x.memory.note(list)
 	return list
 }
 
-func (x *xmppWay) present(ctx context.Context) []Present {
+// missing is who was there when a gateway spoke for him that is gone, if list is
+// everybody.
+func (x *xmppWay) missing(list []Present) []Present {
+	return x.memory.missing(list, x.behind.listed)
+}
+
+// present is who has an address, with the names that were asked for.
+func (x *xmppWay) present() []Present {
 	devices := x.e.Devices()
-	x.names.learn(ctx, x.e, devices)
 	list := make([]Present, len(devices))
 	for i, d := range devices {
 		list[i] = Present{ID: d.Name.Device(), Name: x.names.of(d), Type: d.Name.Type, Peer: d.JID, Here: d.Available, Since: d.Since, Gone: d.GatewayGone, Gateway: d.Gateway}

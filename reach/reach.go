@@ -148,10 +148,16 @@ func (w *Ways) listed(ctx context.Context, name string) (all []known, unasked er
 	if err := w.xmpp.open(ctx); err != nil {
 		return all, cmp.Or(unasked, err)
 	}
-	both := together(all, named(w.xmpp.present(ctx)))
+	w.xmpp.names.learn(ctx, w.xmpp.e, w.xmpp.e.Devices())
+	both := together(all, named(w.xmpp.present()))
+	if _, err := find(both, name); err == nil || KindOf(err) != NotFound {
+		return both, unasked
+	}
+	w.xmpp.settle(ctx)
+	list := w.xmpp.everybody(ctx)
+	both = together(all, named(list))
 	if _, err := find(both, name); err != nil && KindOf(err) == NotFound {
-		w.xmpp.settle(ctx)
-		both = together(all, named(w.xmpp.everybody(ctx)))
+		both = together(both, named(w.xmpp.missing(list)))
 	}
 	return both, unasked
 }

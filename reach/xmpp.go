@@ -28,6 +28,10 @@ type XMPP struct {
 	// ID is our own device id, a UUID, which must be nobody else's at the same
 	// time: who logs in with it throws out who did before. "": a random one.
 	ID string
+
+	// Memory is the file that keeps which devices a gateway spoke for, for the time
+	// when it does not any more; "": they are remembered until Close.
+	Memory string
 }
 
 // xmppWay is the way over XMPP: a client endpoint, which is started when it is
@@ -43,6 +47,7 @@ type xmppWay struct {
 	names names
 
 	behind *behind // proxies
+	memory memory
 
 	mu      sync.Mutex               // guards what follows
 	call    <-chan struct{}          // the latest Complete that was closed
@@ -53,7 +58,7 @@ type xmppWay struct {
 }
 
 func newXMPPWay(cfg XMPP, log *slog.Logger) (*xmppWay, error) {
-	x := &xmppWay{log: log, changed: map[string]chan struct{}{}}
+	x := &xmppWay{log: log, changed: map[string]chan struct{}{}, memory: memory{file: cfg.Memory}}
 	x.behind = newBehind(x)
 	var err error
 	x.e, err = rae.New(rae.Config{
@@ -82,6 +87,12 @@ func (x *xmppWay) met(d rae.Device) {
 }
 
 func (x *xmppWay) close() {
+	if isClosed(x.e.Complete()) {
+		x.memory.note(append(x.present(), x.behind.present()...))
+	}
+	if err := x.memory.save(); err != nil {
+		x.log.Warn("which devices were there is not remembered", "err", err)
+	}
 	x.behind.close()
 	x.tasks.Wait()
 }
@@ -293,12 +304,21 @@ func (r xmppRoute) remote(ctx context.Context) (*rae.Remote, error) {
 		peer, ok = r.place()
 	}
 	if !ok {
-		return nil, notSent(&Error{Kind: Offline, Err: fmt.Errorf("%s is not at %s: %w", r.di, r.account(), errNotListed)})
+		return nil, notSent(r.notListed())
 	}
 	if di := r.hiddenAt(peer); di != "" {
 		return r.e.Open(peer).Behind(di), nil
 	}
 	return r.e.Open(peer), nil
+}
+
+// notListed is why there is nobody to ask.
+func (r xmppRoute) notListed() error {
+	if s, ok := r.memory.of(r.di); ok && s.Gateway != "" {
+		return &Error{Kind: Offline, Err: fmt.Errorf("%s: its gateway is gone, and nobody else knows how it is; last seen %s", r.di, s.Seen.UTC().Format(time.RFC3339)),
+			Hint: "when the gateway is back"}
+	}
+	return &Error{Kind: Offline, Err: fmt.Errorf("%s is not at %s: %w", r.di, r.account(), errNotListed)}
 }
 
 func (r xmppRoute) Handle(ctx context.Context, req *oic.Request) (*oic.Response, error) {
@@ -354,18 +374,12 @@ func (r xmppRoute) presence() (presence, <-chan struct{}) {
 	news := r.news(r.di)
 	d, known := r.device(r.di)
 	state := r.e.State()
-	complete := false
-	select {
-	case <-r.e.Complete():
-		complete = true
-	default:
-	}
 	switch {
 	case known && d.Available:
 		return here, news
 	case state.Status == rae.Error:
 		return away, news
-	case known, complete:
+	case known, isClosed(r.e.Complete()):
 		r.behind.seek()
 		_, where := r.behind.place(r.di)
 		return where, news

@@ -26,7 +26,14 @@ func onXMPP(t *testing.T, test func(t *testing.T, srv *xmppdtest.Server)) {
 // called.
 func attend(t *testing.T, srv *xmppdtest.Server, h oic.Handler) (leave func()) {
 	t.Helper()
-	e, err := rae.New(rae.Config{XMPP: srv.Client("ann", ""), Device: h, Log: quiet})
+	return attendBy(t, srv, rae.Config{Device: h})
+}
+
+// attendBy is attend of a device that says more of itself.
+func attendBy(t *testing.T, srv *xmppdtest.Server, cfg rae.Config) (leave func()) {
+	t.Helper()
+	cfg.XMPP, cfg.Log = srv.Client("ann", ""), quiet
+	e, err := rae.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

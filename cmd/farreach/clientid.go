@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/url"
@@ -35,7 +36,7 @@ const maxClients = 64
 // leaseClientID takes the first id of account that no other process holds. A
 // user without a place to keep it has another one each time.
 func (a *app) leaseClientID(account jid.JID) (clientID, error) {
-	dir := filepath.Join(settings.StateDir(a.lookup), "clients", url.PathEscape(account.Bare().String()))
+	dir := a.clientDir(account)
 	own, err := ownClientID(dir)
 	if err != nil || !locksHold {
 		a.log(0).Debug("the id of this client is for once", "err", err)
@@ -52,6 +53,26 @@ func (a *app) leaseClientID(account jid.JID) (clientID, error) {
 		return clientID{derivedID(own, n), l}, nil
 	}
 	return clientID{}, fmt.Errorf("%d commands are online as %s already", maxClients, account.Bare())
+}
+
+// clientDir is where is kept what the user's commands are on an account.
+func (a *app) clientDir(account jid.JID) string {
+	return filepath.Join(settings.StateDir(a.lookup), "clients", url.PathEscape(account.Bare().String()))
+}
+
+// memoryFile is where is kept who was seen on an account. Servers on which
+// accounts have the same name, as those that one tries at home, are told apart by
+// the certificates that are trusted there.
+func (a *app) memoryFile(x access, account jid.JID) string {
+	name, trusted := "seen.json", x.caFile
+	if s, err := a.server(); err == nil && trusted == "" && s.JID() == account.Bare().String() {
+		trusted = s.CAFile
+	}
+	if b, err := os.ReadFile(trusted); err == nil {
+		sum := sha256.Sum256(b)
+		name = fmt.Sprintf("seen-%x.json", sum[:4])
+	}
+	return filepath.Join(a.clientDir(account), name)
 }
 
 // derivedID is the id of the n-th client at a time.

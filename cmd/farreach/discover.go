@@ -88,6 +88,9 @@ func (w foundWay) String() string {
 		return w.URI
 	case w.Reason == gatewayGone:
 		text += ", its gateway is gone"
+		if !w.Since.IsZero() {
+			text += ", last seen " + screen.Age(time.Since(w.Since))
+		}
 	case w.State == stateOffline && !w.Since.IsZero():
 		text += ", since " + screen.Age(time.Since(w.Since))
 	case !w.Proven.IsZero():

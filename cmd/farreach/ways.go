@@ -61,7 +61,7 @@ func (a *app) xmppWay(x access, f xmppAccess) (way *reach.XMPP, done func(), err
 	if err != nil {
 		return nil, nil, err
 	}
-	return &reach.XMPP{Config: *account, ID: id.id}, id.release, nil
+	return &reach.XMPP{Config: *account, ID: id.id, Memory: a.memoryFile(x, account.JID)}, id.release, nil
 }
 
 // changedWay tells the user that a device is reached by another way than
