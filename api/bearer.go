@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -17,31 +18,29 @@ import (
 	"github.com/farreach/farreach/oic"
 )
 
-// identityKey is where a request's context has its oic.Identity.
-type identityKey struct{}
-
-// asker is who sent the request: what its token proved.
-func asker(ctx context.Context) oic.Identity {
-	who, _ := ctx.Value(identityKey{}).(oic.Identity)
-	return who
-}
-
-// untilKey is where a request's context has until when its browser is signed in.
-type untilKey struct{}
-
-// connectionKey is where a request's context has its connection.
-type connectionKey struct{}
-
-type connection struct {
+// caller is what is known of a request beside what it asks: one value of its
+// context, a *caller.
+type caller struct {
 	from   netip.Addr
-	secure bool
+	secure bool // it came by TLS
+	url    url.URL
+
+	who   oic.Identity // what its token proved
+	until time.Time    // its browser is signed in until then
 }
 
-// connectionOf is where the request came from, and whether by TLS.
-func connectionOf(ctx context.Context) (from netip.Addr, secure bool) {
-	c, _ := ctx.Value(connectionKey{}).(connection)
-	return c.from, c.secure
+type callerKey struct{}
+
+// callerOf is what is known of the request of ctx.
+func callerOf(ctx context.Context) caller {
+	if c, ok := ctx.Value(callerKey{}).(*caller); ok {
+		return *c
+	}
+	return caller{}
 }
+
+// asker is who sent the request.
+func asker(ctx context.Context) oic.Identity { return callerOf(ctx).who }
 
 // The ways to say who asks, by their names in the OpenAPI document.
 const (
@@ -53,42 +52,38 @@ const (
 // bearer lets a request through to a route that needs a token only with a
 // valid one, or from a browser that is signed in, and not too often.
 func (h *Handler) bearer(ctx huma.Context, next func(huma.Context)) {
-	from := connection{peer(ctx.RemoteAddr()), ctx.TLS() != nil}
-	ctx = huma.WithValue(ctx, connectionKey{}, from)
-	if len(ctx.Operation().Security) == 0 {
-		next(ctx)
-		return
+	c := &caller{from: peer(ctx.RemoteAddr()), secure: ctx.TLS() != nil, url: ctx.URL()}
+	if len(ctx.Operation().Security) > 0 {
+		err := h.authenticate(ctx, c)
+		if err == nil && !h.load.admit(c.who.Account) {
+			err = oic.Errorf(oic.TooMany, "more than %d requests/s of one account", requestsPerSec)
+		}
+		if err != nil {
+			h.refuse(ctx, err)
+			return
+		}
 	}
-	ctx, who, err := h.authenticate(ctx, from.from)
-	if err == nil && !h.load.admit(who.Account) {
-		err = oic.Errorf(oic.TooMany, "more than %d requests/s of one account", requestsPerSec)
-	}
-	if err != nil {
-		h.refuse(ctx, err)
-		return
-	}
-	ctx = huma.WithValue(ctx, identityKey{}, who)
-	next(huma.WithValue(ctx, urlKey{}, ctx.URL()))
+	next(huma.WithValue(ctx, callerKey{}, c))
 }
 
-// authenticate returns who sent a request, and the request with what else is
-// known of him.
-func (h *Handler) authenticate(ctx huma.Context, from netip.Addr) (_ huma.Context, who oic.Identity, err error) {
+// authenticate finds out who sent a request.
+func (h *Handler) authenticate(ctx huma.Context, c *caller) (err error) {
 	header := ctx.Header("Authorization")
-	if name, password, ok := basicAuth(header); ok && takes(ctx.Operation(), byPassword) {
-		who, err = h.cloud.Login(ctx.Context(), from, name, password)
+	if token, ok := bearerToken(header); ok {
+		c.who, err = h.cloud.Authenticate(ctx.Context(), c.from, token)
 		h.metrics.Token(err)
-	} else if token, ok := bearerToken(header); ok {
-		who, err = h.cloud.Authenticate(ctx.Context(), from, token)
-		h.metrics.Token(err)
-	} else if shown := shownCookie(ctx); shown != "" {
-		var until time.Time
-		who, until, err = h.cloud.Browser(ctx.Context(), shown)
-		ctx = huma.WithValue(ctx, untilKey{}, until)
-	} else {
-		err = oic.Errorf(oic.Unauthorized, "token required: Authorization: Bearer fut_…")
+		return err
 	}
-	return ctx, who, err
+	if name, password, ok := basicAuth(header); ok && takes(ctx.Operation(), byPassword) {
+		c.who, err = h.cloud.Login(ctx.Context(), c.from, name, password)
+		h.metrics.Token(err)
+		return err
+	}
+	if shown := shownCookie(ctx); shown != "" {
+		c.who, c.until, err = h.cloud.Browser(ctx.Context(), shown)
+		return err
+	}
+	return oic.Errorf(oic.Unauthorized, "token required: Authorization: Bearer fut_…")
 }
 
 // takes reports whether a route can be had in this way.

@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 )
@@ -100,13 +99,11 @@ type paged[T any] struct {
 // onePage is doc as the answer to the request of ctx, before the page at next.
 func onePage[T any](ctx context.Context, doc T, next string) *paged[T] {
 	out := &paged[T]{Body: doc}
-	if asked, ok := ctx.Value(urlKey{}).(url.URL); ok && next != "" {
+	if next != "" {
+		asked := callerOf(ctx).url
 		query := asked.Query()
 		query.Set("cursor", next)
 		out.Link = fmt.Sprintf(`<%s?%s>; rel="next"`, asked.EscapedPath(), query.Encode())
 	}
 	return out
 }
-
-// urlKey is where the context of a request has what was asked for: a url.URL.
-type urlKey struct{}

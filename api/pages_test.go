@@ -63,7 +63,7 @@ func TestCursors(t *testing.T) {
 }
 
 func TestLinkOfPage(t *testing.T) {
-	ctx := context.WithValue(t.Context(), urlKey{}, url.URL{Path: "/api/v1/x y", RawQuery: "limit=2&cursor=old"})
+	ctx := context.WithValue(t.Context(), callerKey{}, &caller{url: url.URL{Path: "/api/v1/x y", RawQuery: "limit=2&cursor=old"}})
 	if got := onePage(ctx, 0, "new").Link; got != `</api/v1/x%20y?cursor=new&limit=2>; rel="next"` {
 		t.Errorf("Link: %s", got)
 	}

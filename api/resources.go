@@ -139,7 +139,9 @@ func jsonOf[T any](h *Handler) map[string]*huma.MediaType {
 // the query, but for what is ours.
 func (in *ResourceInput) href(ours ...string) string {
 	_, path, _ := strings.Cut(in.url.EscapedPath(), "/resources/")
-	path = strings.NewReplacer("%2F", "/", "%2f", "/").Replace(path)
+	if strings.Contains(path, "%2") {
+		path = strings.NewReplacer("%2F", "/", "%2f", "/").Replace(path)
+	}
 	href := "/" + strings.TrimPrefix(path, "/")
 	separator := "?"
 	for pair := range strings.SplitSeq(in.url.RawQuery, "&") {

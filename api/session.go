@@ -76,12 +76,12 @@ func (h *Handler) signIn(ctx context.Context, in *newSession) (*withCookie[Sessi
 	var shown secret.String
 	var who oic.Identity
 	var err error = oic.Errorf(oic.BadRequest, "either a link, or an account and a password")
-	from, secure := connectionOf(ctx)
+	c := callerOf(ctx)
 	switch b := &in.Body; {
 	case b.Link != "" && b.Account == "" && b.Password == "":
-		shown, who, err = h.cloud.FollowLink(ctx, from, secret.String(b.Link))
+		shown, who, err = h.cloud.FollowLink(ctx, c.from, secret.String(b.Link))
 	case b.Link == "" && b.Account != "" && b.Password != "":
-		shown, who, err = h.cloud.LoginBrowser(ctx, from, b.Account, secret.String(b.Password))
+		shown, who, err = h.cloud.LoginBrowser(ctx, c.from, b.Account, secret.String(b.Password))
 	}
 	h.metrics.Token(err)
 	if err != nil {
@@ -91,12 +91,12 @@ func (h *Handler) signIn(ctx context.Context, in *newSession) (*withCookie[Sessi
 	if err != nil {
 		return nil, h.problem(err)
 	}
-	return &withCookie[Session]{newCookie(shown.Reveal(), secure), sessionOf(who, expires)}, nil
+	return &withCookie[Session]{newCookie(shown.Reveal(), c.secure), sessionOf(who, expires)}, nil
 }
 
 func (h *Handler) session(ctx context.Context, _ *struct{}) (*body[Session], error) {
-	until, _ := ctx.Value(untilKey{}).(time.Time)
-	return &body[Session]{sessionOf(asker(ctx), until)}, nil
+	c := callerOf(ctx)
+	return &body[Session]{sessionOf(c.who, c.until)}, nil
 }
 
 // signOutInput says which browsers.
@@ -108,8 +108,7 @@ func (h *Handler) signOut(ctx context.Context, in *signOutInput) (*onlyCookie, e
 	if err := h.cloud.SignOut(ctx, asker(ctx), in.Everywhere); err != nil {
 		return nil, h.problem(err)
 	}
-	_, secure := connectionOf(ctx)
-	gone := newCookie("", secure)
+	gone := newCookie("", callerOf(ctx).secure)
 	gone.MaxAge = -1
 	return &onlyCookie{gone}, nil
 }
