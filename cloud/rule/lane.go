@@ -154,6 +154,9 @@ func (w *worker) over(j *job) {
 
 // move sees to it that somebody is at what l has. w is locked.
 func (w *worker) move(l *lane) {
+	if w.tasks == nil { // still being restored: run moves all lanes after that
+		return
+	}
 	if len(l.fired) > 0 && !l.making {
 		l.making = true
 		w.tasks.Go(func() error { return w.makeAll(l) })
@@ -296,7 +299,10 @@ func (w *worker) do(j *job) {
 			continue
 		}
 		act := w.World().Command
-		if p.Command == nil {
+		switch {
+		case p.Webhook != "":
+			act = w.World().Tell
+		case p.Command == nil:
 			act = w.World().Say
 		}
 		limit, wait := time.Now().Add(insist), again
