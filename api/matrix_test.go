@@ -22,66 +22,71 @@ var access = map[string]struct {
 	body   string
 	status [8]int
 }{
-	"GET /healthz":                                  {"", [8]int{200, 200, 200, 200, 200, 200, 200, 200}},
-	"GET /readyz":                                   {"", [8]int{200, 200, 200, 200, 200, 200, 200, 200}},
-	"GET /openapi.json":                             {"", [8]int{200, 200, 200, 200, 200, 200, 200, 200}},
-	"GET /.well-known/coap":                         {"", [8]int{400, 400, 400, 400, 400, 400, 400, 400}}, // a WebSocket only; who is there is asked within
-	"GET /xmpp-websocket":                           {"", [8]int{400, 400, 400, 400, 400, 400, 400, 400}},
-	"GET /api/v1/devices":                           {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}}, // each its own
-	"GET /api/v1/devices/{di}":                      {"", [8]int{401, 401, 401, 200, 200, 200, 404, 200}}, // metadata only
-	"DELETE /api/v1/devices/{di}":                   {"", [8]int{401, 401, 401, 403, 403, 204, 404, 204}},
-	"GET /api/v1/devices/{di}/resources/{href}":     {"", [8]int{401, 401, 401, 503, 503, 503, 404, 403}}, // the lamp is away
-	"PUT /api/v1/devices/{di}/resources/{href}":     {`{}`, [8]int{401, 401, 401, 403, 503, 503, 404, 403}},
-	"POST /api/v1/devices/{di}/resources/{href}":    {`{}`, [8]int{401, 401, 401, 403, 503, 503, 404, 403}},
-	"DELETE /api/v1/devices/{di}/resources/{href}":  {"", [8]int{401, 401, 401, 403, 503, 503, 404, 403}},
-	"GET /api/v1/commands":                          {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}}, // each its own
-	"GET /api/v1/commands/stream":                   {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}}, // each its own
-	"GET /api/v1/webhooks":                          {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}}, // each its own
-	"POST /api/v1/webhooks":                         {`{"name":"x","url":"ftp://x"}`, [8]int{401, 401, 401, 400, 400, 400, 400, 400}},
-	"DELETE /api/v1/webhooks/{name}":                {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}}, // each its own
-	"POST /api/v1/webhooks/{name}/test":             {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}}, // each its own
-	"GET /api/v1/commands/{id}":                     {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}},
-	"DELETE /api/v1/commands/{id}":                  {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}},
-	"GET /api/v1/why":                               {"", [8]int{401, 401, 401, 403, 403, 200, 404, 403}},
-	"GET /api/v1/events":                            {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}}, // each its own
-	"GET /api/v1/events/series":                     {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}}, // each its own
-	"GET /api/v1/events/export":                     {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}}, // each its own
-	"GET /api/v1/events/stream":                     {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}}, // each its own
-	"GET /api/v1/rules":                             {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}},
-	"POST /api/v1/rules":                            {`{"name":"x","when":{"every":"1h"},"then":[{"message":{"text":"m"}}]}`, [8]int{401, 401, 401, 201, 201, 201, 201, 201}},
-	"GET /api/v1/rules/{id}":                        {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}},
-	"PUT /api/v1/rules/{id}":                        {`{"name":"x","when":{"every":"1h"},"then":[{"message":{"text":"m"}}]}`, [8]int{401, 401, 401, 428, 428, 428, 428, 428}},
-	"DELETE /api/v1/rules/{id}":                     {"", [8]int{401, 401, 401, 428, 428, 428, 428, 428}},
-	"GET /api/v1/rules/{id}/revisions":              {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}},
-	"GET /api/v1/rules/{id}/runs":                   {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}},
-	"POST /api/v1/rules/{id}/test":                  {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}},
-	"GET /api/v1/runs":                              {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}},
-	"POST /api/v1/rule-tests":                       {`{"name":"x","when":{"every":"1h"},"then":[{"message":{"text":"m"}}]}`, [8]int{401, 401, 401, 200, 200, 200, 200, 200}},
-	"POST /api/v1/condition-checks":                 {`{"if":"event.value"}`, [8]int{401, 401, 401, 200, 200, 200, 200, 200}},
-	"GET /api/v1/live":                              {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}},   // each its own
-	"POST /api/v1/session":                          {"{}", [8]int{400, 400, 400, 400, 400, 400, 400, 400}}, // who it is, is in the body
-	"GET /api/v1/session":                           {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}},
-	"DELETE /api/v1/session":                        {"", [8]int{401, 401, 401, 204, 204, 204, 204, 204}},
-	"POST /api/v1/sign-in-links":                    {"", [8]int{401, 401, 401, 201, 201, 201, 201, 201}},
-	"POST /api/v1/pairing-codes":                    {"{}", [8]int{401, 401, 401, 201, 201, 201, 201, 201}},
-	"GET /api/v1/accounts":                          {"", [8]int{401, 401, 401, 403, 403, 403, 403, 200}},
-	"POST /api/v1/accounts":                         {`{"name":"guest","password":"long enough"}`, [8]int{401, 401, 401, 403, 403, 403, 403, 201}},
-	"PUT /api/v1/accounts/{name}/password":          {`{"password":"long enough"}`, [8]int{401, 401, 401, 403, 403, 204, 403, 204}},
-	"GET /api/v1/accounts/{name}/logins":            {"", [8]int{401, 401, 401, 403, 403, 200, 403, 200}},
-	"POST /api/v1/accounts/{name}/logins":           {`{"name":"lamp","resource":"r"}`, [8]int{401, 401, 401, 403, 403, 201, 403, 409}}, // root: the name is taken
-	"DELETE /api/v1/accounts/{name}/logins/{login}": {"", [8]int{401, 401, 401, 403, 403, 404, 403, 404}},
-	"GET /api/v1/tokens":                            {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}}, // each its own
-	"POST /api/v1/tokens":                           {`{"scope":"read"}`, [8]int{401, 401, 401, 201, 201, 201, 201, 201}},
-	"DELETE /api/v1/tokens/{id}":                    {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}}, // each its own
-	"GET /api/v1/shares":                            {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}}, // each its own
-	"POST /api/v1/shares":                           {`{"di":"` + lamp + `","with":"barn","role":"viewer"}`, [8]int{401, 401, 401, 403, 403, 201, 404, 403}},
-	"POST /api/v1/shares/{id}/accept":               {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}}, // each its own
-	"DELETE /api/v1/shares/{id}":                    {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}},
-	"GET /api/v1/audit":                             {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}}, // each its own
-	"GET /api/v1/status":                            {"", [8]int{401, 401, 401, 403, 403, 403, 403, 200}},
-	"GET /api/v1/backup":                            {"", [8]int{401, 401, 401, 403, 403, 403, 403, 200}},
-	"GET /metrics":                                  {"", [8]int{401, 401, 401, 403, 403, 403, 403, 200}},
-	"DELETE /api/v1/accounts/{name}":                {"", [8]int{401, 401, 401, 403, 403, 403, 403, 204}},
+	"GET /healthz":                                       {"", [8]int{200, 200, 200, 200, 200, 200, 200, 200}},
+	"GET /readyz":                                        {"", [8]int{200, 200, 200, 200, 200, 200, 200, 200}},
+	"GET /openapi.json":                                  {"", [8]int{200, 200, 200, 200, 200, 200, 200, 200}},
+	"GET /.well-known/coap":                              {"", [8]int{400, 400, 400, 400, 400, 400, 400, 400}}, // a WebSocket only; who is there is asked within
+	"GET /xmpp-websocket":                                {"", [8]int{400, 400, 400, 400, 400, 400, 400, 400}},
+	"GET /api/v1/devices":                                {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}}, // each its own
+	"GET /api/v1/devices/{di}":                           {"", [8]int{401, 401, 401, 200, 200, 200, 404, 200}}, // metadata only
+	"DELETE /api/v1/devices/{di}":                        {"", [8]int{401, 401, 401, 403, 403, 204, 404, 204}},
+	"GET /api/v1/devices/{di}/resources/{href}":          {"", [8]int{401, 401, 401, 503, 503, 503, 404, 403}}, // the lamp is away
+	"PUT /api/v1/devices/{di}/resources/{href}":          {`{}`, [8]int{401, 401, 401, 403, 503, 503, 404, 403}},
+	"POST /api/v1/devices/{di}/resources/{href}":         {`{}`, [8]int{401, 401, 401, 403, 503, 503, 404, 403}},
+	"DELETE /api/v1/devices/{di}/resources/{href}":       {"", [8]int{401, 401, 401, 403, 503, 503, 404, 403}},
+	"GET /api/v1/commands":                               {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}}, // each its own
+	"GET /api/v1/commands/stream":                        {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}}, // each its own
+	"GET /api/v1/webhooks":                               {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}}, // each its own
+	"POST /api/v1/webhooks":                              {`{"name":"x","url":"ftp://x"}`, [8]int{401, 401, 401, 400, 400, 400, 400, 400}},
+	"DELETE /api/v1/webhooks/{name}":                     {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}}, // each its own
+	"GET /api/v1/webhooks/{name}":                        {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}}, // each its own
+	"POST /api/v1/webhooks/{name}/retry":                 {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}}, // each its own
+	"GET /api/v1/webhooks/{name}/deliveries":             {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}}, // each its own
+	"GET /api/v1/webhooks/{name}/deliveries/{id}":        {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}}, // each its own
+	"POST /api/v1/webhooks/{name}/deliveries/{id}/retry": {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}}, // each its own
+	"POST /api/v1/webhooks/{name}/test":                  {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}}, // each its own
+	"GET /api/v1/commands/{id}":                          {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}},
+	"DELETE /api/v1/commands/{id}":                       {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}},
+	"GET /api/v1/why":                                    {"", [8]int{401, 401, 401, 403, 403, 200, 404, 403}},
+	"GET /api/v1/events":                                 {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}}, // each its own
+	"GET /api/v1/events/series":                          {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}}, // each its own
+	"GET /api/v1/events/export":                          {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}}, // each its own
+	"GET /api/v1/events/stream":                          {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}}, // each its own
+	"GET /api/v1/rules":                                  {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}},
+	"POST /api/v1/rules":                                 {`{"name":"x","when":{"every":"1h"},"then":[{"message":{"text":"m"}}]}`, [8]int{401, 401, 401, 201, 201, 201, 201, 201}},
+	"GET /api/v1/rules/{id}":                             {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}},
+	"PUT /api/v1/rules/{id}":                             {`{"name":"x","when":{"every":"1h"},"then":[{"message":{"text":"m"}}]}`, [8]int{401, 401, 401, 428, 428, 428, 428, 428}},
+	"DELETE /api/v1/rules/{id}":                          {"", [8]int{401, 401, 401, 428, 428, 428, 428, 428}},
+	"GET /api/v1/rules/{id}/revisions":                   {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}},
+	"GET /api/v1/rules/{id}/runs":                        {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}},
+	"POST /api/v1/rules/{id}/test":                       {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}},
+	"GET /api/v1/runs":                                   {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}},
+	"POST /api/v1/rule-tests":                            {`{"name":"x","when":{"every":"1h"},"then":[{"message":{"text":"m"}}]}`, [8]int{401, 401, 401, 200, 200, 200, 200, 200}},
+	"POST /api/v1/condition-checks":                      {`{"if":"event.value"}`, [8]int{401, 401, 401, 200, 200, 200, 200, 200}},
+	"GET /api/v1/live":                                   {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}},   // each its own
+	"POST /api/v1/session":                               {"{}", [8]int{400, 400, 400, 400, 400, 400, 400, 400}}, // who it is, is in the body
+	"GET /api/v1/session":                                {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}},
+	"DELETE /api/v1/session":                             {"", [8]int{401, 401, 401, 204, 204, 204, 204, 204}},
+	"POST /api/v1/sign-in-links":                         {"", [8]int{401, 401, 401, 201, 201, 201, 201, 201}},
+	"POST /api/v1/pairing-codes":                         {"{}", [8]int{401, 401, 401, 201, 201, 201, 201, 201}},
+	"GET /api/v1/accounts":                               {"", [8]int{401, 401, 401, 403, 403, 403, 403, 200}},
+	"POST /api/v1/accounts":                              {`{"name":"guest","password":"long enough"}`, [8]int{401, 401, 401, 403, 403, 403, 403, 201}},
+	"PUT /api/v1/accounts/{name}/password":               {`{"password":"long enough"}`, [8]int{401, 401, 401, 403, 403, 204, 403, 204}},
+	"GET /api/v1/accounts/{name}/logins":                 {"", [8]int{401, 401, 401, 403, 403, 200, 403, 200}},
+	"POST /api/v1/accounts/{name}/logins":                {`{"name":"lamp","resource":"r"}`, [8]int{401, 401, 401, 403, 403, 201, 403, 409}}, // root: the name is taken
+	"DELETE /api/v1/accounts/{name}/logins/{login}":      {"", [8]int{401, 401, 401, 403, 403, 404, 403, 404}},
+	"GET /api/v1/tokens":                                 {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}}, // each its own
+	"POST /api/v1/tokens":                                {`{"scope":"read"}`, [8]int{401, 401, 401, 201, 201, 201, 201, 201}},
+	"DELETE /api/v1/tokens/{id}":                         {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}}, // each its own
+	"GET /api/v1/shares":                                 {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}}, // each its own
+	"POST /api/v1/shares":                                {`{"di":"` + lamp + `","with":"barn","role":"viewer"}`, [8]int{401, 401, 401, 403, 403, 201, 404, 403}},
+	"POST /api/v1/shares/{id}/accept":                    {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}}, // each its own
+	"DELETE /api/v1/shares/{id}":                         {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}},
+	"GET /api/v1/audit":                                  {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}}, // each its own
+	"GET /api/v1/status":                                 {"", [8]int{401, 401, 401, 403, 403, 403, 403, 200}},
+	"GET /api/v1/backup":                                 {"", [8]int{401, 401, 401, 403, 403, 403, 403, 200}},
+	"GET /metrics":                                       {"", [8]int{401, 401, 401, 403, 403, 403, 403, 200}},
+	"DELETE /api/v1/accounts/{name}":                     {"", [8]int{401, 401, 401, 403, 403, 403, 403, 204}},
 }
 
 // asks is the query without which a route has no answer.

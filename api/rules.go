@@ -62,15 +62,17 @@ type Run struct {
 
 // Done is one thing that a rule did.
 type Done struct {
-	Command string          `json:"command,omitempty" doc:"id of the command"`
-	Device  string          `json:"di,omitempty" doc:"that was commanded"`
-	Name    string          `json:"name,omitempty" doc:"of that device, as the rule says"`
-	Href    string          `json:"href,omitempty"`
-	Method  string          `json:"method,omitempty"`
-	Set     json.RawMessage `json:"set,omitempty"`
-	State   string          `json:"state,omitempty" doc:"of the command"`
-	Message string          `json:"message,omitempty"`
-	Problem string          `json:"problem,omitempty" doc:"why it could not be done, or what the device said"`
+	Command  string          `json:"command,omitempty" doc:"id of the command"`
+	Device   string          `json:"di,omitempty" doc:"that was commanded"`
+	Name     string          `json:"name,omitempty" doc:"of that device, as the rule says"`
+	Href     string          `json:"href,omitempty"`
+	Method   string          `json:"method,omitempty"`
+	Set      json.RawMessage `json:"set,omitempty"`
+	State    string          `json:"state,omitempty" doc:"of the command, or of the delivery"`
+	Message  string          `json:"message,omitempty"`
+	Webhook  string          `json:"webhook,omitempty" doc:"name of the webhook that is told"`
+	Delivery string          `json:"delivery,omitempty" doc:"id of the delivery to it"`
+	Problem  string          `json:"problem,omitempty" doc:"why it could not be done, or what the device or the webhook said"`
 }
 
 // Runs is what rules did, the newest first.
@@ -276,6 +278,9 @@ func (h *Handler) listRuns(ctx context.Context, id string, limit int) (*body[Run
 			if done.Command = c.ID; c.ID != "" {
 				done.State, done.Problem = string(c.State), c.Why
 			}
+			if d := &list[i].Deliveries[j]; d.ID != "" {
+				done.Delivery, done.State, done.Problem = d.ID, string(d.State), d.Problem
+			}
 		}
 	}
 	return &body[Runs]{out}, nil
@@ -287,7 +292,7 @@ func runOf(f *rule.Firing) Run {
 		Event: f.Cause.Event, Device: f.Cause.Device, Href: f.Cause.Href, Since: f.Cause.Time.UTC(), Hops: f.Hops, Do: make([]Done, len(f.Do)),
 	}
 	for i, p := range f.Do {
-		out.Do[i] = Done{Message: p.Message, Device: p.Device, Problem: p.Problem}
+		out.Do[i] = Done{Message: p.Message, Webhook: p.Webhook, Device: p.Device, Problem: p.Problem}
 		if c := p.Command; c != nil {
 			out.Do[i].Name, out.Do[i].Href, out.Do[i].Method, out.Do[i].Set = c.Device, c.Href, c.Method, c.Set
 		}

@@ -57,6 +57,7 @@ Logins                       -       -     -     -     -      -       -      y  
 RemoveLogin                  -       -     -     -     -      -       -      y      y        y
 Census                       -       -     -     -     -      -       -      -      y        y
 Nodes                        -       -     -     -     -      -       -      -      y        y
+WebhookCounts                -       -     -     -     -      -       -      -      y        y
 Backup                       -       -     -     -     -      -       -      -      y        y
 StoreReady                   -       -     -     -     -      -       -      -      y        y
 MayBackup                    -       -     -     -     -      -       -      -      y        y
@@ -88,6 +89,11 @@ AddWebhook                   -       -     -     -     y      y       y      y  
 Webhooks                     -       -     -     -     y      y       y      y      y        -
 RemoveWebhook                -       -     -     -     y      y       y      y      y        -
 TryWebhook                   -       -     -     -     y      y       y      y      y        -
+Webhook                      -       -     -     -     y      y       y      y      y        -
+Deliveries                   -       -     -     -     y      y       y      y      y        -
+Delivery                     -       -     -     -     y      y       y      y      y        -
+RetryWebhook                 -       -     -     -     y      y       y      y      y        -
+RetryDelivery                -       -     -     -     y      y       y      y      y        -
 FollowCommands               -       -     -     -     y      y       y      y      y        -
 Rules                        -       -     -     -     y      y       y      y      y        -
 Rule                         -       -     -     -     y      y       y      y      y        -
@@ -246,6 +252,8 @@ func (w *world) doPeople(ctx context.Context, row string, who oic.Identity) (err
 		_, err = w.Census(ctx, who)
 	case "Nodes":
 		_, _, err = w.Nodes(ctx, who)
+	case "WebhookCounts":
+		_, err = w.WebhookCounts(ctx, who)
 	case "Backup":
 		err = w.Backup(ctx, who, func(store.Part) error { return nil })
 	case "Audit":
@@ -316,9 +324,22 @@ func (w *world) doPeople(ctx context.Context, row string, who oic.Identity) (err
 		}
 	case "Webhooks":
 		_, err = w.Webhooks(ctx, who)
-	case "RemoveWebhook", "TryWebhook":
-		if err = w.RemoveWebhook(ctx, who, "none"); row == "TryWebhook" {
+	case "RemoveWebhook", "TryWebhook", "Webhook", "Deliveries", "Delivery", "RetryWebhook", "RetryDelivery":
+		switch row {
+		case "RemoveWebhook":
+			err = w.RemoveWebhook(ctx, who, "none")
+		case "TryWebhook":
 			_, err = w.TryWebhook(ctx, who, "none")
+		case "Webhook":
+			_, err = w.Webhook(ctx, who, "none")
+		case "Deliveries":
+			_, err = w.Deliveries(ctx, who, "none", "", 1)
+		case "Delivery":
+			_, err = w.Delivery(ctx, who, "none", "none")
+		case "RetryWebhook":
+			err = w.RetryWebhook(ctx, who, "none")
+		case "RetryDelivery":
+			_, err = w.RetryDelivery(ctx, who, "none", "none")
 		}
 		if fmt.Sprint(err) == "4.04 Not Found: no such webhook" {
 			err = nil

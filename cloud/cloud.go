@@ -10,7 +10,7 @@
 //	     ├─▶ Send ──▶ command ──▶ session ──▶ …    change; Device leads here, too
 //	     ├─▶ Why ◀── event, command                what led to what
 //	     ├─▶ Report ──▶ event ──▶ Device.Observe, FollowEvents
-//	     │                └─▶ rule ──▶ Send
+//	     │                └─▶ rule ──▶ Send, webhook
 //	     ├─▶ NewToken, NewShare, … ──▶ audit    who did what about rights
 //	     └─▶ Publish, CreateAccount, NewPairingCode, …
 //
@@ -88,7 +88,7 @@ type Cloud struct {
 	watchers atomic.Int32 // observations of all devices
 
 	stop  context.CancelFunc
-	leave context.CancelFunc // of the rules alone
+	leave context.CancelFunc // of the rules and webhooks alone
 	tasks sync.WaitGroup
 }
 
@@ -108,7 +108,8 @@ func Open(ctx context.Context, cfg Config) (*Cloud, error) {
 		c.tasks.Go(func() { c.held.watch(run, c.authorize) })
 		following, leave := context.WithCancel(run)
 		c.leave = leave
-		c.tasks.Go(func() { _ = c.rules.Run(following) }) // until it is told to stop
+		c.tasks.Go(func() { _ = c.rules.Run(following) })    // until it is told to stop
+		c.tasks.Go(func() { _ = c.webhooks.Run(following) }) // that, too
 		err = c.finishDeletions(ctx)
 	}
 	if err != nil {
@@ -144,7 +145,7 @@ func (c *Cloud) open(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
-	c.webhooks, err = webhook.Open(ctx, webhook.Config{Store: cfg.Store, Private: cfg.PrivateWebhooks})
+	c.webhooks, err = webhook.Open(ctx, webhook.Config{Store: cfg.Store, Private: cfg.PrivateWebhooks, Log: cfg.Log})
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/farreach/farreach/cloud/command"
 	"github.com/farreach/farreach/cloud/event"
 	"github.com/farreach/farreach/cloud/rule"
+	"github.com/farreach/farreach/cloud/webhook"
 	"github.com/farreach/farreach/oic"
 	"github.com/farreach/farreach/store"
 )
@@ -58,7 +59,11 @@ func (c *Cloud) RuleRevisions(ctx context.Context, who oic.Identity, id string) 
 // RuleRun is a firing, and what became of its commands.
 type RuleRun struct {
 	rule.Firing
-	Commands []command.Command // as Do; without an ID where none was made, or where it is not known any more
+
+	// What the commands and webhooks of Do have become, at the same places;
+	// without an ID where there was none, or where it is not known any more.
+	Commands   []command.Command
+	Deliveries []webhook.Delivery
 }
 
 // RuleRuns lists the newest firings of a rule, or with id "" of all rules of
@@ -70,9 +75,14 @@ func (c *Cloud) RuleRuns(ctx context.Context, who oic.Identity, id string, limit
 	list, err := c.rules.Runs(ctx, who.Account, id, limit)
 	runs := make([]RuleRun, len(list))
 	for i := range list {
-		runs[i] = RuleRun{list[i], make([]command.Command, len(list[i].Do))}
-		for j := range list[i].Do {
-			if err == nil && list[i].Do[j].Device != "" {
+		do := list[i].Do
+		runs[i] = RuleRun{list[i], make([]command.Command, len(do)), make([]webhook.Delivery, len(do))}
+		for j := range do {
+			switch {
+			case err != nil, do[j].Problem != "":
+			case do[j].Webhook != "":
+				runs[i].Deliveries[j], err = c.deliveryOf(ctx, &list[i], j)
+			case do[j].Device != "":
 				runs[i].Commands[j], err = c.commandOf(ctx, &list[i], j)
 			}
 		}

@@ -29,7 +29,7 @@ func TestService(t *testing.T) {
 	home := oic.Identity{Account: "home"}
 	made, err := w.AddWebhook(t.Context(), home, "diagnosis", program.URL)
 	w.must(err)
-	if list, err := w.Webhooks(t.Context(), home); err != nil || len(list) != 1 || list[0].Secret != "" || made.Secret == "" {
+	if list, err := w.Webhooks(t.Context(), home); err != nil || len(list) != 1 || list[0].Secret != "" || list[0].Standing.Waiting != 0 || made.Secret == "" {
 		t.Errorf("%+v, %v", list, err)
 	}
 	ask := func(who oic.Identity, op oic.Op, href string) (*oic.Response, error) {

@@ -383,13 +383,22 @@ func (l *Log) follow(ctx context.Context, r *reader, from uint64, begun func(nex
 
 // Purge removes the records below prefix.
 func (l *Log) Purge(ctx context.Context, prefix []string) error {
+	return l.purge(ctx, prefix)
+}
+
+// PurgeUpTo removes the records below prefix up to and with sequence seq.
+func (l *Log) PurgeUpTo(ctx context.Context, prefix []string, seq uint64) error {
+	return l.purge(ctx, prefix, jetstream.WithPurgeSequence(seq+1))
+}
+
+func (l *Log) purge(ctx context.Context, prefix []string, opts ...jetstream.StreamPurgeOpt) error {
 	filter, err := l.filter(prefix)
 	if err != nil {
 		return err
 	}
 	op, cancel := l.s.op(ctx)
 	defer cancel()
-	if err := l.stream.Purge(op, jetstream.WithPurgeSubject(filter)); err != nil {
+	if err := l.stream.Purge(op, append(opts, jetstream.WithPurgeSubject(filter))...); err != nil {
 		return failure(ctx, "purge "+l.name, err)
 	}
 	return failure(ctx, "purge "+l.name, l.s.syncer.wrote(ctx, l.s, l.id))

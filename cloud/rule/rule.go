@@ -2,7 +2,8 @@
 // commands out.
 //
 //	event log ──▶ step ──▶ firing ──▶ log of runs ──▶ commands, in order ──▶ device
-//	instants  ──▶   ▲        made once by its cause      └─ messages ──▶ event log
+//	instants  ──▶   ▲        made once by its cause      ├─ messages ──▶ event log
+//	                │                                    └─ webhooks ──▶ their queue
 //	                └── state of each rule, kept each second
 //
 // The core (step.go) is a pure function of a rule, its state, and an event or an
@@ -83,6 +84,7 @@ type Sun struct {
 type Action struct {
 	Command *Order   `json:"command,omitempty" doc:"change a resource of a device"`
 	Message *Message `json:"message,omitempty" doc:"say something: an event of the account"`
+	Webhook *Webhook `json:"webhook,omitempty" doc:"tell a program that the rule fired, until it has taken it"`
 }
 
 // Order is a command: it changes a resource.
@@ -97,6 +99,12 @@ type Order struct {
 // Message says something to the account's people and programs.
 type Message struct {
 	Text string `json:"text" doc:"between {{ and }} stands an expression in CEL" example:"freezer at {{event.temperature}} °C"`
+}
+
+// Webhook tells a program of the account's owner that the rule fired, and on
+// what.
+type Webhook struct {
+	Name string `json:"name" doc:"of a webhook of the account" example:"pager"`
 }
 
 // Limits are how often a rule may fire. Beyond, it is not asked again.

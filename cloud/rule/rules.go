@@ -47,6 +47,9 @@ type World interface {
 	// Named returns the devices of an account with that name or di.
 	Named(account, name string) []string
 
+	// HasWebhook reports whether the account has a webhook of that name.
+	HasWebhook(account, name string) bool
+
 	// Hops counts the firings that led to an event.
 	Hops(ev *Event) int
 
@@ -57,6 +60,10 @@ type World interface {
 
 	// Say does that for a message.
 	Say(ctx context.Context, f *Firing, index int, planned *Planned, again bool) error
+
+	// Tell does that for a webhook, and returns when it is certain that it will
+	// be told.
+	Tell(ctx context.Context, f *Firing, index int, planned *Planned, again bool) error
 }
 
 // Past selects events that have been.
@@ -443,10 +450,14 @@ func (r *Rules) about(p *program, since, until time.Time) Past {
 	return q
 }
 
-// resolve finds the devices that the commands of f are for.
+// resolve finds the devices that the commands of f are for, and sees whether
+// its webhooks are there.
 func (r *Rules) resolve(f *Firing) {
 	for i := range f.Do {
 		p := &f.Do[i]
+		if p.Webhook != "" && !r.cfg.World.HasWebhook(f.Account, p.Webhook) {
+			p.Problem = fmt.Sprintf("no webhook is called %s", p.Webhook)
+		}
 		if p.Command == nil {
 			continue
 		}

@@ -78,6 +78,7 @@ type Planned struct {
 	Command *Order `json:"command,omitzero"`
 	Device  string `json:"di,omitzero"` // the device that is meant, once it is known
 	Message string `json:"message,omitzero"`
+	Webhook string `json:"webhook,omitzero"` // its name
 	Problem string `json:"problem,omitzero"` // why it cannot be done
 }
 
@@ -362,8 +363,11 @@ func (s *stepper) fire(c Cause, at time.Time, hops int, texts []string, fire fun
 	f.Do = make([]Planned, len(s.Then))
 	for i, a := range s.Then {
 		f.Do[i].Command = a.Command
-		if a.Message != nil {
+		switch {
+		case a.Message != nil:
 			f.Do[i].Message = texts[i]
+		case a.Webhook != nil:
+			f.Do[i].Webhook = a.Webhook.Name
 		}
 	}
 	fire(f)

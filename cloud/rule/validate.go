@@ -166,11 +166,15 @@ func (p *program) checkThen() error {
 	for i := range p.Then {
 		path := "then." + strconv.Itoa(i)
 		switch a := &p.Then[i]; {
-		case (a.Command == nil) == (a.Message == nil):
-			return wrong(path, "needs either command or message")
+		case a.members() != 1:
+			return wrong(path, "needs one of command, message and webhook")
 		case a.Command != nil:
 			if err := a.Command.check(path + ".command"); err != nil {
 				return err
+			}
+		case a.Webhook != nil:
+			if name := a.Webhook.Name; name == "" || len(name) > maxName || !plain(name) {
+				return wrong(path+".webhook.name", "is no name of a webhook")
 			}
 		default:
 			t, err := parseText(a.Message.Text)
@@ -184,6 +188,16 @@ func (p *program) checkThen() error {
 		}
 	}
 	return nil
+}
+
+// members counts what a does.
+func (a *Action) members() (n int) {
+	for _, there := range []bool{a.Command != nil, a.Message != nil, a.Webhook != nil} {
+		if there {
+			n++
+		}
+	}
+	return n
 }
 
 func (c *Order) check(path string) error {

@@ -129,8 +129,13 @@ func TestBad50Inside(t *testing.T) {
 	}
 }
 
-// TestSign: the example of Standard Webhooks has its key as base64, too.
+// TestSign: the example of the libraries of Standard Webhooks.
 func TestSign(t *testing.T) {
+	const want = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+	got := Sign("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", []byte(`{"test": 2432232314}`))
+	if got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
 	a := Sign("whsec_AAAA", "msg", "1", []byte("{}"))
 	if !strings.HasPrefix(a, "v1,") || a == Sign("whsec_AAAB", "msg", "1", []byte("{}")) || a == Sign("whsec_AAAA", "msg", "2", []byte("{}")) {
 		t.Error(a)

@@ -177,8 +177,11 @@ func whenText(w rule.When) string {
 
 // actionText is what a rule does, in short.
 func actionText(act rule.Action) string {
-	if act.Command == nil {
+	switch {
+	case act.Message != nil:
 		return "message " + act.Message.Text
+	case act.Webhook != nil:
+		return "webhook " + act.Webhook.Name
 	}
 	return commandText(act.Command.Device, act.Command.Href, act.Command.Method, act.Command.Set)
 }

@@ -93,8 +93,11 @@ func runRow(r *apiclient.Run, names map[string]string) []any {
 	var did []string
 	for _, d := range r.Do {
 		text := "message " + d.Message
-		if d.Href != "" {
+		switch {
+		case d.Href != "":
 			text = commandText(d.Name, d.Href, d.Method, d.Set)
+		case d.Webhook != "":
+			text = "webhook " + d.Webhook
 		}
 		if d.State != "" {
 			text += " " + d.State

@@ -54,15 +54,17 @@ type Run struct {
 
 // Done is one thing that a rule did.
 type Done struct {
-	Command string          `json:"command,omitempty"`
-	Device  string          `json:"di,omitempty"`
-	Name    string          `json:"name,omitempty"`
-	Href    string          `json:"href,omitempty"`
-	Method  string          `json:"method,omitempty"`
-	Set     json.RawMessage `json:"set,omitempty"`
-	State   string          `json:"state,omitempty"`
-	Message string          `json:"message,omitempty"`
-	Problem string          `json:"problem,omitempty"`
+	Command  string          `json:"command,omitempty"`
+	Device   string          `json:"di,omitempty"`
+	Name     string          `json:"name,omitempty"`
+	Href     string          `json:"href,omitempty"`
+	Method   string          `json:"method,omitempty"`
+	Set      json.RawMessage `json:"set,omitempty"`
+	State    string          `json:"state,omitempty"`
+	Message  string          `json:"message,omitempty"`
+	Webhook  string          `json:"webhook,omitempty"`
+	Delivery string          `json:"delivery,omitempty"`
+	Problem  string          `json:"problem,omitempty"`
 }
 
 // RuleTest is what a rule would have done.
