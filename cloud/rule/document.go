@@ -261,7 +261,7 @@ func (r *reader) action(a *Action) take {
 				return r.object(path, n, members{"text": r.text(&a.Message.Text)})
 			},
 			"webhook": func(path string, n ast.Node) error {
-				a.Webhook = &Webhook{}
+				a.Webhook = &Notice{}
 				if _, plain := n.(ast.ScalarNode); plain { // webhook: pager
 					return r.text(&a.Webhook.Name)(path, n)
 				}

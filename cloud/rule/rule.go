@@ -84,7 +84,7 @@ type Sun struct {
 type Action struct {
 	Command *Order   `json:"command,omitempty" doc:"change a resource of a device"`
 	Message *Message `json:"message,omitempty" doc:"say something: an event of the account"`
-	Webhook *Webhook `json:"webhook,omitempty" doc:"tell a program that the rule fired, until it has taken it"`
+	Webhook *Notice  `json:"webhook,omitempty" doc:"tell a program that the rule fired, until it has taken it"`
 }
 
 // Order is a command: it changes a resource.
@@ -101,9 +101,9 @@ type Message struct {
 	Text string `json:"text" doc:"between {{ and }} stands an expression in CEL" example:"freezer at {{event.temperature}} °C"`
 }
 
-// Webhook tells a program of the account's owner that the rule fired, and on
+// Notice tells a program of the account's owner that the rule fired, and on
 // what.
-type Webhook struct {
+type Notice struct {
 	Name string `json:"name" doc:"of a webhook of the account" example:"pager"`
 }
 
