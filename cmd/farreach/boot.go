@@ -68,6 +68,9 @@ func (a *app) boot(ctx context.Context, cfg serverConfig) (b *booted, err error)
 	if err != nil {
 		return b, fail(exitConfig, "--port-offset auto", "port-offset %q: %w", cfg.portOffset, err)
 	}
+	if b.cfg.listen, err = listen.ParseHost(cfg.listen); err != nil {
+		return b, fail(exitConfig, "--listen 192.0.2.7", "listen %q: %w", cfg.listen, err)
+	}
 	if b.relays, err = cfg.relays(); err != nil {
 		return b, err
 	}
@@ -176,6 +179,9 @@ func (b *booted) openPorts(ctx context.Context, offset listen.Offset) (err error
 
 func (b *booted) openCA() (err error) {
 	hosts := listen.Hosts(b.cfg.listen)
+	if at, ok := b.ports.HTTP.Addr().(*net.TCPAddr); ok && !at.IP.IsUnspecified() { // for who does not ask by the name
+		hosts = append(hosts, at.IP.String())
+	}
 	if b.cfg.xmpp {
 		hosts = append(hosts, b.cfg.xmppDomain())
 	}
@@ -307,13 +313,19 @@ func (b *booted) openToken(ctx context.Context) error {
 }
 
 // where is the server as others find it.
-func (b *booted) where() *settings.Server {
+func (b *booted) where() *settings.Server { return b.at(listen.Dialable) }
+
+// outside is where to people and devices on other machines.
+func (b *booted) outside() *settings.Server { return b.at(listen.Outward) }
+
+func (b *booted) at(address func(ln net.Listener, host string) string) *settings.Server {
+	on := func(ln net.Listener) string { return address(ln, b.cfg.listen) }
 	s := &settings.Server{
 		PID:     os.Getpid(),
-		HTTP:    listen.Dialable(b.ports.HTTP),
+		HTTP:    on(b.ports.HTTP),
 		HTTPS:   b.ports.Secure,
-		CoAPTCP: listen.Dialable(b.ports.CoAP), CoAPSTCP: listen.Dialable(b.ports.CoAPS),
-		XMPP: listen.Dialable(b.ports.XMPP), XMPPS: listen.Dialable(b.ports.XMPPS),
+		CoAPTCP: on(b.ports.CoAP), CoAPSTCP: on(b.ports.CoAPS),
+		XMPP: on(b.ports.XMPP), XMPPS: on(b.ports.XMPPS),
 		Account:   firstAccount,
 		CAFile:    b.ca.CAFile(),
 		TokenFile: b.file("token"),

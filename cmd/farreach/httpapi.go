@@ -24,7 +24,7 @@ func (b *booted) api(overCoAP, overXMPP http.Handler) *api.Handler {
 	cfg := api.Config{Version: build.Get(version).Version, Log: b.log, CoAP: overCoAP, XMPP: overXMPP, Operate: b.operate()}
 	if b.cfg.coap { // without devices there is nothing to show
 		cfg.Pages = web.Handler
-		cloud := b.where().Cloud()
+		cloud := b.outside().Cloud()
 		cfg.PairingURI = func(code string) string { return pairingURI(cloud, code) }
 	}
 	if b.ports.Secure {
@@ -57,7 +57,7 @@ func (b *booted) operate() *api.Operate {
 	if b.cfg.nats.url != "" {
 		o.Store = "NATS"
 	}
-	s := b.where()
+	s := b.outside()
 	for _, uri := range s.Clouds() {
 		name, _, _ := strings.Cut(uri, "://")
 		o.Listeners = append(o.Listeners, api.Listener{Name: name, Address: uri})

@@ -115,6 +115,8 @@ func TestOtherFailures(t *testing.T) {
 	}{
 		{"up --config " + config, exitConfig, `farreach: up: farreach.yaml:2:1: unknown key "port_ofset"; did you mean port_offset?`, ""},
 		{"up --config " + dir + "/none.yaml", exitConfig, "no such file", ""},
+		{"up", exitConfig, `farreach: up: farreach.yaml:2:1: unknown key`, "FARREACH_CONFIG=" + config},
+		{"up --listen 192.0.2.7:443", exitConfig, `listen "192.0.2.7:443": an address without a port; --port-offset shifts all ports; try: `, ""},
 		{"up --port-offset much", exitConfig, `port-offset "much"`, ""},
 		{"up --store-sync never --port-offset auto --data " + dir + "/data", exitConfig, `store-sync "never": neither a duration nor always; try: --store-sync 10ms, or always`, ""},
 		{"up --retention-age soon --port-offset auto --data " + dir + "/data", exitConfig, `retention-age "soon": not a time such as 12h or 90d; try: --retention-age 90d`, ""},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/url"
 	"strings"
 	"time"
@@ -62,6 +63,9 @@ func (a *app) pair(ctx context.Context, x access, drawn bool) error {
 	}
 	text := code.Code.Reveal()
 	doc := pairingDoc{"farreach.pairing/v1", text, code.Expires.UTC(), a.joinCommand(text), pairingURI(server.Cloud(), text)}
+	if onlyHere(server.Cloud()) && code.URI != "" { // the server knows by what others find it
+		doc.URI = code.URI
+	}
 	switch {
 	case a.json:
 		return a.screen().Doc(doc)
@@ -85,6 +89,13 @@ func pairingURI(cloud, code string) string {
 		return ""
 	}
 	return pairingScheme + "pair?" + url.Values{"at": {code}, "cis": {cloud}}.Encode()
+}
+
+// onlyHere reports whether a URI leads to the loopback address, where other machines
+// find themselves.
+func onlyHere(uri string) bool {
+	u, err := url.Parse(uri)
+	return err == nil && net.ParseIP(u.Hostname()).IsLoopback()
 }
 
 const pairingScheme = "farreach:"

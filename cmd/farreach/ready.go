@@ -49,10 +49,11 @@ func (a *app) announce(ctx context.Context, b *booted, home *demo, start time.Ti
 		b.log.Warn("no pairing code", "err", err)
 	}
 	home.settle(ctx)
+	open := dashboard(b.outside(), link)
 	if a.json {
-		err = a.screen().Doc(readyDoc{"farreach.ready/v1", s, code.Reveal(), expires.UTC(), dashboard(s, link), a.tryThese(b, home, code)})
+		err = a.screen().Doc(readyDoc{"farreach.ready/v1", s, code.Reveal(), expires.UTC(), open, a.tryThese(b, home, code)})
 	} else {
-		_, err = fmt.Fprint(a.out, a.banner(b, s, home, code, time.Until(expires), dashboard(s, link), start))
+		_, err = fmt.Fprint(a.out, a.banner(b, b.outside(), home, code, time.Until(expires), open, start))
 	}
 	if err != nil {
 		return err
@@ -105,7 +106,7 @@ func (a *app) banner(b *booted, s *settings.Server, home *demo, code secret.Stri
 	}
 	_ = table.Flush() // into memory
 	if !b.ports.Secure {
-		fmt.Fprintf(&text, "\nOther machines cannot reach this yet; that takes: %s up --listen ADDRESS\n", a.call())
+		fmt.Fprintf(&text, "\nOther machines cannot reach this yet; that takes: %s %s --listen ADDRESS\n", a.call(), b.cfg.command())
 	}
 	fmt.Fprintf(&text, "\nready in %.2f s. Try in another terminal:\n\n", time.Since(start).Seconds())
 	for _, line := range a.tryThese(b, home, code) {

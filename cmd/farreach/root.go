@@ -91,12 +91,19 @@ func helpCmd() *cobra.Command {
 // for a command with --config, from the file.
 func (a *app) applySettings(cmd *cobra.Command) error {
 	var entries []settings.Entry
-	if f := cmd.Flags().Lookup("config"); f != nil && f.Value.String() != "" {
+	if f := cmd.Flags().Lookup("config"); f != nil {
+		file := f.Value.String()
+		if file == "" {
+			file, _ = a.lookup("FARREACH_CONFIG")
+		}
 		var err error
-		if entries, err = settings.ReadFile(f.Value.String()); err != nil {
+		if file != "" {
+			entries, err = settings.ReadFile(file)
+		}
+		if err != nil {
 			return err
 		}
-		a.config = configFile{cmd.Name(), f.Value.String(), entries}
+		a.config = configFile{cmd.Name(), file, entries}
 	}
 	if err := settings.Apply(cmd.Flags(), a.lookup, entries); err != nil {
 		return err

@@ -46,6 +46,17 @@ type serverConfig struct {
 	drain      time.Duration
 }
 
+// command is the one that starts such a server.
+func (cfg serverConfig) command() string {
+	switch {
+	case !cfg.coap:
+		return "xmppd"
+	case !cfg.xmpp:
+		return "cloud"
+	}
+	return "up"
+}
+
 func (a *app) serverFlags(cmd *cobra.Command, cfg *serverConfig) {
 	flags := cmd.Flags()
 	flags.StringVar(&cfg.data, "data", settings.DataDir(a.lookup), "`directory` of everything that must not be lost")

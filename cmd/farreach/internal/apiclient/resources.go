@@ -38,6 +38,7 @@ type Link struct {
 type Code struct {
 	Code    secret.String `json:"code"`
 	Expires time.Time     `json:"expires"`
+	URI     string        `json:"uri"` // with where it is good, as the server knows that; may be empty
 }
 
 // Account is one user's account.

@@ -12,7 +12,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 )
 
@@ -60,6 +62,14 @@ func ParseOffset(s string) (Offset, error) {
 		return Offset{}, fmt.Errorf("not a number from 0 to %d, nor auto", 65_535-portHTTPS)
 	}
 	return Offset{N: n}, nil
+}
+
+// ParseHost reads the name or address of --listen; that of IPv6 may stand in brackets.
+func ParseHost(s string) (string, error) {
+	if _, _, err := net.SplitHostPort(s); err == nil {
+		return "", errors.New("an address without a port; --port-offset shifts all ports")
+	}
+	return strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"), nil
 }
 
 // Set is the open listeners. What is off is nil.
@@ -150,21 +160,38 @@ func (s *Set) Close() {
 	}
 }
 
-// Dialable returns the address of ln as somebody on this machine dials it; ""
-// for nil. A listener on all addresses is reached at the loopback one.
-func Dialable(ln net.Listener) string {
+// Dialable returns the address of ln, which listens on host, as somebody on this
+// machine dials it; "" for nil. A name is kept, because that is what the certificate
+// says, and a listener on all addresses is reached at the loopback one.
+func Dialable(ln net.Listener, host string) string { return address(ln, host, "127.0.0.1") }
+
+// Outward is Dialable for somebody on another machine: a listener on all addresses is
+// reached at the first one that is no loopback address, if there is any.
+func Outward(ln net.Listener, host string) string {
+	all := Hosts(host)
+	i := slices.IndexFunc(all, func(h string) bool { ip := net.ParseIP(h); return ip != nil && !ip.IsLoopback() })
+	if i < 0 {
+		return Dialable(ln, host)
+	}
+	return address(ln, host, all[i])
+}
+
+// address is that of ln, or any for one on all addresses.
+func address(ln net.Listener, host, everywhere string) string {
 	if ln == nil {
 		return ""
 	}
-	addr, ok := ln.Addr().(*net.TCPAddr)
+	at, ok := ln.Addr().(*net.TCPAddr)
 	if !ok {
 		return ln.Addr().String()
 	}
-	host := addr.IP.String()
-	if addr.IP.IsUnspecified() {
-		host = "127.0.0.1"
+	switch {
+	case at.IP.IsUnspecified():
+		host = everywhere
+	case host == "" || net.ParseIP(host) != nil:
+		host = at.IP.String()
 	}
-	return net.JoinHostPort(host, strconv.Itoa(addr.Port))
+	return net.JoinHostPort(host, strconv.Itoa(at.Port))
 }
 
 // Hosts returns the names and addresses under which a server that listens on

@@ -91,11 +91,43 @@ func TestListenAddress(t *testing.T) {
 	if set.CoAP != nil || !set.Secure || port(t, set.HTTP) != portHTTPS+set.Offset {
 		t.Errorf("plain CoAP or plain HTTP towards the network: %+v", set)
 	}
-	if got, want := Dialable(set.CoAPS), "127.0.0.1:"+strconv.Itoa(portCoAPS+set.Offset); got != want {
-		t.Errorf("dial %s, want %s", got, want)
+	port := strconv.Itoa(portCoAPS + set.Offset)
+	for host, want := range map[string]string{"0.0.0.0": "127.0.0.1:" + port, "::": "127.0.0.1:" + port} {
+		if got := Dialable(set.CoAPS, host); got != want {
+			t.Errorf("dial %s, want %s", got, want)
+		}
 	}
-	if Dialable(set.CoAP) != "" {
+	if got, _, _ := net.SplitHostPort(Outward(set.CoAPS, "0.0.0.0")); net.ParseIP(got) == nil || net.ParseIP(got).IsUnspecified() {
+		t.Errorf("others dial %s", got)
+	}
+	if Dialable(set.CoAP, "0.0.0.0") != "" || Outward(set.CoAP, "0.0.0.0") != "" {
 		t.Error("a listener that is off has an address")
+	}
+}
+
+// What a server is called by is what its certificate says.
+func TestListenName(t *testing.T) {
+	set, err := Open(t.Context(), Config{Host: "localhost", Offset: Offset{Auto: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer set.Close()
+	want := "localhost:" + strconv.Itoa(portCoAPS+set.Offset)
+	if got, out := Dialable(set.CoAPS, "localhost"), Outward(set.CoAPS, "localhost"); got != want || out != want {
+		t.Errorf("dial %s and %s, want %s", got, out, want)
+	}
+}
+
+func TestParseHost(t *testing.T) {
+	for s, want := range map[string]string{"": "", "192.0.2.7": "192.0.2.7", "hub.example.org": "hub.example.org", "2001:db8::7": "2001:db8::7", "[2001:db8::7]": "2001:db8::7"} {
+		if got, err := ParseHost(s); got != want || err != nil {
+			t.Errorf("%s: %q, %v", s, got, err)
+		}
+	}
+	for _, s := range []string{"192.0.2.7:9000", "hub.example.org:443", "[::1]:443"} {
+		if _, err := ParseHost(s); err == nil {
+			t.Errorf("%s was taken", s)
+		}
 	}
 }
 
