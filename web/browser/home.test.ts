@@ -90,29 +90,6 @@ test("a rule is made in the editor, and the door fires it", async () => {
   await context.close();
 });
 
-test("the server is killed and comes back", async () => {
-  const { context, page } = await signedIn(chrome, home);
-  const power = page.getByRole("switch", { name: "lamp Power" });
-  await power.waitFor();
-  await home.kill();
-  await page.getByText("no connection since").waitFor();
-  const url = home.url;
-  await home.start();
-  expect(home.url).toBe(url);
-  await page.locator("[data-status=live]").waitFor({ timeout: 20_000 });
-  const before = await power.getAttribute("aria-checked");
-  await until("the lamp", async () => {
-    try {
-      await home.run("set", "lamp/a/light", `value=${before !== "true"}`);
-      return true;
-    } catch {
-      return false; // it is not back yet
-    }
-  });
-  await until("the switch", async () => (await power.getAttribute("aria-checked")) !== before);
-  await context.close();
-});
-
 test("signed out everywhere", async () => {
   const one = await signedIn(chrome, home);
   const two = await signedIn(chrome, home);

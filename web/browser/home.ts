@@ -10,6 +10,8 @@ export const program = resolve(process.env.FARREACH ?? "../bin/farreach");
 const chrome = process.env.CHROMIUM ?? "/usr/bin/chromium";
 const quiet = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 
+const patience = 60_000; // ms; what takes as long on a busy machine is not wrong
+
 export const shots = resolve("shots"); // pictures of every page, kept by CI
 
 /** A real server with a simulated home, in a directory of its own. */
@@ -41,6 +43,29 @@ export class Home {
   async run(...args: string[]): Promise<string> {
     const { stdout } = await promisify(execFile)(program, [...args, "--profile-dir", join(this.dir, "profiles")], { env: { ...process.env, HOME: this.dir }, encoding: "utf8" });
     return stdout;
+  }
+
+
+  /** The id of a device that the cloud knows, once it can be reached. */
+  async id(name: string): Promise<string> {
+    let di = "";
+    await until(name, async () => {
+      const devices: { name: string; di: string; state: string }[] = JSON.parse(await this.run("devices", "--json")).devices;
+      di = devices.find((d) => d.name === name && d.state === "reachable")?.di ?? "";
+      return di !== "";
+    });
+    return di;
+  }
+
+  /** Makes a device join, and returns its id. */
+  async join(type: string, name: string): Promise<string> {
+    this.device("--type", type, "--name", name, "--code", (await this.run("pair")).split("\t")[0]!.trim());
+    return this.id(name);
+  }
+
+  /** Changes a resource, as soon as its device is there. */
+  async set(href: string, ...values: string[]) {
+    await until(href, () => this.run("set", href, ...values).then(() => true, () => false));
   }
 
   /** Runs a device until the home stops. */
@@ -76,7 +101,9 @@ export async function browser(): Promise<Browser> {
 /** A page that is signed in, and the troubles that it reports. */
 export async function signedIn(b: Browser, home: Home, options: Parameters<Browser["newContext"]>[0] = {}): Promise<{ context: BrowserContext; page: Page; troubles: string[] }> {
   const context = await b.newContext({ viewport: { width: 1280, height: 800 }, locale: "en-GB", ...options });
+  await context.addInitScript(() => document.addEventListener("securitypolicyviolation", (e) => console.error(`policy: ${e.violatedDirective} ${e.blockedURI}`)));
   const page = await context.newPage();
+  page.setDefaultTimeout(patience);
   const troubles: string[] = [];
   page.on("pageerror", (err) => troubles.push(err.message));
   page.on("console", (m) => m.type() === "error" && troubles.push(m.text()));
@@ -90,9 +117,9 @@ export async function signedIn(b: Browser, home: Home, options: Parameters<Brows
 }
 
 export async function until(what: string, is: () => boolean | Promise<boolean>) {
-  const end = Date.now() + 20_000;
+  const end = Date.now() + patience;
   while (!(await is())) {
-    if (Date.now() > end) throw new Error(`waited 20 s for ${what}`);
+    if (Date.now() > end) throw new Error(`waited ${patience / 1000} s for ${what}`);
     await new Promise((done) => setTimeout(done, 50));
   }
 }

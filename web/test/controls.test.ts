@@ -10,6 +10,7 @@ test.each([
   ["door", link("/a/door", ["oic.r.door"], "oic.if.s"), { openState: "Open", open: true }, ["reading"], "open"],
   ["meter", link("/a/meter", ["oic.r.energy.consumption"], "oic.if.s"), { power: 512.25, energy: 3 }, ["reading", "reading"], "512.25 W"],
   ["thermostat", link("/t", ["oic.r.temperature"], "oic.if.a"), { temperature: 21.5, units: "C", range: [5, 30] }, ["range"], "21.5 °C"],
+  ["thermostat with a target", link("/t", ["oic.r.temperature"], "oic.if.a"), { temperature: 20.5, target: 21, units: "C", mode: "heat", heating: true }, ["reading", "range", "reading", "reading"], "20.5 °C"],
   ["unknown", link("/x", ["x.odd"], "oic.if.rw"), { rt: ["x.odd"], mode: "eco", flag: true }, ["reading", "switch"], "eco"],
   ["nothing", link("/x", ["x.odd"], "oic.if.rw"), {}, [], ""],
 ] as const)("%s", (_, at, rep, kinds, line) => {

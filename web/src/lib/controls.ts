@@ -28,7 +28,9 @@ const known: Record<string, Record<string, Known>> = {
   "oic.r.light.dimming": { dimming: { label: "Brightness", unit: "%", range: [0, 100] }, dimmingSetting: { label: "Brightness", unit: "%", range: [0, 100] } },
   "oic.r.door": { open: { label: "Door", words: ["control.closed", "control.open"] }, openState: { hide: true } },
   "oic.r.energy.consumption": { power: { label: "Power", unit: "W" }, energy: { label: "Energy", unit: "Wh" } },
-  "oic.r.temperature": { temperature: { label: "Temperature" } },
+  "oic.r.temperature": {
+    temperature: { label: "Temperature" }, target: { label: "Target", range: [5, 35] }, mode: { label: "Mode" }, heating: { label: "Heating", words: ["no", "yes"] },
+  },
   "oic.r.humidity": { humidity: { label: "Humidity", unit: "%" } },
   "oic.r.sensor": { value: { label: "Detected", words: ["no", "yes"] } },
 };

@@ -41,6 +41,7 @@ export class Live {
 
   start() {
     addEventListener("online", this.now);
+    addEventListener("offline", this.away);
     document.addEventListener("visibilitychange", this.seen);
     void this.run();
   }
@@ -48,6 +49,7 @@ export class Live {
   stop() {
     this.stopped = true;
     removeEventListener("online", this.now);
+    removeEventListener("offline", this.away);
     document.removeEventListener("visibilitychange", this.seen);
     cancelAnimationFrame(this.frame);
     clearTimeout(this.timer);
@@ -64,6 +66,11 @@ export class Live {
   private readonly now = () => {
     this.tries = 0;
     this.retry(0);
+  };
+
+  /** The network has gone, which the connection itself would tell only after a while. */
+  private readonly away = () => {
+    if (this.abort) this.lost();
   };
 
   private readonly seen = () => {
