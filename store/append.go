@@ -64,6 +64,10 @@ type sent struct {
 	data    []byte
 	after   *uint64 // the record that must be the newest of its key; nil: any
 	acked
+
+	tail *tail // of the log; nil: it has none
+	era  int
+	key  []string
 }
 
 // publish sends r to where the answer is awaited at reply.
@@ -80,6 +84,16 @@ func (r *sent) publish(nc *nats.Conn, reply string) error {
 type acked struct {
 	seq uint64
 	err error
+}
+
+// unknown reports whether the record may be in the log although there is an
+// error: it is not the server's answer.
+func (a acked) unknown() bool {
+	if a.err == nil || errors.Is(a.err, nats.ErrNoResponders) {
+		return false
+	}
+	_, answer := errors.AsType[*jetstream.APIError](a.err)
+	return !answer
 }
 
 var errSilence = errors.New("no answer")
@@ -174,6 +188,7 @@ func (a *acks) slot() *slot {
 func (a *acks) answer(s *slot, with acked) {
 	c := s.call
 	s.record.acked = with
+	s.record.acknowledged(with)
 	s.record, s.call = nil, nil
 	a.free = append(a.free, s)
 	if a.waiting--; a.waiting == 0 {

@@ -22,6 +22,7 @@ type Log struct {
 	tokens int
 	perKey int64 // LogConfig.PerKey
 	stream jetstream.Stream
+	tail   *tail // nil: others write there, too
 }
 
 // LogConfig says what the keys of a log look like and how much it keeps. The
@@ -36,7 +37,7 @@ type LogConfig struct {
 // Record is one record of a log.
 type Record struct {
 	Seq  uint64    // greater than that of every record before it; from 1
-	Time time.Time // when the store took it
+	Time time.Time // when the store took it; of what is followed, a moment later
 	Key  []string
 	Data []byte
 }
@@ -71,12 +72,13 @@ func OpenLog(ctx context.Context, s *Store, name string, cfg LogConfig) (*Log, e
 	if err != nil {
 		return nil, failure(ctx, "open log "+name, err)
 	}
-	l.stream = stream
+	l.stream, l.tail = stream, s.tail(l.id)
 	return l, failure(ctx, "open log "+name, s.syncer.wrote(ctx, s, l.id))
 }
 
 // Append adds a record and returns its sequence when the store has it. Data is
-// at most MaxValue bytes and not retained.
+// at most MaxValue bytes. Key and data are shared with those who follow the log:
+// not to be changed any more.
 func (l *Log) Append(ctx context.Context, key []string, data []byte) (seq uint64, err error) {
 	r := [1]Record{{Key: key, Data: data}}
 	l.append(ctx, r[:], nil, func(_ int, e error) { err = e })
@@ -114,13 +116,17 @@ func (l *Log) append(ctx context.Context, records []Record, after *uint64, faile
 	c, start := newCall(), time.Now()
 	defer c.recycle()
 	refusal := l.s.appendable()
+	var era int
+	if l.tail != nil {
+		era = l.tail.now()
+	}
 	for i, r := range records {
 		subject, err := l.sendable(r, refusal)
 		if err != nil {
 			failed(i, fmt.Errorf("append to %s: %w", l.name, err))
 			continue
 		}
-		c.records = append(c.records, sent{index: i, subject: subject, data: r.Data, after: after})
+		c.records = append(c.records, sent{index: i, subject: subject, data: r.Data, after: after, tail: l.tail, era: era, key: r.Key})
 	}
 	l.publish(ctx, c)
 	var unsafe error // what the server has is not on the disk
@@ -344,7 +350,7 @@ func (l *Log) Follow(ctx context.Context, from uint64, prefix []string, begun fu
 	}
 	for wait := time.Duration(0); ; wait = min(2*wait+10*time.Millisecond, time.Second) {
 		before := r.seq
-		stopped, err := l.follow(ctx, &r, from, begun, each)
+		stopped, err := l.follow(ctx, &r, from, prefix, begun, each)
 		if stopped {
 			return err
 		}
@@ -362,7 +368,7 @@ func (l *Log) Follow(ctx context.Context, from uint64, prefix []string, begun fu
 }
 
 // follow does it until something fails; stopped says that this was each.
-func (l *Log) follow(ctx context.Context, r *reader, from uint64, begun func(next uint64), each func(Record) error) (stopped bool, err error) {
+func (l *Log) follow(ctx context.Context, r *reader, from uint64, prefix []string, begun func(next uint64), each func(Record) error) (stopped bool, err error) {
 	if r.seq == 0 {
 		_, last, err := l.bounds(ctx)
 		if err != nil {
@@ -373,12 +379,34 @@ func (l *Log) follow(ctx context.Context, r *reader, from uint64, begun func(nex
 		}
 		begun(r.seq)
 	}
-	return r.follow(ctx, func(m message) error {
-		if rec, ok := l.readable(m); ok {
-			return each(rec)
+	if l.tail == nil {
+		return r.follow(ctx, func(m message) error { return l.pass(m, each) })
+	}
+	t := l.tail.join()
+	defer l.tail.leave(t)
+	for {
+		if stopped, err := l.followTail(ctx, r, t, prefix, each); stopped || err != nil {
+			return stopped, err
 		}
-		return nil
-	})
+		stopped, err := r.follow(ctx, func(m message) error {
+			if l.tail.has(m.seq) {
+				r.seq = m.seq
+				return errTail
+			}
+			return l.pass(m, each)
+		})
+		if err != errTail {
+			return stopped, err
+		}
+	}
+}
+
+// pass calls each for m, if that can be read.
+func (l *Log) pass(m message, each func(Record) error) error {
+	if rec, ok := l.readable(m); ok {
+		return each(rec)
+	}
+	return nil
 }
 
 // Purge removes the records below prefix.

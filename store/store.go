@@ -101,6 +101,7 @@ type Store struct {
 	lost      context.CancelFunc
 
 	tasked map[string]chan struct{} // of an embedded server: holds one while somebody does the task
+	tails  map[string]*tail         // of an embedded server, by stream
 }
 
 // Open starts the embedded server, or connects to the one at cfg.URL, and
@@ -252,6 +253,22 @@ func (s *Store) epoch() context.Context {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.connected
+}
+
+// tail returns that of a stream; nil if others may write to it.
+func (s *Store) tail(stream string) *tail {
+	if s.server == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.tails == nil {
+		s.tails = map[string]*tail{}
+	}
+	if s.tails[stream] == nil {
+		s.tails[stream] = &tail{}
+	}
+	return s.tails[stream]
 }
 
 // op returns the context of one operation that reads: it ends with ctx, with
