@@ -2,14 +2,20 @@ import { ask, resourcePath } from "./api";
 import { t } from "./texts";
 import { toasts, words } from "./toast.svelte";
 import type { Device, Rep } from "./types";
+import { nameOf } from "./view";
 
-/** Changes properties of a resource; false if the device did not take it, of which the person has been told. */
-export async function change(device: Device, href: string, values: Rep): Promise<boolean> {
+/** Changes properties of a resource; answers why the device did not take it, "" if it did. */
+export async function change(device: Device, href: string, values: Rep): Promise<string> {
   try {
     await ask("POST", resourcePath(device.di, href), { body: values });
-    return true;
+    return "";
   } catch (err) {
-    toasts.say(t("control.refused", { name: device.name || device.di.slice(0, 8), why: words(err) }), true);
-    return false;
+    return t("control.refused", { name: nameOf(device), why: words(err) });
   }
+}
+
+/** The same from anywhere on the page: a refusal is told in a remark. */
+export async function command(device: Device, href: string, values: Rep) {
+  const refusal = await change(device, href, values);
+  if (refusal) toasts.say(refusal, true);
 }

@@ -12,7 +12,7 @@ export type Control =
   | { kind: "range"; href: string; property: string; label: string; value: number; min: number; max: number; step: number; unit: string; write: boolean }
   | { kind: "reading"; href: string; property: string; label: string; text: string; write: false };
 
-const common = new Set(["rt", "if", "n", "id", "range", "step", "units", "precision"]);
+const common = new Set(["rt", "if", "n", "id", "range", "step", "units", "precision", "timestamp"]);
 
 interface Known {
   label?: string;

@@ -14,7 +14,12 @@ export interface State {
 }
 
 /** How many events came in each of the last seconds, the newest last. */
-const seconds = 120;
+export const seconds = 120;
+
+/** Whether a resource is one that every device has for the machinery, not for a person. */
+export function machinery(href: string): boolean {
+  return href.startsWith("/oic/") || href.startsWith("/.well-known/") || href === "/CoAPCloudConfResURI";
+}
 
 /**
  * The home as it is now. Devices and states are plain maps, for thousands of
@@ -51,6 +56,13 @@ export class Home {
   onEvent(each: (e: Event) => void): () => void {
     this.listeners.add(each);
     return () => this.listeners.delete(each);
+  }
+
+  /** Takes what the server has just told of a device that is known. */
+  renew(device: Device) {
+    if (!this.devices.has(device.di)) return;
+    this.devices.set(device.di, device);
+    this.shape++;
   }
 
   take(messages: Message[]) {
@@ -103,7 +115,7 @@ export class Home {
     if (before && before.seq >= e.seq) return; // the state that was told is as new
     if (this.begun) this.counted++;
     this.keep(e);
-    this.recent = [e, ...this.recent.slice(0, 19)];
+    if (!machinery(e.href)) this.recent = [e, ...this.recent.slice(0, 19)];
     for (const each of this.listeners) each(e);
   }
 

@@ -3,6 +3,7 @@
  * later question cancels an earlier one, and a page that goes cancels its own.
  */
 export class Load<T> {
+  private timer: ReturnType<typeof setInterval> | undefined;
   value = $state.raw<T>();
   error = $state.raw<unknown>();
   busy = $state(false);
@@ -27,7 +28,14 @@ export class Load<T> {
     this.busy = false;
   };
 
+  /** Asks now, and again every so many ms as long as somebody sees the page. */
+  every(ms: number) {
+    void this.go();
+    this.timer = setInterval(() => !document.hidden && !this.busy && void this.go(), ms);
+  }
+
   stop() {
+    clearInterval(this.timer);
     this.abort?.abort();
   }
 }

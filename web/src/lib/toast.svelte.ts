@@ -25,3 +25,15 @@ export function words(err: unknown): string {
   if (err.status === 0) return t("error.network");
   return err.message || t("error.unknown", { status: String(err.status) });
 }
+
+/** What to try after an error; "" where nothing helps but what the error says. */
+export function hint(err: unknown): string {
+  if (!(err instanceof Problem)) return t("hint.other");
+  if (err.status === 0) return t("hint.network");
+  if (err.status === 403) return t("hint.right");
+  if (err.status === 404) return t("hint.gone");
+  if (err.status === 409 || err.status === 412) return t("hint.changed");
+  if (err.status === 429) return t("hint.many");
+  if (err.status === 502 || err.status === 504) return t("hint.device");
+  return err.status >= 500 ? t("hint.server") : "";
+}

@@ -1,18 +1,13 @@
 import { controls, headline, type Control } from "./controls";
-import { home, type State } from "./home.svelte";
-import { t } from "./texts";
-import type { Device, Link } from "./types";
+import { home, machinery, type State } from "./home.svelte";
+import { t, type Text } from "./texts";
+import type { Command, Device, Link } from "./types";
 
 /** What a device shows of itself: the resources that are for people, with their controls. */
 export interface Part {
   link: Link;
   state: State;
   controls: Control[];
-}
-
-/** Resources that every device has for the machinery, not for a person. */
-function machinery(href: string): boolean {
-  return href.startsWith("/oic/") || href.startsWith("/.well-known/") || href === "/CoAPCloudConfResURI";
 }
 
 export function parts(device: Device): Part[] {
@@ -71,4 +66,14 @@ export function pathOf(device: Device): string {
   const by = device.by ?? ["cloud"];
   const ways = by.map((way) => (way === "xmpp" ? t("path.xmpp") : through || device.transport || t("path.cloud")));
   return ways.join(" + ");
+}
+
+/** The page of what an event is of: a device, or a rule that says something. */
+export function hrefOf(di: string): string {
+  return di.startsWith("rule:") ? "#/rules" : "#/devices/" + di;
+}
+
+/** Who asked for a command, in words. */
+export function byOf(c: Command): string {
+  return `${t(`by.${c.by.kind}` as Text)} ${c.by.name || (c.by.kind === "rule" ? c.by.id : c.by.account) || ""}`.trim();
 }
