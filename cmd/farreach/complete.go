@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -21,6 +22,19 @@ func (a *app) completeDevice(cmd *cobra.Command, _ []string, _ string) ([]string
 		names = append(names, d.Name)
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeProfile completes the name of a profile.
+func (a *app) completeProfile(*cobra.Command, []string, string) (names []string, _ cobra.ShellCompDirective) {
+	dir := a.profileDir
+	if dir == "" {
+		dir = a.defaultProfileDir()
+	}
+	files, _ := filepath.Glob(filepath.Join(dir, "*.yaml")) // none: nothing to offer
+	for _, f := range files {
+		names = append(names, strings.TrimSuffix(filepath.Base(f), ".yaml"))
+	}
+	return names, cobra.ShellCompDirectiveDefault // or a file anywhere
 }
 
 // completing calls f with a client of the server, and little time. No server, no

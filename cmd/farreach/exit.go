@@ -124,7 +124,7 @@ var hints = map[exitCode]string{
 	exitNotAllowed: "another --profile, or a new token",
 	exitNoConnect:  "farreach up",
 	exitTimeout:    "a longer --timeout",
-	exitOffline:    "farreach devices shows since when",
+	exitOffline:    "farreach devices",
 }
 
 // errorLine says on one line what was asked, what came back and what to try.

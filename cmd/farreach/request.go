@@ -121,11 +121,13 @@ func (p *path) failed(ctx context.Context, target string, err error) error {
 	return fmt.Errorf("%s: %w", target, err)
 }
 
-// advised is err with what to look at if the device has refused op: what it has, or what
-// the resource is like.
+// advised is err with what to do about it: if the device has refused op, look at what it
+// has, or what the resource is like; if it is away, leave a command for it.
 func advised(op oic.Op, target string, err error) error {
 	refusal, refused := errors.AsType[*oic.StatusError](err)
 	switch {
+	case codeOf(err) == exitOffline && op != oic.Retrieve && reach.HintOf(err) == "":
+		return fail(exitOffline, "--queue 1h, and the device is given it when it is back", "%w", err)
 	case refused && (refusal.Status == oic.NotFound || refusal.Status == oic.MethodNotAllowed):
 		target = deviceIn(target)
 	case errors.Is(err, oic.ErrNotObservable), refused && refusal.Status == oic.BadRequest && op != oic.Retrieve:

@@ -60,6 +60,9 @@ Start a server and a simulated home on this machine, and command a lamp:
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "log more")
 	flags.StringVar(&a.profile, "profile", defaultProfile, "server to talk to: a `name` or file that farreach up wrote")
 	flags.StringVar(&a.profileDir, "profile-dir", "", "`directory` of the profiles (default the user's configuration directory)")
+	if err := root.RegisterFlagCompletionFunc("profile", a.completeProfile); err != nil {
+		panic(err) // a misspelled flag name
+	}
 	root.AddCommand(
 		a.upCmd(), a.cloudCmd(), a.xmppdCmd(), a.deviceCmd(), a.proxyCmd(), a.pairCmd(), a.openCmd(),
 		a.discoverCmd(), a.getCmd(), a.putCmd(), a.postCmd(), a.setCmd(), a.deleteCmd(), a.observeCmd(), a.pingCmd(), a.raCmd(),
@@ -76,6 +79,17 @@ func helpCmd() *cobra.Command {
 		Use:     "help [COMMAND]",
 		Short:   "Explain a command",
 		GroupID: groupOperate,
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			var names []string
+			if about, _, err := cmd.Root().Find(args); err == nil {
+				for _, sub := range about.Commands() {
+					if sub.IsAvailableCommand() {
+						names = append(names, sub.Name())
+					}
+				}
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			about, rest, err := cmd.Root().Find(args)
 			if err != nil || len(rest) > 0 {
