@@ -21,7 +21,7 @@ import (
 // The limits of what a condition may cost.
 const (
 	maxCondition  = 4 << 10 // bytes of an expression
-	maxCost       = 100_000 // units of cost that one evaluation may take
+	maxCost       = 50_000  // units of cost that one evaluation may take
 	maxEvaluation = 8 * time.Millisecond
 	checkEvery    = 100 // turns of a loop between two looks at the clock
 	maxDepth      = 50  // of an expression

@@ -5,6 +5,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/interpreter"
 )
 
 // TestCompile: what is refused says where and why.
@@ -42,36 +45,71 @@ func TestCompile(t *testing.T) {
 	}
 }
 
-// TestRunaway: an expression that passes and then costs too much is stopped, and
-// not by the test's end.
-func TestRunaway(t *testing.T) {
+// runaways pass and then want to cost too much.
+var runaways = []string{
+	"event.list.all(x, x + x + x + x + x + x >= 0)",
+	"event.list.exists(x, event.text.contains(string(x)))",
+	"event.list.map(x, event.text).size() < 0",
+	"event.text.matches('(a?){14}(a*)*b')",
+	"event.text.matches(event.pattern)",
+	"event.text.matches('(a*)*b') || event.text.matches('(a*)*c') || event.text.matches('(a*)*d')",
+	"event.list.filter(x, x % 2 == 0).map(x, x * 2).exists(x, x < 0)",
+}
+
+// hostile is the representation for them: as large as it may be.
+func hostile() *input {
 	list := make([]any, maxElements)
 	for i := range list {
 		list[i] = int64(i)
 	}
-	long := strings.Repeat("a", maxText)
-	in := &input{event: map[string]any{"list": list, "text": long, "pattern": "(a?){300}(a*)*b"}, now: time.Now()}
-	for _, text := range []string{
-		"event.list.all(x, x + x + x + x + x + x >= 0)",
-		"event.list.exists(x, event.text.contains(string(x)))",
-		"event.list.map(x, event.text).size() < 0",
-		"event.text.matches('(a?){14}(a*)*b')",
-		"event.text.matches(event.pattern)",
-		"event.text.matches('(a*)*b') || event.text.matches('(a*)*c') || event.text.matches('(a*)*d')",
-		"event.list.filter(x, x % 2 == 0).map(x, x * 2).exists(x, x < 0)",
-	} {
+	return &input{event: map[string]any{"list": list, "text": strings.Repeat("a", maxText), "pattern": "(a?){300}(a*)*b"}, now: time.Now()}
+}
+
+// TestRunaway: what one evaluation takes is bounded, in units of cost: one that
+// is not watched takes what was estimated at most, and one that is watched is
+// stopped. What a unit is in time, BenchmarkRunaway tells.
+func TestRunaway(t *testing.T) {
+	in, stopped := hostile(), 0
+	for _, text := range runaways {
 		c, err := Compile(text)
 		if err != nil {
 			continue // better still
 		}
-		start := time.Now()
-		_, err = c.holds(in)
-		took := time.Since(start) // on a quiet machine 10 ms at most
-		t.Logf("%v: %s: %v", took, text, err)
-		if took > 5*time.Second {
-			t.Errorf("%s: %v after %v", text, err, took)
+		if cost := spent(t, c, in); cost > maxCost {
+			t.Errorf("%s takes %d, more than %d", text, cost, maxCost)
+		} else if _, _, err := c.program.Eval(in); c.watched && errors.As(err, new(interpreter.EvalCancelledError)) {
+			stopped++
 		}
 	}
+	if stopped == 0 {
+		t.Error("nothing was stopped")
+	}
+}
+
+// spent is what an evaluation of c took until it ended, or was stopped.
+func spent(t testing.TB, c *Condition, in *input) uint64 {
+	t.Helper()
+	env, err := environment()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ast, issues := env.Compile(c.Text)
+	if issues.Err() != nil {
+		t.Fatal(issues.Err())
+	}
+	options := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize), cel.CostTracking(sizes{})}
+	if c.watched {
+		options = append(options, cel.CostLimit(maxCost))
+	}
+	program, err := env.Program(ast, options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, details, err := program.Eval(in)
+	if errors.As(err, new(interpreter.EvalCancelledError)) {
+		return maxCost
+	}
+	return *details.ActualCost()
 }
 
 // TestHolds: what is missing, or not of the right kind, is an error and no
@@ -102,22 +140,41 @@ func TestHolds(t *testing.T) {
 	}
 }
 
-// FuzzCompile: no expression brings the program down, or holds it up.
+// FuzzCompile: no expression brings the program down, or costs more than is
+// allowed.
 func FuzzCompile(f *testing.F) {
 	for _, text := range []string{"event.open", "event.list.map(x, x + 1)", "has(event.a.b) ? 1 : 2", "event.s.matches('^(a|b)*$')", "{'a': [1, 2u, 3.0]}['a'][0]", "'\\u0000' + b'x'", "timestamp(event.t) - now"} {
 		f.Add(text)
 	}
 	in := &input{event: map[string]any{"open": true, "list": []any{int64(1), "x"}, "s": strings.Repeat("ab", 999), "t": "1970-01-01T00:00:00Z"}, now: time.Now()}
 	f.Fuzz(func(t *testing.T, text string) {
-		start := time.Now()
 		c, err := Compile(text)
-		if err == nil {
-			_, _ = c.holds(in) // an error is as good as an answer
+		if err != nil {
+			return
 		}
-		if took := time.Since(start); took > time.Second {
-			t.Errorf("%q took %v", text, took)
+		_, _ = c.holds(in) // an error is as good as an answer
+		if cost := spent(t, c, in); cost > maxCost {
+			t.Errorf("%q takes %d", text, cost)
 		}
 	})
+}
+
+// BenchmarkRunaway is how long it takes until the worst are done or stopped: 10 ms
+// at most.
+func BenchmarkRunaway(b *testing.B) {
+	in := hostile()
+	for _, text := range runaways {
+		c, err := Compile(text)
+		if err != nil {
+			continue
+		}
+		b.Run(text, func(b *testing.B) {
+			for b.Loop() {
+				_, _ = c.holds(in)
+			}
+			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/1e3, "ms/op")
+		})
+	}
 }
 
 func BenchmarkCondition(b *testing.B) {
