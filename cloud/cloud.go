@@ -63,6 +63,10 @@ type Config struct {
 	// PasswordChanged, if not nil, is called when the password of an account
 	// has been replaced through this Cloud. It must not block.
 	PasswordChanged func(account string)
+
+	// Asked, if not nil, is called when a request to a device has ended, whoever
+	// made it: an answer, a refusal or none. It must not block.
+	Asked func(op oic.Op, took time.Duration, err error)
 }
 
 // Cloud is accounts, devices and events, and who may do what with them. Its
@@ -82,6 +86,7 @@ type Cloud struct {
 	log       *slog.Logger
 
 	passwordChanged func(account string)
+	asked           func(op oic.Op, took time.Duration, err error) // Config.Asked
 
 	mu       sync.Mutex // guards flows
 	flows    map[string]*flow
@@ -101,7 +106,10 @@ func Open(ctx context.Context, cfg Config) (*Cloud, error) {
 		cfg.Log = slog.Default()
 	}
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
-	c := &Cloud{store: cfg.Store, log: cfg.Log, flows: map[string]*flow{}, stop: stop, passwordChanged: cfg.PasswordChanged}
+	c := &Cloud{store: cfg.Store, log: cfg.Log, flows: map[string]*flow{}, stop: stop, passwordChanged: cfg.PasswordChanged, asked: cfg.Asked}
+	if c.asked == nil {
+		c.asked = func(oic.Op, time.Duration, error) {}
+	}
 	c.held.init()
 	err := c.open(ctx, cfg)
 	if err == nil {

@@ -67,6 +67,7 @@ func (c *Cloud) send(ctx context.Context, who oic.Identity, o *Order) (cmd comma
 	defer leave()
 	ctx, cancel := context.WithTimeout(ctx, longestRequest)
 	defer cancel()
+	start := time.Now()
 	cmd = command.Command{ID: o.ID, Fresh: o.Fresh, Account: dev.Account, Device: o.Device, By: c.asker(who, o)}
 	session, err := c.session(o.Device)
 	switch {
@@ -74,11 +75,13 @@ func (c *Cloud) send(ctx context.Context, who oic.Identity, o *Order) (cmd comma
 		cmd, err = c.commands.Queue(ctx, cmd, &o.Request, who, o.Queue)
 	case err != nil:
 		cmd = c.commands.Fail(ctx, cmd, &o.Request, err)
+		c.asked(o.Request.Op, time.Since(start), err)
 	default:
 		if err = c.commands.Behind(ctx, o.Device); err == nil {
 			cmd, resp, err = c.commands.Do(ctx, cmd, &o.Request, session)
 			err = answered(o.Device, err)
 		}
+		c.asked(o.Request.Op, time.Since(start), err)
 	}
 	return cmd, resp, failed("command", lost(ctx, err))
 }
@@ -122,7 +125,9 @@ func (d delivery) Handle(ctx context.Context, req *oic.Request) (*oic.Response, 
 	if err != nil {
 		return nil, errors.Join(err, oic.ErrNotSent)
 	}
+	start := time.Now()
 	resp, err := session.Handle(ctx, req)
+	d.c.asked(req.Op, time.Since(start), err)
 	return resp, lost(ctx, err)
 }
 

@@ -101,6 +101,14 @@ func (w *way) Handle(ctx context.Context, req *oic.Request) (*oic.Response, erro
 		_, resp, err := w.c.send(ctx, forward.From, &Order{Device: w.di, Request: *forward})
 		return resp, err
 	}
+	start := time.Now()
+	resp, err := w.ask(ctx, forward)
+	w.c.asked(forward.Op, time.Since(start), err)
+	return resp, err
+}
+
+// ask is Handle for who may, and for what is no command.
+func (w *way) ask(ctx context.Context, req *oic.Request) (*oic.Response, error) {
 	leave, err := w.c.flow(w.di).enter()
 	if err != nil {
 		return nil, err
@@ -112,7 +120,7 @@ func (w *way) Handle(ctx context.Context, req *oic.Request) (*oic.Response, erro
 	}
 	ctx, cancel := context.WithTimeout(ctx, longestRequest)
 	defer cancel()
-	resp, err := session.Handle(ctx, forward)
+	resp, err := session.Handle(ctx, req)
 	return resp, lost(ctx, answered(w.di, err))
 }
 

@@ -74,29 +74,9 @@ func (b *backend) Event(ctx context.Context, who oic.Identity, href string, rep 
 	return err
 }
 
-// Device implements cloudlink.Backend.
-func (b *backend) Device(ctx context.Context, who oic.Identity, di string) (oic.Observer, error) {
-	to, err := b.Backend.Device(ctx, who, di)
-	if err != nil {
-		return nil, err
-	}
-	return b.m.Device(to), nil
-}
-
-// Device is the way to a device, timed.
-func (m *Metrics) Device(to oic.Observer) oic.Observer { return &device{to, m} }
-
-type device struct {
-	oic.Observer
-	m *Metrics
-}
-
-// Handle implements oic.Handler.
-func (d *device) Handle(ctx context.Context, req *oic.Request) (*oic.Response, error) {
-	start := time.Now()
-	resp, err := d.Observer.Handle(ctx, req)
-	d.m.commands.WithLabelValues(strings.ToLower(req.Op.String()), result(err)).Observe(time.Since(start).Seconds())
-	return resp, err
+// Asked is a cloud.Config.Asked.
+func (m *Metrics) Asked(op oic.Op, took time.Duration, err error) {
+	m.commands.WithLabelValues(strings.ToLower(op.String()), result(err)).Observe(took.Seconds())
 }
 
 // Token counts a request of the HTTP API by what became of its token. m may be

@@ -1,7 +1,8 @@
 // Package metrics counts what a cloud does, for those who run it.
 //
-//	cloudlink.Server ── Backend ──▶ counts, times ──▶ cloud.Cloud
-//	store.Store ────── Wrote ─────▶ times
+//	cloudlink.Server ── Backend ──▶ counts ──▶ cloud.Cloud
+//	cloud.Cloud ─────── Asked ────▶ times, of requests to devices: of programs, devices and rules
+//	store.Store ─────── Wrote ────▶ times
 //	                                  ├─▶ Handler ──▶ /metrics, in the text format of Prometheus
 //	                                  └─▶ Totals, Rates, Latency ──▶ farreach status
 //

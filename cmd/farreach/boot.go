@@ -221,7 +221,7 @@ func (b *booted) openStore(ctx context.Context) (err error) {
 	}
 	b.cloud, err = cloud.Open(ctx, cloud.Config{
 		Store: b.store, AccessTTL: b.cfg.accessTTL, RetentionAge: keep.age, RetentionSize: keep.size,
-		PasswordChanged: b.passwordChanged, PrivateWebhooks: b.cfg.webhooks, Log: b.log, Name: b.name(), Version: build.Get(version).Version,
+		PasswordChanged: b.passwordChanged, PrivateWebhooks: b.cfg.webhooks, Asked: b.metrics.Asked, Log: b.log, Name: b.name(), Version: build.Get(version).Version,
 	})
 	return err
 }
