@@ -14,10 +14,14 @@ test("texts with values", () => {
   expect(t("devices.none", { text: "<b>" })).toBe("No device matches “<b>”.");
 });
 
+test("a word that the catalogue does not have", () => {
+  expect(t("command.pondering" as never)).toBe("pondering");
+});
+
 test("each text of the catalogue is shown somewhere", () => {
   const catalogue = source.find((text) => text.includes("const texts = {"))!;
   const others = source.filter((text) => text !== catalogue).join("\n");
   const composed = [...others.matchAll(/`([\w.]+\.)\$\{/g)].map((m) => m[1]!); // t(`state.${…}`)
-  const idle = [...catalogue.matchAll(/^ {2}"([\w.]+)":/gm)].map((m) => m[1]!).filter((key) => !others.includes(`"${key}"`) && !composed.some((p) => key.startsWith(p)));
+  const idle = [...catalogue.matchAll(/^ {2}"([\w.-]+)":/gm)].map((m) => m[1]!).filter((key) => !others.includes(`"${key}"`) && !composed.some((p) => key.startsWith(p)));
   expect(idle).toEqual([]);
 });

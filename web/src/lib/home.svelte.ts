@@ -97,7 +97,7 @@ export class Home {
         this.begun = true;
         break;
       case "state":
-        if (this.keep(doc) && doc.seq) this.recent = [doc, ...this.recent].sort((a, b) => b.seq - a.seq).slice(0, 20);
+        if (this.keep(doc) && doc.seq && !machinery(doc.href)) this.recent = [doc, ...this.recent].sort((a, b) => b.seq - a.seq).slice(0, 20);
         break;
       case "event":
         this.event(doc);

@@ -1,6 +1,6 @@
 import { short } from "./format";
-import { t } from "./texts";
-import type { Json, Rule, RuleAction, RuleDocument } from "./types";
+import { t, type Text } from "./texts";
+import type { Json, Rule, RuleAction, RuleDocument, Run } from "./types";
 
 /** A rule in two short lines: when, and then. */
 export function whenOf(d: RuleDocument): string {
@@ -26,6 +26,11 @@ function actionOf(a: RuleAction): string {
   return JSON.stringify(a);
 }
 
+/** What became of an action of a run, in a word. */
+export function outcomeOf(d: Run["do"][number]): string {
+  return d.problem ?? (d.state ? t(`${d.webhook ? "delivery" : "command"}.${d.state}` as Text) : "");
+}
+
 /** What a rule's document is without what the server adds to it. */
 export function documentOf(rule: Rule): RuleDocument {
   const { name, disabled, when, then, limits } = rule;
@@ -45,7 +50,7 @@ export const fresh: RuleDocument = {
 };
 
 /** Rules to begin with: what a person often wants, to be filled in. */
-export const examples: { text: Parameters<typeof t>[0]; doc: RuleDocument }[] = [
+export const examples: { text: Text; doc: RuleDocument }[] = [
   {
     text: "rule.example.light",
     doc: { name: "light-at-the-door", when: { event: { device: "door", href: "/a/door", if: "event.open" } }, then: [{ command: { device: "lamp", href: "/a/light", set: { value: true } } }] },

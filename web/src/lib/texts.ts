@@ -332,6 +332,18 @@ const texts = {
   "webhook.test": "Try it",
   "webhook.trying": "Asking …",
   "webhook.answered": "It answered {status}: {body}",
+  "webhook.counts": "{delivered} delivered, {waiting} waiting, {lost} given up",
+  "webhook.next": "tried again {time}",
+  "webhook.retry": "Try now",
+  "webhook.deliveries": "Deliveries",
+  "webhook.nodeliveries": "Nothing was sent yet.",
+  "webhook.attempts": "Tried",
+  "webhook.times": { one: "once", other: "{n} times" },
+  "webhook.answer": "Answer",
+  "webhook.again": "Send again",
+  "delivery.waiting": "waiting",
+  "delivery.delivered": "delivered",
+  "delivery.given-up": "given up",
   "webhook.remove": "Remove",
   "webhook.remove.sure": "Remove {name}? Devices and rules that use it will be told that it is not there.",
   "webhook.once": "The secret with which requests to {name} are signed (Standard Webhooks), shown only now:",
@@ -496,7 +508,8 @@ const number = new Intl.NumberFormat(locale);
 
 /** t returns a text of the catalogue with its values put in. */
 export function t(key: Text, values: Values = {}): string {
-  const entry = texts[key] as string | Partial<Record<Intl.LDMLPluralRule, string>>;
+  const entry = texts[key] as string | Partial<Record<Intl.LDMLPluralRule, string>> | undefined;
+  if (entry === undefined) return key.slice(key.indexOf(".") + 1); // a word of a newer server, put together with a prefix
   const text = typeof entry === "string" ? entry : (entry[plural.select(Number(values.n))] ?? entry.other ?? "");
   return text.replace(/\{(\w+)\}/g, (whole, name: string) => {
     const value = values[name];
