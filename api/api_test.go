@@ -361,4 +361,17 @@ func TestOpenAPI(t *testing.T) {
 	if strings.Contains(string(text), "$schema") {
 		t.Error("the document speaks of $schema")
 	}
+	for path, item := range doc.Paths.All() {
+		for method, op := range item.GetObject().All() {
+			told := 0
+			for _, p := range op.Parameters {
+				if p.GetObject().In == "path" {
+					told++
+				}
+			}
+			if said := strings.Count(path, "{"); told != said {
+				t.Errorf("%s %s has %d parameters in its path and tells of %d", method, path, said, told)
+			}
+		}
+	}
 }

@@ -80,20 +80,20 @@ type newWebhook struct {
 	}
 }
 
-// webhookInput is a path with a webhook in it.
-type webhookInput struct {
+// WebhookInput is a path with a webhook in it.
+type WebhookInput struct {
 	Name string `path:"name" maxLength:"64"`
 }
 
 // deliveryInput is a path with a delivery in it.
 type deliveryInput struct {
-	webhookInput
+	WebhookInput
 	ID string `path:"id" maxLength:"64"`
 }
 
 // deliveriesInput selects deliveries.
 type deliveriesInput struct {
-	webhookInput
+	WebhookInput
 	State string `query:"state" enum:"waiting,delivered,given-up" doc:"only those in this state"`
 	Limit int    `query:"limit" minimum:"1" maximum:"2000" default:"50" doc:"how many at most"`
 }
@@ -110,11 +110,11 @@ func (h *Handler) webhookRoutes() {
 			return &created[Webhook]{Location: path + "/" + url.PathEscape(t.Name), Body: webhookOf(&t)}, nil
 		})
 	huma.Register(h.huma, operation(http.MethodDelete, path+"/{name}", "delete-webhook", "Remove a webhook, what waits for it, and what is known of its deliveries", "webhooks", 204, 403, 404, 503),
-		func(ctx context.Context, in *webhookInput) (*struct{}, error) {
+		func(ctx context.Context, in *WebhookInput) (*struct{}, error) {
 			return nil, h.problem(h.cloud.RemoveWebhook(ctx, asker(ctx), in.Name))
 		})
 	huma.Register(h.huma, operation(http.MethodPost, path+"/{name}/test", "test-webhook", "Ask a webhook as if a device did", "webhooks", 200, 403, 404, 502, 504),
-		func(ctx context.Context, in *webhookInput) (*body[WebhookAnswer], error) {
+		func(ctx context.Context, in *WebhookInput) (*body[WebhookAnswer], error) {
 			a, err := h.cloud.TryWebhook(ctx, asker(ctx), in.Name)
 			if err != nil {
 				return nil, h.problem(err)
@@ -122,7 +122,7 @@ func (h *Handler) webhookRoutes() {
 			return &body[WebhookAnswer]{WebhookAnswer{"farreach.webhook-answer/v1", a.Status, a.Type, string(a.Body)}}, nil
 		})
 	huma.Register(h.huma, operation(http.MethodGet, path+"/{name}", "get-webhook", "Get one webhook, and how it does", "webhooks", 200, 403, 404, 503),
-		func(ctx context.Context, in *webhookInput) (*body[Webhook], error) {
+		func(ctx context.Context, in *WebhookInput) (*body[Webhook], error) {
 			w, err := h.cloud.Webhook(ctx, asker(ctx), in.Name)
 			if err != nil {
 				return nil, h.problem(err)
@@ -131,7 +131,7 @@ func (h *Handler) webhookRoutes() {
 		})
 	huma.Register(h.huma, operation(http.MethodPost, path+"/{name}/retry", "retry-webhook",
 		"Try at once what waits for a webhook", "webhooks", 204, 403, 404, 503),
-		func(ctx context.Context, in *webhookInput) (*struct{}, error) {
+		func(ctx context.Context, in *WebhookInput) (*struct{}, error) {
 			return nil, h.problem(h.cloud.RetryWebhook(ctx, asker(ctx), in.Name))
 		})
 	h.deliveryRoutes(path + "/{name}/deliveries")
