@@ -90,6 +90,61 @@ test("a rule is made in the editor, and the door fires it", async () => {
   await context.close();
 });
 
+test("all of it by keys", async () => {
+  const { context, page, troubles } = await signedIn(chrome, home);
+  const power = page.getByRole("switch", { name: "lamp Power" });
+  await power.waitFor();
+  const focus = () => page.evaluate(() => {
+    const it = document.activeElement!, style = getComputedStyle(it);
+    return { name: it.getAttribute("aria-label") ?? it.textContent!.trim(), seen: style.outlineStyle !== "none" && style.outlineWidth !== "0px" };
+  });
+  const passed = [];
+  for (let one; one?.name !== "lamp Power" && passed.length < 60; passed.push(one)) {
+    await page.keyboard.press("Tab");
+    one = await focus();
+  }
+  expect(passed.at(-1)!.name).toBe("lamp Power");
+  expect(passed.filter((one) => !one.seen)).toEqual([]);
+  expect(passed[0]!.name).toBe("Skip to content");
+  const lamp = async () => (await power.getAttribute("aria-checked")) === "true";
+  const moved = async (is: boolean) => until("the lamp", async () => (await home.run("get", "lamp/a/light")).includes(`"value":${is}`));
+  const before = await lamp();
+  await page.keyboard.press("Space");
+  await moved(!before);
+  await until("the switch", async () => (await lamp()) === !before);
+
+  await page.keyboard.press("Control+k");
+  await page.getByRole("combobox").waitFor();
+  await page.keyboard.type(`lamp ${before ? "on" : "off"}`);
+  await page.keyboard.press("Enter");
+  await moved(before);
+  await page.keyboard.press("g");
+  await page.keyboard.press("d");
+  await page.getByRole("heading", { name: "Devices", exact: true }).waitFor();
+  await page.keyboard.press("/");
+  await page.keyboard.type("meter");
+  await page.getByText("1 of").waitFor();
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("j");
+  await until("the row", async () => (await focus()).name.includes("meter"));
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { name: "meter" }).waitFor();
+  await page.getByRole("tab", { name: "Resources" }).waitFor();
+  await page.getByRole("tab").first().focus();
+  await page.keyboard.press("ArrowRight");
+  await until("the next tab", async () => (await page.getByRole("tab").nth(1).getAttribute("aria-selected")) === "true");
+  await page.keyboard.press("Control+k");
+  await page.getByRole("combobox").waitFor();
+  await page.keyboard.press("Escape");
+  await page.getByRole("combobox").waitFor({ state: "hidden" });
+  await page.keyboard.press("?");
+  await page.getByRole("heading", { name: "Help" }).waitFor();
+  expect(troubles).toEqual([]);
+  await context.close();
+});
+
 test("signed out everywhere", async () => {
   const one = await signedIn(chrome, home);
   const two = await signedIn(chrome, home);

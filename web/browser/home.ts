@@ -45,7 +45,6 @@ export class Home {
     return stdout;
   }
 
-
   /** The id of a device that the cloud knows, once it can be reached. */
   async id(name: string): Promise<string> {
     let di = "";
@@ -98,8 +97,8 @@ export async function browser(): Promise<Browser> {
   return chromium.launch({ executablePath: chrome, args: quiet });
 }
 
-/** A page that is signed in, and the troubles that it reports. */
-export async function signedIn(b: Browser, home: Home, options: Parameters<Browser["newContext"]>[0] = {}): Promise<{ context: BrowserContext; page: Page; troubles: string[] }> {
+/** A page that is signed in, at the home or what stands in front of it, and the troubles that it reports. */
+export async function signedIn(b: Browser, home: Home, options: Parameters<Browser["newContext"]>[0] = {}, url = home.url): Promise<{ context: BrowserContext; page: Page; troubles: string[] }> {
   const context = await b.newContext({ viewport: { width: 1280, height: 800 }, locale: "en-GB", ...options });
   await context.addInitScript(() => document.addEventListener("securitypolicyviolation", (e) => console.error(`policy: ${e.violatedDirective} ${e.blockedURI}`)));
   const page = await context.newPage();
@@ -111,9 +110,17 @@ export async function signedIn(b: Browser, home: Home, options: Parameters<Brows
     troubles.push("dialog: " + d.message());
     void d.dismiss();
   });
-  await page.goto(await home.link());
+  await page.goto((await home.link()).replace(home.url, url));
   await page.locator("[data-status=live]").waitFor();
   return { context, page, troubles };
+}
+
+/** Goes to a place of the page, and waits until it shows what there is. */
+export async function show(page: Page, url: string, place: string) {
+  await page.goto(`${url}/#/${place}`);
+  await page.locator(`nav a[href="#/${place.split(/[/?]/)[0]}"][aria-current=page]`).waitFor({ state: "attached" });
+  await page.locator("h1").first().waitFor({ state: "attached" });
+  await until(place, async () => (await page.getByText("Loading …").count()) === 0);
 }
 
 export async function until(what: string, is: () => boolean | Promise<boolean>) {

@@ -3,7 +3,7 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { browser, Home, shots, signedIn } from "./home";
+import { browser, Home, shots, show, signedIn } from "./home";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
@@ -32,10 +32,8 @@ test.each([
   const { context, page, troubles } = await signedIn(chrome, home, { colorScheme, viewport: { width, height: 800 }, bypassCSP: true, reducedMotion: "reduce" }); // axe is put into the page
   const wrong: string[] = [];
   for (const name of pages) {
-    await page.goto(`${home.url}/#/${name.replace("device?", `devices/${lamp}?`).replace(/^device$/, `devices/${lamp}`)}`);
-    await page.locator("h1").first().waitFor({ state: "attached" });
+    await show(page, home.url, name.replace(/^device\b/, `devices/${lamp}`));
     if (name === "pair") await page.getByRole("button", { name: "Make a code" }).click();
-    await page.getByText("Loading …").waitFor({ state: "detached" });
     await page.screenshot({ path: join(shots, `${name.replace(/\W/g, "-")}-${colorScheme}-${width}.png`) });
     const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
     if (wide > 0) wrong.push(`${name} is ${wide} px wider than the screen`);
