@@ -29,6 +29,7 @@ import (
 	"github.com/farreach/farreach/cloud"
 	"github.com/farreach/farreach/cloud/metrics"
 	"github.com/farreach/farreach/coap"
+	"github.com/farreach/farreach/internal/tracing"
 	"github.com/farreach/farreach/xmppd"
 )
 
@@ -47,9 +48,10 @@ const (
 
 // Config says how the API behaves. Zero values work.
 type Config struct {
-	Hosts   []string     // names by which it may be asked, beside localhost and the addresses it listens on
-	Version string       // of the program, for /openapi.json
-	Log     *slog.Logger // nil: slog.Default()
+	Hosts   []string        // names by which it may be asked, beside localhost and the addresses it listens on
+	Version string          // of the program, for /openapi.json
+	Log     *slog.Logger    // nil: slog.Default()
+	Tracer  *tracing.Tracer // nil: nothing is traced
 
 	// CoAP takes the WebSockets that come to coap.WebSocketPath, behind the
 	// same guard as the API; nil: none are taken.
@@ -73,6 +75,7 @@ type Config struct {
 type Handler struct {
 	cloud   *cloud.Cloud
 	log     *slog.Logger
+	tracer  *tracing.Tracer
 	huma    huma.API
 	mux     *http.ServeMux
 	guarded http.Handler
@@ -92,7 +95,7 @@ type Handler struct {
 
 // New returns the API of c.
 func New(c *cloud.Cloud, cfg Config) *Handler {
-	h := &Handler{cloud: c, log: cfg.Log, mux: http.NewServeMux(), ending: make(chan struct{}),
+	h := &Handler{cloud: c, log: cfg.Log, tracer: cfg.Tracer, mux: http.NewServeMux(), ending: make(chan struct{}),
 		version: cfg.Version, operate: cfg.Operate, pairingURI: cfg.PairingURI}
 	h.end = sync.OnceFunc(func() { close(h.ending) })
 	if h.log == nil {
@@ -102,7 +105,7 @@ func New(c *cloud.Cloud, cfg Config) *Handler {
 		h.metrics = cfg.Operate.Metrics
 	}
 	h.huma = humago.New(h.mux, description(cfg.Version))
-	h.huma.UseMiddleware(h.bearer)
+	h.huma.UseMiddleware(h.trace, h.bearer)
 	h.healthRoutes()
 	h.sessionRoutes()
 	h.deviceRoutes()

@@ -37,6 +37,7 @@ import (
 	"github.com/farreach/farreach/cloud/rule"
 	"github.com/farreach/farreach/cloud/webhook"
 	"github.com/farreach/farreach/cloudlink"
+	"github.com/farreach/farreach/internal/tracing"
 	"github.com/farreach/farreach/oic"
 	"github.com/farreach/farreach/store"
 )
@@ -58,7 +59,8 @@ type Config struct {
 	// networks.
 	PrivateWebhooks bool
 
-	Log *slog.Logger // nil: slog.Default()
+	Log    *slog.Logger    // nil: slog.Default()
+	Tracer *tracing.Tracer // nil: nothing is traced
 
 	// PasswordChanged, if not nil, is called when the password of an account
 	// has been replaced through this Cloud. It must not block.
@@ -84,6 +86,7 @@ type Cloud struct {
 	held      held
 	presence  watchers
 	log       *slog.Logger
+	tracer    *tracing.Tracer
 
 	passwordChanged func(account string)
 	asked           func(op oic.Op, took time.Duration, err error) // Config.Asked
@@ -106,7 +109,7 @@ func Open(ctx context.Context, cfg Config) (*Cloud, error) {
 		cfg.Log = slog.Default()
 	}
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
-	c := &Cloud{store: cfg.Store, log: cfg.Log, flows: map[string]*flow{}, stop: stop, passwordChanged: cfg.PasswordChanged, asked: cfg.Asked}
+	c := &Cloud{store: cfg.Store, log: cfg.Log, tracer: cfg.Tracer, flows: map[string]*flow{}, stop: stop, passwordChanged: cfg.PasswordChanged, asked: cfg.Asked}
 	if c.asked == nil {
 		c.asked = func(oic.Op, time.Duration, error) {}
 	}
@@ -153,17 +156,17 @@ func (c *Cloud) open(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
-	c.webhooks, err = webhook.Open(ctx, webhook.Config{Store: cfg.Store, Private: cfg.PrivateWebhooks, Log: cfg.Log})
+	c.webhooks, err = webhook.Open(ctx, webhook.Config{Store: cfg.Store, Private: cfg.PrivateWebhooks, Log: cfg.Log, Tracer: cfg.Tracer})
 	if err != nil {
 		return err
 	}
 	c.commands, err = command.Open(ctx, command.Config{
-		Store: cfg.Store, MaxAge: cfg.RetentionAge, Log: cfg.Log, Reach: c.reach, Hold: c.holdCommand,
+		Store: cfg.Store, MaxAge: cfg.RetentionAge, Log: cfg.Log, Tracer: cfg.Tracer, Reach: c.reach, Hold: c.holdCommand,
 	})
 	if err != nil {
 		return err
 	}
-	c.rules, err = rule.Open(ctx, rule.Config{Store: cfg.Store, World: ruleWorld{c}, Log: cfg.Log})
+	c.rules, err = rule.Open(ctx, rule.Config{Store: cfg.Store, World: ruleWorld{c}, Log: cfg.Log, Tracer: cfg.Tracer})
 	return err
 }
 

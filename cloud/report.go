@@ -8,6 +8,7 @@ import (
 	"github.com/farreach/farreach/cloud/directory"
 	"github.com/farreach/farreach/cloud/event"
 	"github.com/farreach/farreach/cloudlink"
+	"github.com/farreach/farreach/internal/tracing"
 	"github.com/farreach/farreach/oic"
 )
 
@@ -92,12 +93,34 @@ func (r *recording) wait(ctx context.Context) error {
 
 // keep stores the events that are ready.
 func (r *recording) keep(ctx context.Context) {
+	if len(r.events) == 0 {
+		return
+	}
+	ctx, span := r.c.tracer.Start(ctx, tracing.Server, "reports")
 	for i, err := range r.c.events.AppendAll(ctx, r.events) {
 		if err != nil {
 			r.failed(r.at[i], failed("report", err))
 		}
 	}
+	if span != nil {
+		r.tell(ctx, span)
+	}
 	r.events, r.at = r.events[:0], r.at[:0]
+}
+
+// tell says in a span what was reported, and ends it.
+func (r *recording) tell(ctx context.Context, span *tracing.Span) {
+	for i := range r.events {
+		r.c.tracer.Remember(ctx, r.events[i].Seq)
+	}
+	span.Text("farreach.device.id", r.who.Device)
+	span.Text("farreach.account", r.who.Account)
+	span.Int("farreach.events", int64(len(r.events)))
+	span.Int("farreach.event.seq", int64(r.events[0].Seq))
+	if len(r.errs) > 0 {
+		span.Fail("not all could be kept")
+	}
+	span.End()
 }
 
 func (r *recording) failed(i int, err error) {

@@ -28,6 +28,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/farreach/farreach/internal/tracing"
 	"github.com/farreach/farreach/oic"
 	"github.com/farreach/farreach/store"
 )
@@ -133,8 +134,9 @@ type Cause struct {
 // and Hold nothing can be queued.
 type Config struct {
 	Store  *store.Store
-	MaxAge time.Duration // of a command in the log; 0: 90 days
-	Log    *slog.Logger  // nil: slog.Default()
+	MaxAge time.Duration   // of a command in the log; 0: 90 days
+	Log    *slog.Logger    // nil: slog.Default()
+	Tracer *tracing.Tracer // nil: nothing is traced
 
 	// Reach returns the way to a device that is connected to this process now,
 	// and an oic.ErrOffline otherwise. Of several processes with one store the

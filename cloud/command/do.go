@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/farreach/farreach/internal/tracing"
 	"github.com/farreach/farreach/oic"
 )
 
@@ -31,6 +32,13 @@ func (c *Commands) Do(ctx context.Context, cmd Command, req *oic.Request, to oic
 // send is Do for a command that certainly was not sent before. One that waits
 // for its device does so again if it certainly was not sent now.
 func (c *Commands) send(ctx context.Context, cmd Command, req *oic.Request, to oic.Handler) (Command, *oic.Response, error) {
+	ctx, span := c.cfg.Tracer.Start(ctx, tracing.Client, "command")
+	cmd, resp, err := c.sendNow(ctx, cmd, req, to)
+	tell(span, &cmd, err)
+	return cmd, resp, err
+}
+
+func (c *Commands) sendNow(ctx context.Context, cmd Command, req *oic.Request, to oic.Handler) (Command, *oic.Response, error) {
 	cmd.State, cmd.Sent = Sent, now()
 	if err := c.note(ctx, &cmd); err != nil {
 		return cmd, nil, fmt.Errorf("command: %w", err)

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/farreach/farreach/internal/tracing"
 	"github.com/farreach/farreach/oic"
 	"github.com/farreach/farreach/store"
 )
@@ -26,7 +27,8 @@ type waiting struct {
 	Account string       `json:"account"`
 	Device  string       `json:"di"`
 	Command record       `json:"command"`
-	Who     oic.Identity `json:"who"` // which has no secret
+	Who     oic.Identity `json:"who"`            // which has no secret
+	Trace   string       `json:"trace,omitzero"` // the span in which it was queued
 }
 
 func (w *waiting) key() string { return store.Key(w.Account, w.Device, w.Command.ID) }
@@ -164,8 +166,11 @@ func (c *Commands) Queue(ctx context.Context, cmd Command, req *oic.Request, fro
 		return cmd, oic.Errorf(oic.TooLarge, "a command that waits has a body of %d bytes at most", maxKept)
 	}
 	cmd.State, cmd.Expires = Queued, cmd.Made.Add(wait)
-	w := waiting{cmd.Account, cmd.Device, recordOf(&cmd), from}
-	return cmd, c.queue.add(ctx, w, func() error { return c.note(ctx, &cmd) })
+	ctx, span := c.cfg.Tracer.Start(ctx, tracing.Task, "command queued")
+	w := waiting{cmd.Account, cmd.Device, recordOf(&cmd), from, c.cfg.Tracer.Parent(ctx)}
+	err := c.queue.add(ctx, w, func() error { return c.note(ctx, &cmd) })
+	tell(span, &cmd, err)
+	return cmd, err
 }
 
 // add puts w into the table when note has put it into the log: what is taken

@@ -229,7 +229,7 @@ func (c *Commands) deliverOne(ctx context.Context, w *waiting, to oic.Handler) e
 	if err != nil {
 		return err
 	}
-	cmd, _, err = c.send(ctx, cmd, cmd.request(w.Who), to)
+	cmd, _, err = c.send(c.in(ctx, w), cmd, cmd.request(w.Who), to)
 	after := context.WithoutCancel(ctx)
 	switch cmd.State {
 	case Queued:

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/farreach/farreach/internal/backoff"
+	"github.com/farreach/farreach/internal/tracing"
 	"github.com/farreach/farreach/store"
 )
 
@@ -290,9 +291,23 @@ func (w *worker) doAll(l *lane) error {
 	}
 }
 
+// tell says in a span what fired, and on what.
+func (f *Firing) tell(span *tracing.Span) {
+	span.Text("farreach.rule.id", f.Rule)
+	span.Text("farreach.rule.run", f.ID)
+	span.Int("farreach.rule.revision", int64(f.Revision))
+	span.Text("farreach.account", f.Account)
+	span.Int("farreach.event.seq", int64(f.Cause.Event))
+	span.Text("farreach.device.id", f.Cause.Device)
+	span.At("caused", f.Cause.Time)
+}
+
 // do does what a firing says, in order. What fails is no reason to leave out
 // the rest; how it failed is kept with the command.
 func (w *worker) do(j *job) {
+	ctx, span := w.cfg.Tracer.StartAfter(w.life, j.Cause.Event, "rule")
+	defer span.End()
+	j.tell(span)
 	for i := range j.Do {
 		p := &j.Do[i]
 		if p.Problem != "" {
@@ -307,7 +322,7 @@ func (w *worker) do(j *job) {
 		}
 		limit, wait := time.Now().Add(insist), again
 		for tries := 0; ; tries++ {
-			err := act(w.life, j.Firing, i, p, tries > 0 || time.Since(j.begun) > young)
+			err := act(ctx, j.Firing, i, p, tries > 0 || time.Since(j.begun) > young)
 			if err == nil || w.life.Err() != nil || !errors.Is(err, store.ErrUnavailable) || time.Now().After(limit) {
 				if err != nil {
 					w.cfg.Log.Debug("rules: an action failed", "account", j.Account, "rule", j.Name, "run", j.ID, "action", i, "err", err)

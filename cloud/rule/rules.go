@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/farreach/farreach/internal/tracing"
 	"github.com/farreach/farreach/oic"
 	"github.com/farreach/farreach/store"
 )
@@ -80,6 +81,8 @@ type Config struct {
 	Store *store.Store
 	World World
 	Log   *slog.Logger // nil: slog.Default()
+
+	Tracer *tracing.Tracer // nil: nothing is traced
 }
 
 // Rules are the rules of all accounts. Its methods may be called from several

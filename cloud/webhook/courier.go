@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/farreach/farreach/internal/backoff"
+	"github.com/farreach/farreach/internal/tracing"
 	"github.com/farreach/farreach/oic"
 	"github.com/farreach/farreach/store"
 )
@@ -308,7 +309,9 @@ func (c *courier) tell(l *lane, a letter) error {
 	c.mu.Lock()
 	hurried, start := l.hurried, time.Now()
 	c.mu.Unlock()
-	status, err := c.once(c.life, t, d)
+	ctx, span := c.cfg.Tracer.Start(c.cfg.Tracer.Take(c.life, d.Trace, ""), tracing.Task, "webhook delivery")
+	status, err := c.once(ctx, t, d)
+	told(span, d, err)
 	if c.life.Err() != nil {
 		return c.life.Err() // whether it was taken is not known: it is told again
 	}

@@ -48,6 +48,8 @@ type Delivery struct {
 	Ended    time.Time `json:"ended,omitzero"`   // when it was delivered or given up
 	Status   int       `json:"status,omitzero"`  // of HTTP, of the newest attempt; 0: there was no answer
 	Problem  string    `json:"problem,omitzero"` // why the newest attempt failed, or why it was given up
+
+	Trace string `json:"trace,omitzero"` // the span in which it was enqueued
 }
 
 func (d *Delivery) key() []string { return []string{d.Account, d.Target, d.ID} }
@@ -79,7 +81,7 @@ func (w *Webhooks) Enqueue(ctx context.Context, account, name, id string, made t
 	if _, err := w.Get(ctx, account, name); err != nil {
 		return err
 	}
-	d := Delivery{Account: account, Target: name, ID: id, Made: made.UTC(), Since: made.UTC(), Body: body, State: Waiting}
+	d := Delivery{Account: account, Target: name, ID: id, Made: made.UTC(), Since: made.UTC(), Body: body, State: Waiting, Trace: w.cfg.Tracer.Parent(ctx)}
 	_, err := w.write(ctx, &d, 0)
 	if errors.Is(err, store.ErrConflict) {
 		return nil

@@ -31,6 +31,7 @@ import (
 	"time"
 
 	"github.com/farreach/farreach/internal/backoff"
+	"github.com/farreach/farreach/internal/tracing"
 	"github.com/farreach/farreach/oic"
 	"github.com/farreach/farreach/store"
 )
@@ -51,6 +52,8 @@ type Config struct {
 	// Private lets targets be at addresses of this machine and its networks: for
 	// an operator who knows all who may register one.
 	Private bool
+
+	Tracer *tracing.Tracer // nil: nothing is traced
 }
 
 // Target is where a webhook goes. Secret is known to both sides.
@@ -90,7 +93,7 @@ func Open(ctx context.Context, cfg Config) (*Webhooks, error) {
 		cfg.Log = slog.Default()
 	}
 	w := &Webhooks{
-		cfg: cfg, client: newClient(cfg.Private, nil), again: backoff.Backoff{Base: firstWait, Max: longestWait},
+		cfg: cfg, client: traced(newClient(cfg.Private, nil), cfg.Tracer), again: backoff.Backoff{Base: firstWait, Max: longestWait},
 		changed: map[string]bool{}, wake: make(chan struct{}, 1),
 	}
 	t, err := store.OpenTable[Target](ctx, cfg.Store, "webhooks", 0)

@@ -18,10 +18,12 @@ import (
 	"github.com/farreach/farreach/cloud/metrics"
 	"github.com/farreach/farreach/cmd/farreach/internal/certs"
 	"github.com/farreach/farreach/cmd/farreach/internal/listen"
+	"github.com/farreach/farreach/cmd/farreach/internal/otlp"
 	"github.com/farreach/farreach/cmd/farreach/internal/settings"
 	"github.com/farreach/farreach/internal/kept"
 	"github.com/farreach/farreach/internal/localca"
 	"github.com/farreach/farreach/internal/secret"
+	"github.com/farreach/farreach/internal/tracing"
 	build "github.com/farreach/farreach/internal/version"
 	"github.com/farreach/farreach/oic"
 	"github.com/farreach/farreach/store"
@@ -48,6 +50,8 @@ type booted struct {
 	store    *store.Store
 	cloud    *cloud.Cloud
 	metrics  *metrics.Metrics
+	tracer   *tracing.Tracer // nil: nothing is traced
+	traced   func()          // sends the rest of the traces
 	relays   []xmppd.Relay
 	xmpp     *xmppd.Server // nil: it is off
 	password secret.String // of the first account, if this start made it
@@ -82,6 +86,7 @@ func (a *app) boot(ctx context.Context, cfg serverConfig) (b *booted, err error)
 		b.openData,
 		func() error { return b.openPorts(ctx, offset) },
 		b.openCA,
+		func() error { return b.openTracing(ctx, a.lookup) },
 		func() error { return b.openStore(ctx) },
 		func() error { return b.openAccount(ctx) },
 		func() error { return b.openXMPP(ctx) },
@@ -101,6 +106,9 @@ func (b *booted) close() (err error) {
 	}
 	if b.cloud != nil {
 		b.cloud.Close()
+	}
+	if b.traced != nil {
+		b.traced()
 	}
 	if b.store != nil {
 		err = b.store.Close()
@@ -197,6 +205,16 @@ func (b *booted) openCA() (err error) {
 	return nil
 }
 
+func (b *booted) openTracing(ctx context.Context, lookup func(string) (string, bool)) (err error) {
+	b.tracer, b.traced, err = otlp.Open(ctx, otlp.Config{
+		Endpoint: b.cfg.otlp, Version: build.Get(version).Version, Node: b.name(), Lookup: lookup, Log: b.log,
+	})
+	if err != nil {
+		return fail(exitConfig, "--otlp-endpoint http://127.0.0.1:4318", "otlp-endpoint: %w", err)
+	}
+	return nil
+}
+
 func (b *booted) openStore(ctx context.Context) (err error) {
 	b.metrics = metrics.New(build.Get(version).Version)
 	cfg := store.Config{Log: b.log, Wrote: b.metrics.Wrote}
@@ -221,7 +239,7 @@ func (b *booted) openStore(ctx context.Context) (err error) {
 	}
 	b.cloud, err = cloud.Open(ctx, cloud.Config{
 		Store: b.store, AccessTTL: b.cfg.accessTTL, RetentionAge: keep.age, RetentionSize: keep.size,
-		PasswordChanged: b.passwordChanged, PrivateWebhooks: b.cfg.webhooks, Asked: b.metrics.Asked, Log: b.log, Name: b.name(), Version: build.Get(version).Version,
+		PasswordChanged: b.passwordChanged, PrivateWebhooks: b.cfg.webhooks, Asked: b.metrics.Asked, Log: b.log, Tracer: b.tracer, Name: b.name(), Version: build.Get(version).Version,
 	})
 	return err
 }

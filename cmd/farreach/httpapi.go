@@ -21,7 +21,7 @@ import (
 // api is the HTTP API of the cloud, by the names that its certificate has, too,
 // which gives WebSockets to the handlers given.
 func (b *booted) api(overCoAP, overXMPP http.Handler) *api.Handler {
-	cfg := api.Config{Version: build.Get(version).Version, Log: b.log, CoAP: overCoAP, XMPP: overXMPP, Operate: b.operate()}
+	cfg := api.Config{Version: build.Get(version).Version, Log: b.log, Tracer: b.tracer, CoAP: overCoAP, XMPP: overXMPP, Operate: b.operate()}
 	if b.cfg.coap { // without devices there is nothing to show
 		cfg.Pages = web.Handler
 		cloud := b.outside().Cloud()

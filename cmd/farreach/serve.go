@@ -44,6 +44,7 @@ type serverConfig struct {
 	allowPlain bool
 	webhooks   bool // to private addresses, too
 	drain      time.Duration
+	otlp       string // where traces go
 }
 
 // command is the one that starts such a server.
@@ -72,6 +73,7 @@ func (a *app) serverFlags(cmd *cobra.Command, cfg *serverConfig) {
 	flags.StringVar(&cfg.keepSize, "retention-size", "", "most `bytes` of events to keep, such as 500MB or 20GB, the oldest go first (default as the disk has)")
 	flags.BoolVar(&cfg.webhooks, "private-webhooks", false, "let webhooks go to addresses of this machine and its networks")
 	flags.DurationVar(&cfg.drain, "drain", cfg.drain, "how long a server that is told to stop goes on, and says at /readyz that nobody is to be sent to it")
+	flags.StringVar(&cfg.otlp, "otlp-endpoint", "", "`URL` of an OpenTelemetry collector to send traces to by OTLP over HTTP (default what OTEL_EXPORTER_OTLP_ENDPOINT says, else none)")
 	flags.BoolVar(&cfg.allowPlain, "allow-plain-coap", false, "let devices of other machines sign in without TLS")
 }
 
