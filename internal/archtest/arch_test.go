@@ -35,7 +35,7 @@ var layers = [][]string{
 	{"cloud", "cloud/account", "cloud/audit", "cloud/command", "cloud/webhook", "cloud/directory", "cloud/event", "cloud/metrics", "cloud/rule", "reach", "xcproxy"},
 	{"api", "web"},
 	{"cmd/farreach/internal/"},
-	{"cmd/farreach", "cmd/farreach/internal/bench", "cmd/farreach/internal/checkup", "e2e", "examples/"},
+	{"cmd/farreach", "cmd/farreach/internal/bench", "cmd/farreach/internal/checkup", "e2e", "examples/", "web/browser/crowd"},
 }
 
 // maxLines is the longest that a file may be.

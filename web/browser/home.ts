@@ -33,9 +33,11 @@ export class Home {
   }
 
   /** Ends the server as a power cut would. */
-  async kill() {
+  kill = () => this.end("SIGKILL");
+
+  async end(signal: NodeJS.Signals = "SIGTERM") {
     const ended = new Promise((done) => this.process!.once("exit", done));
-    this.process!.kill("SIGKILL");
+    this.process!.kill(signal);
     await ended;
   }
 

@@ -59,19 +59,3 @@ test("the empty home teaches, the sign-in fits", async () => {
   expect(found).toEqual([]);
   await context.close();
 });
-
-test("what a first load costs", async () => {
-  const { context, page } = await signedIn(chrome, home);
-  const fresh = await context.newPage();
-  await fresh.goto(home.url);
-  await fresh.getByRole("heading", { name: "lamp" }).waitFor();
-  const cost = await fresh.evaluate(() => {
-    const all = [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")] as PerformanceResourceTiming[];
-    const bytes = all.filter((e) => !e.name.includes("/api/")).reduce((sum, e) => sum + e.encodedBodySize, 0);
-    return { bytes, ms: performance.now() };
-  });
-  console.log(`first load: ${(cost.bytes / 1024).toFixed(1)} KiB compressed, the lamp seen after ${cost.ms.toFixed(0)} ms`);
-  expect(cost.bytes).toBeLessThanOrEqual(80 * 1024);
-  await page.close();
-  await context.close();
-});
