@@ -73,6 +73,9 @@ func (c *Cloud) DeleteAccount(ctx context.Context, who oic.Identity, name string
 	if err := c.authorize(who, opAccounts, target{}); err != nil {
 		return err
 	}
+	if c.accounts.LastAdmin(name) {
+		return oic.Errorf(oic.Conflict, "%s is the only admin; make another first", name)
+	}
 	if err := c.accounts.BeginDelete(ctx, name); err != nil {
 		return err
 	}

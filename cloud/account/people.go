@@ -144,6 +144,18 @@ func (a *Accounts) BeginDelete(ctx context.Context, name string) error {
 	return failed("delete account", err)
 }
 
+// LastAdmin reports whether an account is the only one that may manage accounts.
+func (a *Accounts) LastAdmin(name string) bool {
+	last := false
+	for other, r := range a.accounts.All() {
+		if r.Admin && !r.Deleting && other != name {
+			return false
+		}
+		last = last || r.Admin && other == name
+	}
+	return last
+}
+
 // Deleting returns the accounts for which FinishDelete is still to be called.
 func (a *Accounts) Deleting() (names []string) {
 	for name, r := range a.accounts.All() {

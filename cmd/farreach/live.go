@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -18,8 +17,21 @@ import (
 
 // showLive writes what the devices of the first account report, and when one
 // joins, goes and comes back, one line each, until ctx ends. Of what comes too
-// fast to be read it says each second how much it left out.
-func (a *app) showLive(ctx context.Context, b *booted, start time.Time) error {
+// fast to be read it says each second how much it left out. What goes wrong with
+// the lines ends the lines, and not the server.
+func (a *app) showLive(ctx context.Context, b *booted, start time.Time) {
+	out := newTap(a.out)
+	defer out.close()
+	lines := *a
+	lines.out = out
+	if err := lines.liveLines(ctx, b, start); ctx.Err() == nil {
+		b.log.Warn("no more lines of what happens", "err", err)
+		<-ctx.Done()
+	}
+}
+
+// liveLines writes lines until something goes wrong or ctx ends, and returns what.
+func (a *app) liveLines(ctx context.Context, b *booted, start time.Time) error {
 	l := &live{app: a, events: ration{what: "events"}, devices: ration{what: "devices"}}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return l.tick(ctx) })
@@ -40,10 +52,7 @@ func (a *app) showLive(ctx context.Context, b *booted, start time.Time) error {
 			return nil
 		}})
 	})
-	if err := group.Wait(); !errors.Is(err, context.Canceled) {
-		return err
-	}
-	return nil // told to stop
+	return group.Wait()
 }
 
 // live is the lines of a running server.

@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -55,7 +57,7 @@ func (a *app) announce(ctx context.Context, b *booted, home *demo, start time.Ti
 	} else {
 		_, err = fmt.Fprint(a.out, a.banner(b, b.outside(), home, code, time.Until(expires), open, start))
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, syscall.EPIPE) { // nobody reads it
 		return err
 	}
 	if b.cfg.addrFile != "" {

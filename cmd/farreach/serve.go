@@ -7,7 +7,9 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -88,6 +90,7 @@ const farewell = 11 * time.Second
 //	  ── what is under way answered, 11 s at most ──▶ cloud, store closed
 func (a *app) serve(ctx context.Context, cfg serverConfig) (err error) {
 	start := time.Now()
+	signal.Ignore(syscall.SIGPIPE) // who reads our output may go
 	b, err := a.boot(ctx, cfg)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -212,5 +215,6 @@ func (a *app) live(ctx context.Context, b *booted, run *running, start time.Time
 	if b.cfg.addrFile != "" {
 		defer os.Remove(b.cfg.addrFile) // a script that waits for the next start must not find it
 	}
-	return a.showLive(ctx, b, start)
+	a.showLive(ctx, b, start)
+	return nil
 }
