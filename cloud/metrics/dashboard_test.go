@@ -37,6 +37,8 @@ func TestDashboard(t *testing.T) {
 		Ready:  func(context.Context) error { return nil },
 		Ends:   time.Now,
 		XMPP:   func() XMPPStats { return XMPPStats{} },
+
+		Webhooks: func() WebhookStats { return WebhookStats{} },
 	})
 	use(t, m, nil)
 	told := scrape(t, m)
@@ -55,7 +57,7 @@ func TestDashboard(t *testing.T) {
 			}
 		}
 	}
-	for _, family := range []string{"events", "logins", "command", "store", "devices", "connections", "xmpp", "certificate"} {
+	for _, family := range []string{"events", "logins", "command", "store", "devices", "connections", "xmpp", "certificate", "webhook"} {
 		if !strings.Contains(asked, "farreach_"+family) {
 			t.Errorf("no panel about farreach_%s", family)
 		}

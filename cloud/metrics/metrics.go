@@ -31,6 +31,8 @@ type Sources struct {
 	Ready  func(context.Context) error
 	Ends   func() time.Time // of the server's certificate
 	XMPP   func() XMPPStats
+
+	Webhooks func() WebhookStats
 }
 
 // XMPPStats is what an XMPP server has done since it was started.
@@ -39,6 +41,13 @@ type XMPPStats struct {
 	Connections                    int64 // that were accepted
 	LogIns, LogInsFailed, Resumed  int64
 	Routed, Refused, SlowReceivers int64 // stanzas that arrived, and that came back; sessions that ended because they took too little
+}
+
+// WebhookStats is what this process has told webhooks since it was started, and
+// what waits for them, if it is the one that delivers.
+type WebhookStats struct {
+	Delivered, Failed, GivenUp uint64 // attempts that went well and that did not; deliveries given up
+	Waiting                    int64
 }
 
 // Metrics is the figures of one server. Its methods may be called from several
@@ -140,10 +149,30 @@ func (m *Metrics) Watch(s Sources) {
 	if s.XMPP != nil {
 		m.watchXMPP(s.XMPP)
 	}
+	if s.Webhooks != nil {
+		m.watchWebhooks(s.Webhooks)
+	}
 	if s.Ends != nil {
 		m.state.MustRegister(gauge("farreach_certificate_end_seconds", "When the server's certificate ends, in Unix time.",
 			func() float64 { return float64(s.Ends().Unix()) }))
 	}
+}
+
+// watchWebhooks adds the figures of deliveries to webhooks.
+func (m *Metrics) watchWebhooks(ask func() WebhookStats) {
+	for result, value := range map[string]func(WebhookStats) uint64{
+		"delivered": func(n WebhookStats) uint64 { return n.Delivered },
+		"failed":    func(n WebhookStats) uint64 { return n.Failed },
+	} {
+		m.counts.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "farreach_webhook_attempts_total", Help: "Attempts to tell webhooks what rules did, by what came of them.",
+			ConstLabels: prometheus.Labels{"result": result},
+		}, func() float64 { return float64(value(ask())) }))
+	}
+	m.counts.MustRegister(counter("farreach_webhook_given_up_total", "Deliveries that no webhook took in time.",
+		func() float64 { return float64(ask().GivenUp) }))
+	m.state.MustRegister(gauge("farreach_webhook_waiting", "Deliveries that wait, at the node that delivers.",
+		func() float64 { return float64(ask().Waiting) }))
 }
 
 // watchXMPP adds the figures of the XMPP server.

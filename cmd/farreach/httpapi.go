@@ -44,6 +44,10 @@ func (b *booted) watch(link *cloudlink.Server) {
 		Census: func(ctx context.Context) (cloud.Census, error) { return b.cloud.Census(ctx, operator) },
 		Ready:  b.cloud.Ready,
 		Ends:   b.ca.Ends,
+		Webhooks: func() metrics.WebhookStats {
+			n, _ := b.cloud.WebhookCounts(context.Background(), operator) // who may
+			return metrics.WebhookStats(n)
+		},
 	}
 	if b.xmpp != nil {
 		sources.XMPP = b.xmppStats

@@ -17,30 +17,36 @@ type webhooksDoc struct {
 type webhookDoc struct {
 	Schema string `json:"schema"`
 	apiclient.Webhook
-	Secret string `json:"secret"`
+	Secret string `json:"secret,omitempty"` // only of one that was just made
 }
 
 func (a *app) webhookCmd() *cobra.Command {
 	return a.parent(&cobra.Command{
 		Use:   "webhook",
-		Short: "Manage the programs that answer what devices ask for",
+		Short: "Manage the programs that answer devices, and that rules tell when they fire",
 		Long: `A device asks for a service of its owner by a POST to /svc/NAME of the server: the
-webhook of that name answers, by HTTP, with JSON. Requests are signed as Standard
-Webhooks says. Only addresses of the internet are asked, and redirects are not
-followed.`,
-		Example: `  farreach webhook add diagnosis https://example.org/farreach
-  farreach webhook test diagnosis
-  farreach webhook rm diagnosis`,
+webhook of that name answers, by HTTP, with JSON. A rule with "webhook: NAME" tells
+it what fired: that is kept until the webhook has taken it, in order, for a day at
+most. Requests are signed as Standard Webhooks says. Only addresses of the internet
+are asked, and redirects are not followed.`,
+		Example: `  farreach webhook add pager https://example.org/farreach
+  farreach webhook test pager
+  farreach webhook deliveries pager --state waiting
+  farreach webhook retry pager`,
 		GroupID: groupAutomate,
-	}, a.webhookAddCmd(), a.webhookLsCmd(), a.webhookTestCmd(), a.webhookRmCmd())
+	}, a.webhookAddCmd(), a.webhookLsCmd(), a.webhookShowCmd(), a.webhookTestCmd(), a.webhookDeliveriesCmd(),
+		a.webhookRetryCmd(), a.webhookRmCmd())
 }
 
 func (a *app) webhookAddCmd() *cobra.Command {
 	return a.overAPI(&cobra.Command{
-		Use:     "add NAME URL",
-		Short:   "Register a program, and show the secret with which requests to it are signed",
-		Example: `  farreach webhook add diagnosis https://example.org/farreach`,
-		Args:    takes("the name of the service", "the URL of the program"),
+		Use:   "add NAME URL",
+		Short: "Register a program, and show the secret with which requests to it are signed",
+		Long: `Registers a program at a URL. Where the server keeps its data on NATS servers, it may
+also be at a subject there: nats:WORD for farreach-service.ACCOUNT.WORD.`,
+		Example: `  farreach webhook add diagnosis https://example.org/farreach
+  farreach webhook add diagnosis nats:diagnosis`,
+		Args: takes("the name of the service", "the URL of the program"),
 	}, func(ctx context.Context, api *apiclient.Client, args []string) error {
 		made, err := api.AddWebhook(ctx, args[0], args[1])
 		if err != nil {
@@ -69,9 +75,9 @@ func (a *app) webhookLsCmd() *cobra.Command {
 		}
 		rows := make([][]any, len(list))
 		for i, w := range list {
-			rows[i] = []any{w.Name, w.URL, w.Created}
+			rows[i] = []any{w.Name, w.URL, w.Created, w.State.Waiting, w.State.Problem}
 		}
-		return a.screen().Table([]string{"name", "url", "created"}, rows)
+		return a.screen().Table([]string{"name", "url", "created", "waiting", "problem"}, rows)
 	})
 }
 
@@ -103,7 +109,7 @@ func (a *app) webhookRmCmd() *cobra.Command {
 	cmd := a.overAPI(&cobra.Command{
 		Use:     "rm NAME",
 		Aliases: []string{"remove"},
-		Short:   "Remove a webhook",
+		Short:   "Remove a webhook, what waits for it, and what is known of its deliveries",
 		Example: `  farreach webhook rm diagnosis`,
 		Args:    takes("the name of a webhook"),
 	}, func(ctx context.Context, api *apiclient.Client, args []string) error {
@@ -117,7 +123,10 @@ func (a *app) webhookRmCmd() *cobra.Command {
 }
 
 // completeWebhook completes the name of a webhook.
-func (a *app) completeWebhook(cmd *cobra.Command, _ []string, _ string) (names []string, _ cobra.ShellCompDirective) {
+func (a *app) completeWebhook(cmd *cobra.Command, args []string, _ string) (names []string, _ cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
 	a.completing(cmd, func(ctx context.Context, api *apiclient.Client) {
 		list, _ := api.Webhooks(ctx) // none: nothing to offer
 		for _, w := range list {
