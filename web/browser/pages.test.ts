@@ -24,7 +24,8 @@ afterAll(async () => {
   await home?.stop();
 });
 
-const pages = ["overview", "devices", "device", "device?tab=resources", "device?tab=commands", "device?tab=raw", "rules", "rules/new", "events", "commands", "pair", "system", "api", "help"];
+const pages = ["overview", "devices", "device", "device?tab=resources", "device?tab=commands", "device?tab=rules", "device?tab=raw", "rules", "rules/new", "events",
+  "events?device=LAMP&href=/a/light", "commands", "pair", "system", "system?tab=access", "system?tab=webhooks", "system?tab=audit&whose=all", "api", "help"];
 
 test.each([
   ["light", 1280], ["dark", 1280], ["light", 360], ["dark", 360],
@@ -32,7 +33,7 @@ test.each([
   const { context, page, troubles } = await signedIn(chrome, home, { colorScheme, viewport: { width, height: 800 }, bypassCSP: true, reducedMotion: "reduce" }); // axe is put into the page
   const wrong: string[] = [];
   for (const name of pages) {
-    await show(page, home.url, name.replace(/^device\b/, `devices/${lamp}`));
+    await show(page, home.url, name.replace(/^device\b/, `devices/${lamp}`).replace("LAMP", lamp));
     if (name === "pair") await page.getByRole("button", { name: "Make a code" }).click();
     await page.screenshot({ path: join(shots, `${name.replace(/\W/g, "-")}-${colorScheme}-${width}.png`) });
     const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);

@@ -354,6 +354,7 @@ const texts = {
   "audit.all": "Everybody and the server",
   "audit.none": "Nothing was noted yet.",
   "audit.hidden": "This session may not see it.",
+  "audit.entries": "Entries",
   "audit.on": "On",
 
   "help.on": "On this page",
