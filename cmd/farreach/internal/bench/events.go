@@ -27,7 +27,8 @@ type EventsConfig struct {
 	Rules       int                              // that look at what they report; 0: 100, the most of an account
 	Subscribers int                              // that follow the events of one device each; 0: 500
 	Stored      int                              // devices that have reported; 0: 10,000
-	History     int                              // events of each of those; 0: 100
+	History     int                              // events of each of those; 0: 30
+	Replay      int                              // events over which a rule is tried; 0: 500,000
 	For         time.Duration                    // of each measurement under load; 0: 2 s
 	Progress    func(format string, args ...any) // is told what begins; nil: nobody is
 }
@@ -49,17 +50,20 @@ type eventsRun struct {
 }
 
 // RunEvents measures events: how many are kept, while rules look at them and
-// while many follow; and how much memory many devices with a history take.
+// while many follow; how much memory many devices with a history take; and how
+// fast a rule is tried on the past.
 //
 //	farreach up ◀── devices that report as fast as they may, rules that look ──▶ events in the log
 //	            ◀── devices that report now and then, with and without followers ──▶ until kept
 //	a cloud with the history of many devices ──▶ memory
+//	a log of the past ──▶ a rule
 func RunEvents(ctx context.Context, cfg EventsConfig) (_ *Report, err error) {
 	cfg.Devices = min(cmp.Or(cfg.Devices, accountDevices), accountDevices)
 	cfg.Rules = cmp.Or(cfg.Rules, 100)
 	cfg.Subscribers = min(cmp.Or(cfg.Subscribers, 500), cfg.Devices)
 	cfg.Stored = cmp.Or(cfg.Stored, 10_000)
-	cfg.History = cmp.Or(cfg.History, 100)
+	cfg.History = cmp.Or(cfg.History, 30)
+	cfg.Replay = cmp.Or(cfg.Replay, 500_000)
 	cfg.For = cmp.Or(cfg.For, defaultFor)
 	if cfg.Progress == nil {
 		cfg.Progress = func(string, ...any) {}
@@ -75,7 +79,7 @@ func RunEvents(ctx context.Context, cfg EventsConfig) (_ *Report, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(r.dir)) }()
-	for _, step := range []func(context.Context) error{r.live, r.history} {
+	for _, step := range []func(context.Context) error{r.live, r.history, r.past} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(ctx.Err(), err)
 		}
@@ -154,28 +158,28 @@ func addRule(ctx context.Context, s *server, i int, m *meter) error {
 // follows, and with many.
 func (r *eventsRun) follow(ctx context.Context, s *server, api *apiclient.Client, meters []*meter) error {
 	r.Progress("%d devices report %d events/s each", len(meters), pacedRate)
-	_, alone := r.paced(ctx, meters)
+	_, before, alone := r.paced(ctx, meters)
 	stop, seen, err := r.subscribe(ctx, s, api, meters)
 	if err != nil {
 		return err
 	}
 	defer stop()
 	r.Progress("the same, while %d follow", r.cfg.Subscribers)
-	sent, with := r.paced(ctx, meters)
+	sent, rate, with := r.paced(ctx, meters)
 	want := int64(sent * r.cfg.Subscribers / len(meters))
 	for end := time.Now().Add(patience); seen.Load() < want && time.Now().Before(end); {
 		time.Sleep(10 * time.Millisecond)
 	}
 	r.add(Figure{Name: "followed", What: fmt.Sprintf("event kept, p99, %d streams", r.cfg.Subscribers), Unit: "ms", Aim: aimKept, AtMost: true,
 		Measured: millis(quantile(with, 0.99)),
-		Note: fmt.Sprintf("median %.2f ms; without streams p99 %.2f, median %.2f ms; the streams got %d of %d events",
-			millis(quantile(with, 0.5)), millis(quantile(alone, 0.99)), millis(quantile(alone, 0.5)), min(seen.Load(), want), want)})
+		Note: fmt.Sprintf("median %.2f ms, %.0f events/s; without streams p99 %.2f, median %.2f ms, %.0f events/s; the streams got %d of %d events",
+			millis(quantile(with, 0.5)), rate, millis(quantile(alone, 0.99)), millis(quantile(alone, 0.5)), before, min(seen.Load(), want), want)})
 	return nil
 }
 
-// paced has all devices report now and then, and says how long each event took
-// until it was kept.
-func (r *eventsRun) paced(ctx context.Context, meters []*meter) (sent int, took []time.Duration) {
+// paced has all devices report now and then, and says how many events that were,
+// also in a second, and how long each took until it was kept.
+func (r *eventsRun) paced(ctx context.Context, meters []*meter) (sent int, rate float64, took []time.Duration) {
 	var mu sync.Mutex
 	var all sync.WaitGroup
 	rounds := max(int(r.For.Seconds()*pacedRate), 1)
@@ -202,7 +206,7 @@ func (r *eventsRun) paced(ctx context.Context, meters []*meter) (sent int, took 
 		})
 	}
 	all.Wait()
-	return len(took), took
+	return len(took), float64(len(took)) / time.Since(begin).Seconds(), took
 }
 
 // streamsOfAccount is how many streams of events an account may have.
@@ -289,3 +293,6 @@ func (r *eventsRun) history(ctx context.Context) error {
 		Measured: float64(n) / (1 << 20), Note: fmt.Sprintf("%s events, made in %.1f s", c.addr, took.Seconds())})
 	return nil
 }
+
+// past measures a rule over the past.
+func (r *eventsRun) past(ctx context.Context) error { return r.replay(ctx, r.cfg.Replay) }

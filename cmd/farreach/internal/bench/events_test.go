@@ -17,7 +17,7 @@ func TestRunEvents(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", program, "../..").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
-	report, err := RunEvents(t.Context(), EventsConfig{Program: program, Devices: 4, Rules: 5, Subscribers: 3, Stored: 10, History: 3, For: 200 * time.Millisecond, Progress: t.Logf})
+	report, err := RunEvents(t.Context(), EventsConfig{Program: program, Devices: 4, Rules: 5, Subscribers: 3, Stored: 10, History: 3, Replay: 2500, For: 200 * time.Millisecond, Progress: t.Logf})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +28,7 @@ func TestRunEvents(t *testing.T) {
 			t.Errorf("incomplete: %+v", f)
 		}
 	}
-	if want := []string{"followed", "events-rules", "history-memory"}; !slices.Equal(names, want) {
+	if want := []string{"followed", "events-rules", "history-memory", "replay"}; !slices.Equal(names, want) {
 		t.Errorf("figures %v, want %v", names, want)
 	}
 }

@@ -66,23 +66,20 @@ func serveHistory(ctx context.Context, questions *bufio.Scanner, out io.Writer) 
 }
 
 // join makes the devices.
-func (p past) join(ctx context.Context, c *cloud.Cloud) (all []oic.Identity, err error) {
+func (p past) join(ctx context.Context, c *cloud.Cloud) ([]oic.Identity, error) {
 	operator := oic.Identity{Admin: true}
-	var who oic.Identity
-	for i := range p.Devices {
-		if i%accountDevices == 0 {
-			who = oic.Identity{Account: fmt.Sprint("account-", i/accountDevices)}
-			if _, err := c.CreateAccount(ctx, operator, who.Account, "a long password", false); err != nil {
-				return nil, err
-			}
-		}
-		d, err := joinCloud(ctx, c, who)
-		if err != nil {
+	account := func(i int) oic.Identity { return oic.Identity{Account: fmt.Sprint("account-", i/accountDevices)} }
+	for i := 0; i < p.Devices; i += accountDevices {
+		if _, err := c.CreateAccount(ctx, operator, account(i).Account, "a long password", false); err != nil {
 			return nil, err
 		}
-		all = append(all, d)
 	}
-	return all, nil
+	all := make([]oic.Identity, p.Devices)
+	err := each(ctx, p.Devices, func(ctx context.Context, i int) (err error) {
+		all[i], err = joinCloud(ctx, c, account(i))
+		return err
+	})
+	return all, err
 }
 
 // joinCloud makes a device of who's account.
