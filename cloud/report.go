@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"strings"
+	"sync"
 
 	"github.com/farreach/farreach/cloud/directory"
 	"github.com/farreach/farreach/cloud/event"
@@ -33,11 +34,10 @@ func (c *Cloud) Event(ctx context.Context, who oic.Identity, href string, rep *o
 // If states is true, the first one of a connection is left out if it repeats
 // the last. It returns nil if all are kept.
 func (c *Cloud) record(ctx context.Context, who oic.Identity, reports []cloudlink.Report, states bool) []error {
-	r := recording{c: c, who: who, flow: c.flow(who.Device), of: len(reports)}
+	r := recordings.Get().(*recording)
+	defer r.recycle()
+	r.c, r.who, r.flow, r.of = c, who, c.flow(who.Device), len(reports)
 	refusal := r.authorize()
-	if refusal == nil {
-		r.events = make([]event.Event, 0, len(reports))
-	}
 	for i, rep := range reports {
 		err := refusal
 		if err == nil {
@@ -72,6 +72,15 @@ type recording struct {
 	at     []int         // their places among the reports
 	of     int           // how many reports there are
 	errs   []error       // by place; nil: none failed
+}
+
+// recordings are used again: this is where the events of all devices pass.
+var recordings = sync.Pool{New: func() any { return new(recording) }}
+
+func (r *recording) recycle() {
+	clear(r.events[:cap(r.events)])
+	*r = recording{events: r.events[:0], at: r.at[:0]}
+	recordings.Put(r)
 }
 
 // authorize is asked at the begin and whenever time has passed.

@@ -149,11 +149,14 @@ func (l *Log) append(ctx context.Context, records []Record, after *uint64, faile
 // publish sends the records of c. While a cluster chooses which server leads the
 // log, nobody takes any: it waits for that, for it is over in seconds.
 func (l *Log) publish(ctx context.Context, c *call) {
+	l.s.acks.publish(ctx, c)
+	if !l.s.Shared() || !c.untaken() {
+		return
+	}
 	op, cancel := l.s.patience(ctx)
 	defer cancel()
-	l.s.acks.publish(ctx, c)
-	for l.s.Shared() && c.untaken() && sleep(op, leaderWait) == nil {
-		l.s.acks.publish(ctx, c)
+	for c.untaken() && sleep(op, leaderWait) == nil {
+		l.s.acks.publish(op, c)
 	}
 }
 

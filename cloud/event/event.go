@@ -171,34 +171,54 @@ func (e *Events) AppendAll(ctx context.Context, events []Event) (errs []error) {
 		return slices.Repeat([]error{err}, len(events))
 	}
 	defer e.slots.Release(n)
-	records, at := make([]store.Record, 0, len(events)), make([]int, 0, len(events))
+	a := appendings.Get().(*appending)
+	defer a.recycle()
+	keys := make([]string, 0, 3*len(events)) // the store keeps them
 	for i := range events {
-		if r, err := e.record(ctx, &events[i]); err != nil {
+		ev := &events[i]
+		if data, err := e.record(ctx, ev); err != nil {
 			failed(i, err)
 		} else {
-			records, at = append(records, r), append(at, i)
+			keys = append(keys, ev.Account, ev.Device, ev.Href)
+			a.records, a.at = append(a.records, store.Record{Key: keys[len(keys)-3 : len(keys) : len(keys)], Data: data}), append(a.at, i)
 		}
 	}
-	for i, err := range e.records.AppendAll(ctx, records) {
+	for i, err := range e.records.AppendAll(ctx, a.records) {
 		if err != nil {
-			failed(at[i], err)
+			failed(a.at[i], err)
 		}
 	}
-	for i, r := range records {
-		events[at[i]].Seq = r.Seq
+	for i, r := range a.records {
+		ev := &events[a.at[i]]
+		ev.Seq = r.Seq
 		e.appended.raise(r.Seq)
 		if r.Seq > 0 {
-			e.lasts.heard(&events[at[i]], true)
+			e.lasts.heard(ev, true)
 		}
 	}
 	return errs
 }
 
-// record is ev as it is stored. It sets the times, that of receipt if that is
-// zero.
-func (e *Events) record(ctx context.Context, ev *Event) (store.Record, error) {
+// appending is one AppendAll. They are used again: this is where the events of
+// all devices pass.
+type appending struct {
+	records []store.Record
+	at      []int // their places among the events
+}
+
+var appendings = sync.Pool{New: func() any { return new(appending) }}
+
+func (a *appending) recycle() {
+	clear(a.records)
+	a.records, a.at = a.records[:0], a.at[:0]
+	appendings.Put(a)
+}
+
+// record is ev as it is stored, without its key. It sets the times, that of
+// receipt if that is zero.
+func (e *Events) record(ctx context.Context, ev *Event) ([]byte, error) {
 	if err := check(ev.Account, ev.Device, ev.Href); err != nil {
-		return store.Record{}, err
+		return nil, err
 	}
 	if ev.Time.IsZero() {
 		ev.Time = time.Now()
@@ -208,7 +228,7 @@ func (e *Events) record(ctx context.Context, ev *Event) (store.Record, error) {
 	if !ev.DeviceTime.IsZero() {
 		ev.Late = ev.DeviceTime.Before(e.newestOf(ctx, ev))
 	}
-	return store.Record{Key: []string{ev.Account, ev.Device, ev.Href}, Data: appendRecord(nil, ev)}, nil
+	return appendRecord(nil, ev), nil
 }
 
 // newestOf is the greatest device time of ev's resource that is known before
@@ -290,7 +310,7 @@ func check(account, device, href string) error {
 	if account == "" || device == "" || href == "" {
 		return fmt.Errorf("event: account %q, device %q or href %q is missing", account, device, href)
 	}
-	if strings.Contains(account+device+href, "\x00") {
+	if strings.Contains(account, "\x00") || strings.Contains(device, "\x00") || strings.Contains(href, "\x00") {
 		return oic.Errorf(oic.BadRequest, "a NUL character in a name")
 	}
 	return nil

@@ -25,6 +25,7 @@ type feed struct {
 	pos       uint64     // sequence of the newest record that was handed out
 	queued    int        // events in all queues
 	followers map[key]map[*follower]bool
+	shapes    [8]int // how many keys of each shape have followers
 }
 
 // What waits for followers, at most. One of a flood must not be sent to the
@@ -96,10 +97,23 @@ func (d *feed) hand(seq uint64, ev Event) {
 	for _, k := range [...]key{
 		{}, {ev.Account, "", ""}, {ev.Account, ev.Device, ""}, {ev.Account, "", ev.Href}, {ev.Account, ev.Device, ev.Href},
 	} {
+		if d.shapes[k.shape()] == 0 {
+			continue
+		}
 		for f := range d.followers[k] {
 			f.put(ev)
 		}
 	}
+}
+
+// shape says which parts of a key are given.
+func (k *key) shape() (bits int) {
+	for i, part := range [...]string{k.account, k.device, k.href} {
+		if part != "" {
+			bits |= 1 << i
+		}
+	}
+	return bits
 }
 
 // put queues ev. The feed is locked.
@@ -127,6 +141,7 @@ func (d *feed) join(s selection, merge int) *follower {
 	for _, k := range s {
 		if d.followers[k] == nil {
 			d.followers[k] = map[*follower]bool{}
+			d.shapes[k.shape()]++
 		}
 		d.followers[k][f] = true
 	}
@@ -139,8 +154,9 @@ func (f *follower) leave() {
 	f.empty()
 	for _, k := range f.follows {
 		set := f.feed.followers[k]
-		if delete(set, f); len(set) == 0 {
+		if delete(set, f); set != nil && len(set) == 0 {
 			delete(f.feed.followers, k)
+			f.feed.shapes[k.shape()]--
 		}
 	}
 }
@@ -172,4 +188,21 @@ func (f *follower) take(ctx context.Context) (news News, behind bool) {
 	f.feed.mu.Lock()
 	defer f.feed.mu.Unlock()
 	return f.empty(), f.behind
+}
+
+// maxReuse is how long a slice may be that is used again, lest one flood be
+// remembered for ever.
+const maxReuse = 1024
+
+// reuse gives back the slice of events that take returned.
+func (f *follower) reuse(events []Event) {
+	if cap(events) > maxReuse {
+		return
+	}
+	clear(events)
+	f.feed.mu.Lock()
+	defer f.feed.mu.Unlock()
+	if f.queue.events == nil {
+		f.queue.events = events[:0]
+	}
 }

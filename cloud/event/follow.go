@@ -24,13 +24,13 @@ func (e *Events) Follow(ctx context.Context, f Filter, each func(Event) error) e
 	if err != nil {
 		return err
 	}
-	return e.follow(ctx, f, s, Everything, oneByOne(each))
+	return e.follow(ctx, f, s, Everything, true, oneByOne(each))
 }
 
 // FollowAll is Follow for the events of all accounts, for what acts on behalf
 // of each of them. Of f only From and Begun count.
 func (e *Events) FollowAll(ctx context.Context, f Filter, each func(Event) error) error {
-	return e.follow(ctx, Filter{From: f.From, Begun: f.Begun}, selection{{}}, Everything, oneByOne(each))
+	return e.follow(ctx, Filter{From: f.From, Begun: f.Begun}, selection{{}}, Everything, true, oneByOne(each))
 }
 
 // selection is what a follower follows: the events that match one of these,
@@ -80,8 +80,8 @@ func oneByOne(each func(Event) error) func(context.Context, News) error {
 }
 
 // follow does it for a selection; of f only From, Begun and Caught count. See
-// pile for merge.
-func (e *Events) follow(ctx context.Context, f Filter, s selection, merge int, each func(context.Context, News) error) error {
+// pile for merge, course for lent.
+func (e *Events) follow(ctx context.Context, f Filter, s selection, merge int, lent bool, each func(context.Context, News) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(e.life, func() { cancel(fmt.Errorf("%w: closed", store.ErrUnavailable)) })()
@@ -92,7 +92,7 @@ func (e *Events) follow(ctx context.Context, f Filter, s selection, merge int, e
 	}
 	queue := e.feed.join(s, merge)
 	defer queue.leave()
-	c := course{events: e, queue: queue, merge: merge, each: each, caught: f.Caught}
+	c := course{events: e, queue: queue, merge: merge, lent: lent, each: each, caught: f.Caught}
 	var err error
 	if c.next, err = e.start(ctx, f.From); err != nil {
 		return err
@@ -144,7 +144,8 @@ func (e *Events) start(ctx context.Context, from uint64) (uint64, error) {
 type course struct {
 	events *Events
 	queue  *follower
-	merge  int // pile.merge
+	merge  int  // pile.merge
+	lent   bool // each keeps no slice of events
 	each   func(context.Context, News) error
 	caught func(uint64) // Filter.Caught; nil: was called
 	next   uint64       // all events before it are done
@@ -163,6 +164,9 @@ func (c *course) run(ctx context.Context) (stopped bool, err error) {
 		news, behind := c.queue.take(ctx)
 		if err := c.pass(ctx, news); err != nil {
 			return true, err
+		}
+		if c.lent {
+			c.queue.reuse(news.Events)
 		}
 		if behind || ctx.Err() != nil {
 			return false, nil

@@ -30,7 +30,7 @@ func (e *Events) FollowNews(ctx context.Context, f Filter, merge int, each func(
 	if err != nil {
 		return err
 	}
-	return e.follow(ctx, f, s, max(merge, 0), func(_ context.Context, n News) error { return each(n) })
+	return e.follow(ctx, f, s, max(merge, 0), false, func(_ context.Context, n News) error { return each(n) })
 }
 
 // Everything is for FollowNews, so that it leaves no event out.
@@ -43,6 +43,7 @@ type pile struct {
 	bytes  int         // of bodies
 	at     map[key]int // the place of the newest of each resource; nil: not needed yet
 	merged int
+	last   int // how many there were the last time
 }
 
 // put adds ev, which is newer than all that is there. It reports false if there
@@ -67,6 +68,9 @@ func (p *pile) put(ev Event) bool {
 	if p.at != nil {
 		p.at[resource(&ev)] = len(p.events)
 	}
+	if p.events == nil {
+		p.events = make([]Event, 0, min(p.last, part))
+	}
 	p.events = append(p.events, ev)
 	p.bytes += len(ev.Body)
 	return true
@@ -89,7 +93,7 @@ func (p *pile) take() News {
 	if n.Merged > 0 {
 		slices.SortFunc(n.Events, func(a, b Event) int { return cmp.Compare(a.Seq, b.Seq) })
 	}
-	*p = pile{merge: p.merge}
+	*p = pile{merge: p.merge, last: len(n.Events)}
 	return n
 }
 
