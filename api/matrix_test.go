@@ -47,7 +47,7 @@ var access = map[string]struct {
 	"POST /api/v1/webhooks/{name}/test":                  {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}}, // each its own
 	"GET /api/v1/commands/{id}":                          {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}},
 	"DELETE /api/v1/commands/{id}":                       {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}},
-	"GET /api/v1/why":                                    {"", [8]int{401, 401, 401, 403, 403, 200, 404, 403}},
+	"GET /api/v1/why":                                    {"", [8]int{401, 401, 401, 200, 200, 200, 404, 403}},
 	"GET /api/v1/events":                                 {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}}, // each its own
 	"GET /api/v1/events/series":                          {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}}, // each its own
 	"GET /api/v1/events/export":                          {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}}, // each its own

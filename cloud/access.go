@@ -23,6 +23,7 @@ const (
 	opSecurity                      // reach what a device's security rests on
 	opRemoveDevice                  // take a device out of its account
 	opEvents                        // read events and history
+	opTrigger                       // have one's rules wait for events of a device
 	opCommands                      // read what was commanded, by whom, and what came of it
 	opSeeRules                      // read rules, and how they fired
 	opWebhooks                      // register, list, try and remove webhooks
@@ -53,6 +54,7 @@ var operationNames = [operations]string{
 	opSecurity:     "reach security resources",
 	opRemoveDevice: "remove device",
 	opEvents:       "read events",
+	opTrigger:      "have rules wait for it",
 	opCommands:     "read commands",
 	opSeeRules:     "read rules",
 	opRules:        "manage rules",
@@ -113,6 +115,7 @@ var matrix = [operations]row{
 	opSecurity:     {},
 	opRemoveDevice: {owner: true, admin: true},
 	opEvents:       {viewer: true, member: true, owner: true},
+	opTrigger:      {viewer: true, member: true, owner: true},
 	opCommands:     {viewer: true, member: true, owner: true},
 	opSeeRules:     {owner: true},
 	opRules:        {owner: true},
@@ -138,6 +141,7 @@ var scopes = [operations]oic.Scope{
 	opSee:      oic.ScopeRead,
 	opRead:     oic.ScopeRead,
 	opEvents:   oic.ScopeRead,
+	opTrigger:  oic.ScopeRead,
 	opCommands: oic.ScopeRead,
 	opSeeRules: oic.ScopeRead,
 	opOperate:  oic.ScopeRead,

@@ -45,7 +45,9 @@ Device.Delete                -       -     -     -     -      -       y      y  
 Device.Security              -       -     -     -     -      -       -      -      -        -
 Send                         -       -     -     -     -      -       y      y      -        -
 State                        -       y     -     -     -      y       y      y      -        -
-Why                          -       -     -     -     -      -       y      y      -        -
+Why                          -       -     -     -     -      y       y      y      -        -
+Rule.Wait                    -       -     -     -     -      y       y      y      -        -
+Rule.Command                 -       -     -     -     -      -       y      y      -        -
 DeleteDevice                 -       -     -     -     -      -       -      y      y        y
 Accounts                     -       -     -     -     -      -       -      -      y        y
 CreateAccount                -       -     -     -     -      -       -      -      y        y
@@ -120,7 +122,7 @@ func aboutDevice(row string) bool {
 	case "Publish", "Unpublish", "DeviceInfo", "DeleteDevice", "Send", "State", "Why":
 		return true
 	}
-	return strings.HasPrefix(row, "Device.") || row == "Device"
+	return strings.HasPrefix(row, "Device.") || strings.HasPrefix(row, "Rule.") || row == "Device"
 }
 
 // do is one row: it does the operation as who.
@@ -151,6 +153,10 @@ func (w *world) do(ctx context.Context, row string, who oic.Identity) error {
 	case "Why":
 		_, err := w.Why(ctx, who, lamp, "/a/light", time.Time{})
 		return err
+	case "Rule.Wait":
+		return w.authorize(who, opTrigger, target{device: lamp})
+	case "Rule.Command":
+		return w.authorize(who, opCommand, target{device: lamp})
 	case "State":
 		_, err := w.State(ctx, who, lamp, "/a/light")
 		return err

@@ -122,9 +122,7 @@ func (c *Cloud) FollowNews(ctx context.Context, who oic.Identity, f event.Filter
 		if f.Device != "" {
 			return c.events.FollowNews(ctx, f, merge, each)
 		}
-		for _, p := range c.places(who.Account)[1:] {
-			f.Also = append(f.Also, event.Place{Account: p.account, Device: p.device})
-		}
+		f.Also = c.shared(who.Account)
 		return c.events.FollowNews(ctx, f, merge, func(n event.News) error {
 			if len(f.Also) > 0 {
 				n.Events = c.visible(who, n.Events)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -93,7 +94,11 @@ func (c *Cloud) RuleRuns(ctx context.Context, who oic.Identity, id string, limit
 // commandOf is what became of the index-th thing that a firing did; without an
 // ID if that is not known.
 func (c *Cloud) commandOf(ctx context.Context, f *rule.Firing, index int) (command.Command, error) {
-	cmd, err := c.commands.Get(ctx, f.Account, f.Do[index].Device, commandID(f, index))
+	owner := f.Account
+	if other, ok := c.sharedBy(f.Account, f.Do[index].Device); ok {
+		owner = other
+	}
+	cmd, err := c.commands.Get(ctx, owner, f.Do[index].Device, commandID(f, index))
 	if status, _ := oic.StatusOf(err); err != nil && status == oic.NotFound {
 		return command.Command{}, nil
 	}
@@ -183,6 +188,11 @@ func ruleEvent(ev *event.Event) rule.Event {
 
 func (w ruleWorld) Past(ctx context.Context, q rule.Past, each func(*rule.Event) bool) error {
 	f := event.Filter{Account: q.Account, Device: q.Device, Href: q.Href, Since: q.Since, Until: q.Until, From: q.From}
+	if owner, ok := w.c.sharedBy(q.Account, q.Device); ok {
+		f.Account = owner
+	} else if q.Device == "" {
+		f.Also = w.c.shared(q.Account)
+	}
 	if q.To > 0 {
 		f.Before = q.To + 1
 	}
@@ -193,10 +203,18 @@ func (w ruleWorld) Past(ctx context.Context, q rule.Past, each func(*rule.Event)
 }
 
 func (w ruleWorld) States(ctx context.Context, account string, each func(*rule.Event) bool) error {
-	return w.c.events.States(ctx, account, "", func(ev event.Event) bool {
-		e := ruleEvent(&ev)
-		return each(&e)
-	})
+	more := true
+	for _, p := range w.c.places(account) {
+		err := w.c.events.States(ctx, p.account, p.device, func(ev event.Event) bool {
+			e := ruleEvent(&ev)
+			more = each(&e)
+			return more
+		})
+		if err != nil || !more {
+			return err
+		}
+	}
+	return nil
 }
 
 func (w ruleWorld) Device(di string) rule.Device {
@@ -205,15 +223,29 @@ func (w ruleWorld) Device(di string) rule.Device {
 }
 
 func (w ruleWorld) Named(account, name string) (list []string) {
-	if dev, ok := w.c.directory.Get(name); ok && dev.Account == account {
+	if dev, ok := w.c.directory.Get(name); ok && w.MayWait(account, dev.ID) {
 		return []string{dev.ID}
 	}
-	for _, dev := range w.c.directory.Of(account) {
+	for _, dev := range w.c.devicesOf(account) {
 		if dev.Name == name {
 			list = append(list, dev.ID)
 		}
 	}
+	own := func(di string) bool { dev, _ := w.c.directory.Get(di); return dev.Account == account }
+	if slices.ContainsFunc(list, own) {
+		list = slices.DeleteFunc(list, func(di string) bool { return !own(di) })
+	}
 	return list
+}
+
+func (w ruleWorld) Guests(account string) []string { return w.c.accounts.Guests(account) }
+
+func (w ruleWorld) MayWait(account, di string) bool {
+	return w.c.authorize(oic.Identity{Account: account}, opTrigger, target{device: di}) == nil
+}
+
+func (w ruleWorld) MayCommand(account, di string) bool {
+	return w.c.authorize(oic.Identity{Account: account}, opCommand, target{device: di}) == nil
 }
 
 func (w ruleWorld) Hops(ev *rule.Event) int {

@@ -97,6 +97,15 @@ func (c *Cloud) places(name string) []place {
 	return list
 }
 
+// shared is what is shared with the account called name, as event.Filter.Also has
+// it.
+func (c *Cloud) shared(name string) (list []event.Place) {
+	for _, p := range c.places(name)[1:] {
+		list = append(list, event.Place{Account: p.account, Device: p.device})
+	}
+	return list
+}
+
 // eventsOf makes f find what who may see, and returns what his right is about.
 func (c *Cloud) eventsOf(who oic.Identity, f *event.Filter) target {
 	f.Account = who.Account

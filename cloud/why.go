@@ -1,6 +1,7 @@
 package cloud
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -37,16 +38,11 @@ const maxSteps = 24
 //	event ◀── command ◀── rule ◀── event ◀── … ◀── a person, a clock, the device itself
 //
 // An event is taken for the effect of the newest command to its resource that
-// was sent before, and answered not long before if at all.
+// was sent before, and answered not long before if at all. The way back ends at
+// what who may not see: somebody else's rule may have waited for it.
 func (c *Cloud) Why(ctx context.Context, who oic.Identity, di, href string, at time.Time) (Reason, error) {
 	if err := c.authorize(who, opCommands, target{device: di}); err != nil {
 		return Reason{}, err
-	}
-	// The way back may lead to any device of the account.
-	if dev, _ := c.directory.Get(di); dev.Account != who.Account {
-		if err := c.authorize(who, opCommands, target{account: dev.Account}); err != nil {
-			return Reason{}, err
-		}
 	}
 	ctx, release, err := c.hold(ctx, who, opEvents, target{device: di})
 	if err != nil {
@@ -69,7 +65,7 @@ func (c *Cloud) Why(ctx context.Context, who oic.Identity, di, href string, at t
 	if err != nil {
 		return Reason{}, failed("why", lost(ctx, err))
 	}
-	r, err := c.trace(ctx, ev)
+	r, err := c.trace(ctx, who, ev)
 	return r, failed("why", lost(ctx, err))
 }
 
@@ -83,8 +79,8 @@ func (c *Cloud) oneEvent(ctx context.Context, f event.Filter) (found *event.Even
 	return found, err
 }
 
-// trace follows an event back.
-func (c *Cloud) trace(ctx context.Context, ev *event.Event) (r Reason, err error) {
+// trace follows an event back, as far as who may see.
+func (c *Cloud) trace(ctx context.Context, who oic.Identity, ev *event.Event) (r Reason, err error) {
 	for len(r.Steps) < maxSteps {
 		r.Steps = append(r.Steps, Step{Event: ev})
 		cmd, perhaps, err := c.commands.Cause(ctx, ev.Account, ev.Device, ev.Href, ev.Time)
@@ -97,6 +93,9 @@ func (c *Cloud) trace(ctx context.Context, ev *event.Event) (r Reason, err error
 		}
 		r.Steps = append(r.Steps, Step{Command: cmd, Perhaps: perhaps})
 		r.Begin = cmd.By.String()
+		if cmd.By.Kind == "rule" && cmd.By.Account != who.Account {
+			r.Begin += ", of " + cmd.By.Account
+		}
 		cause := cmd.By.Cause
 		if cause == nil {
 			return r, nil
@@ -105,15 +104,31 @@ func (c *Cloud) trace(ctx context.Context, ev *event.Event) (r Reason, err error
 			r.Begin += fmt.Sprintf(", which was due at %s", cause.At.UTC().Format(time.RFC3339))
 			return r, nil
 		}
-		ev, err = c.oneEvent(ctx, event.Filter{Account: cmd.Account, From: cause.Event, Before: cause.Event + 1})
-		if err != nil {
+		if ev, err = c.causeOf(ctx, cmd); err != nil {
 			return r, err
 		}
 		if ev == nil {
 			r.Begin += fmt.Sprintf(", on event %d, which is not kept any more", cause.Event)
 			return r, nil
 		}
+		if ev.Account != who.Account && c.authorize(who, opCommands, target{device: ev.Device}) != nil {
+			r.Begin += ", on an event of a device that is not shared with you"
+			return r, nil
+		}
 	}
 	r.Begin = "more steps than are followed"
 	return r, nil
+}
+
+// causeOf is the event on which a rule sent cmd: one of its own account, or of
+// what is shared with that. It is nil if there is none any more.
+func (c *Cloud) causeOf(ctx context.Context, cmd *command.Command) (ev *event.Event, err error) {
+	seq := cmd.By.Cause.Event
+	for _, p := range c.places(cmp.Or(cmd.By.Account, cmd.Account)) {
+		ev, err = c.oneEvent(ctx, event.Filter{Account: p.account, Device: p.device, From: seq, Before: seq + 1})
+		if ev != nil || err != nil {
+			break
+		}
+	}
+	return ev, err
 }

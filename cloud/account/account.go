@@ -64,10 +64,11 @@ const farewell = time.Second
 type Accounts struct {
 	cfg      Config
 	accounts *store.View[record]
-	tokens   *store.View[token]      // by hash
-	codes    *store.View[code]       // by hash
-	grants   *store.View[grant]      // by di
-	shares   *store.View[Share]      // by who is given, who gives, and what
+	tokens   *store.View[token] // by hash
+	codes    *store.View[code]  // by hash
+	grants   *store.View[grant] // by di
+	shares   *store.View[Share] // by who is given, who gives, and what
+	guests   guests
 	browsers *store.View[browser]    // by hash
 	links    *store.View[signInLink] // by hash
 	fakes    []byte                  // key from which verifiers of unknown accounts are made
@@ -113,7 +114,7 @@ func (a *Accounts) open(ctx context.Context) (err error) {
 	if a.grants, err = openView[grant](ctx, a, "grants", changed); err != nil {
 		return err
 	}
-	if a.shares, err = openView[Share](ctx, a, "shares", func(name, _ string) { changed(name, "") }); err != nil {
+	if a.shares, err = openView[Share](ctx, a, "shares", func(name, _ string) { a.guests.changed(); changed(name, "") }); err != nil {
 		return err
 	}
 	if a.codes, err = openView[code](ctx, a, "pairing-codes", func(string, string) {}); err != nil { // no right rests on one

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/farreach/farreach/internal/secret"
@@ -204,4 +205,36 @@ func (a *Accounts) given(name, owner, device string) Role {
 		return s.Role
 	}
 	return Nobody
+}
+
+// guests remembers who has accepted something of whom, as long as no share
+// changes.
+type guests struct {
+	changes atomic.Uint64
+	known   atomic.Pointer[guestList]
+}
+
+type guestList struct {
+	of      uint64 // changes then
+	byOwner map[string][]string
+}
+
+func (g *guests) changed() { g.changes.Add(1) }
+
+// Guests returns the accounts that have accepted something of owner, a device or
+// all. To ask costs next to nothing: it is asked of each event. The list is
+// shared: not to be changed.
+func (a *Accounts) Guests(owner string) []string {
+	g := &a.guests
+	list := g.known.Load()
+	if now := g.changes.Load(); list == nil || list.of != now {
+		list = &guestList{now, map[string][]string{}}
+		for _, s := range a.shares.All() {
+			if !s.Accepted.IsZero() && !slices.Contains(list.byOwner[s.Owner], s.With) {
+				list.byOwner[s.Owner] = append(list.byOwner[s.Owner], s.With)
+			}
+		}
+		g.known.Store(list)
+	}
+	return list.byOwner[owner]
 }

@@ -75,8 +75,8 @@ type Filter struct {
 	// missed.
 	Begun func()
 
-	// For FollowNews. Also are more places than Account, or its Device; no two
-	// overlap. Caught, if not nil, is called once: what was known at the begin has
+	// For FollowNews; Also for All, too. Also are more places than Account, or its
+	// Device; no two overlap. Caught, if not nil, is called once: what was known at the begin has
 	// been passed on, up to this sequence, and what comes from now on is new.
 	Also   []Place
 	Caught func(seq uint64)

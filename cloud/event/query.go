@@ -49,7 +49,7 @@ func (e *Events) Query(ctx context.Context, f Filter, each func(Event) bool) err
 	if f.Limit <= 0 {
 		f.Limit = defaultLimit
 	}
-	r := ranged{e: e, f: f, prefix: prefix}
+	r := ranged{e: e, f: f, which: selection{{f.Account, f.Device, f.Href}}, prefix: prefix}
 	if err := r.find(ctx); err != nil || r.from >= r.to {
 		return err
 	}
@@ -77,11 +77,14 @@ func (e *Events) Query(ctx context.Context, f Filter, each func(Event) bool) err
 // All calls each for every event that f selects, oldest first, until it returns
 // false. f.Limit does not count.
 func (e *Events) All(ctx context.Context, f Filter, each func(Event) bool) error {
-	prefix, err := f.prefix()
+	s, err := f.selection()
 	if err != nil {
 		return err
 	}
-	r := ranged{e: e, f: f, prefix: prefix}
+	r := ranged{e: e, f: f, which: s}
+	if len(s) == 1 {
+		r.prefix = s[0].prefix()
+	}
 	if err := r.find(ctx); err != nil || r.from >= r.to {
 		return err
 	}
@@ -98,8 +101,9 @@ func (e *Events) Newest(ctx context.Context) (uint64, error) {
 type ranged struct {
 	e        *Events
 	f        Filter
-	prefix   []string
-	from, to uint64 // sequences: what is selected is not before from, but before to
+	which    selection
+	prefix   []string // of the records that the store is to choose; nil: of all
+	from, to uint64   // sequences: what is selected is not before from, but before to
 }
 
 // find learns the sequences.
@@ -157,8 +161,7 @@ func (r *ranged) selects(ev *Event) bool {
 
 // read calls each for the events from one sequence up to another.
 func (r *ranged) read(ctx context.Context, from, to uint64, each func(Event) bool) error {
-	k := key{r.f.Account, r.f.Device, r.f.Href}
-	more := r.e.parsed(func(ev Event) bool { return !k.matches(&ev) || !r.selects(&ev) || each(ev) })
+	more := r.e.parsed(func(ev Event) bool { return !r.which.matches(&ev) || !r.selects(&ev) || each(ev) })
 	prefix := r.prefix
 	if to-from <= dense {
 		prefix = nil

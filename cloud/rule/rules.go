@@ -35,18 +35,28 @@ type World interface {
 	// called before, with where it starts. An event is good until each returns.
 	Follow(ctx context.Context, from uint64, begun func(next uint64), each func(*Event) error) error
 
-	// Past calls each with the events of an account, oldest first, until it
-	// returns false.
+	// Past calls each with the events of an account and of what is shared with it,
+	// oldest first, until it returns false.
 	Past(ctx context.Context, q Past, each func(*Event) bool) error
 
-	// States calls each with the newest event of each resource of an account.
+	// States calls each with the newest event of each resource of an account and
+	// of what is shared with it.
 	States(ctx context.Context, account string, each func(*Event) bool) error
 
 	// Device tells what is known of a device; its ID alone if nothing is.
 	Device(di string) Device
 
-	// Named returns the devices of an account with that name or di.
+	// Named returns the devices of an account with that name or di; if it has none,
+	// those shared with it.
 	Named(account, name string) []string
+
+	// Guests returns the accounts with which an account shares something.
+	Guests(account string) []string
+
+	// MayWait reports whether rules of an account may wait for events of a device,
+	// and MayCommand whether they may command it.
+	MayWait(account, di string) bool
+	MayCommand(account, di string) bool
 
 	// HasWebhook reports whether the account has a webhook of that name.
 	HasWebhook(account, name string) bool
@@ -255,7 +265,7 @@ func (r *Rules) fresh(ctx context.Context, p *program) (State, error) {
 	if p.condition != nil {
 		err = r.cfg.World.States(ctx, p.Account, func(ev *Event) bool {
 			ev.about = r.cfg.World.Device(ev.Device)
-			if p.selects(ev) {
+			if r.concerns(p, ev) {
 				states = append(states, ev)
 			}
 			return len(states) < maxOn
@@ -428,7 +438,7 @@ func (r *Rules) Replay(ctx context.Context, account string, d Document, since, u
 				devices[ev.Device] = about
 			}
 			ev.about = about
-			if p.selects(ev) {
+			if r.concerns(p, ev) {
 				s.event(ev, fire)
 			}
 			return more
@@ -466,11 +476,27 @@ func (r *Rules) resolve(f *Firing) {
 		}
 		switch all := r.cfg.World.Named(f.Account, p.Command.Device); len(all) {
 		case 1:
-			p.Device = all[0]
+			if p.Device = all[0]; !r.cfg.World.MayCommand(f.Account, p.Device) {
+				p.Problem = fmt.Sprintf("not allowed to command %s", p.Command.Device)
+			}
 		case 0:
 			p.Problem = fmt.Sprintf("no device is called %s", p.Command.Device)
 		default:
 			p.Problem = fmt.Sprintf("%d devices are called %s", len(all), p.Command.Device)
 		}
 	}
+}
+
+// concerns reports whether p waits for ev. One that a guest makes of an event of
+// a shared device needs the right to, and a name is that of his own device first.
+func (r *Rules) concerns(p *program, ev *Event) bool {
+	switch {
+	case !p.selects(ev):
+		return false
+	case ev.Account == p.Account:
+		return true
+	}
+	name := p.When.Event.Device
+	return r.cfg.World.MayWait(p.Account, ev.Device) &&
+		(name == "" || name == ev.Device || slices.Contains(r.cfg.World.Named(p.Account, name), ev.Device))
 }

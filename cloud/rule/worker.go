@@ -202,7 +202,7 @@ func (w *worker) catchUp(ctx context.Context, a *armed, from, to uint64) error {
 		err := w.World().Past(ctx, Past{Account: a.Account, From: from, To: to}, func(ev *Event) bool {
 			e := *ev
 			e.about = w.World().Device(ev.Device)
-			if a.selects(&e) {
+			if w.concerns(a.program, &e) {
 				before = append(before, &e)
 			}
 			return len(before) < maxLate
@@ -229,15 +229,32 @@ func (w *worker) event(ev *Event) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.cursor = ev.Seq
-	h := w.index.houses[ev.Account]
-	if h == nil || len(h.rules) == 0 || saidByRule(ev) {
+	if saidByRule(ev) {
 		return nil
 	}
-	ev.about = w.World().Device(ev.Device)
-	asked := false
+	w.offer(ev, ev.Account)
+	for _, guest := range w.World().Guests(ev.Account) {
+		w.offer(ev, guest)
+	}
+	return nil
+}
+
+// offer has the rules of an account step over an event, if they wait for it. w is
+// locked.
+func (w *worker) offer(ev *Event, account string) {
+	h := w.index.houses[account]
+	if h == nil || len(h.rules) == 0 {
+		return
+	}
+	if ev.about.ID == "" {
+		ev.about, ev.hops = w.World().Device(ev.Device), -1
+	}
 	h.each(ev, func(a *armed) {
-		if !asked {
-			ev.hops, asked = w.World().Hops(ev), true
+		if !w.concerns(a.program, ev) {
+			return
+		}
+		if ev.hops < 0 {
+			ev.hops = w.World().Hops(ev)
 		}
 		switch {
 		case !a.catching:
@@ -247,7 +264,6 @@ func (w *worker) event(ev *Event) error {
 			a.late = append(a.late, &late)
 		}
 	})
-	return nil
 }
 
 // step steps a rule over an event. w is locked.
