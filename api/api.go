@@ -15,7 +15,6 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -185,21 +184,6 @@ func operation(method, path, id, summary, tag string, status int, errors ...int)
 		Security:     []map[string][]string{{byToken: {}}, {byCookie: {}}},
 		MaxBodyBytes: bodyBytes, BodyReadTimeout: bodyTime,
 	}
-}
-
-// documentRoute serves the OpenAPI document.
-func (h *Handler) documentRoute() {
-	document := sync.OnceValues(func() ([]byte, error) { return json.Marshal(h.huma.OpenAPI()) })
-	h.mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
-		b, err := document()
-		if err != nil {
-			h.log.Error("openapi document", "err", err)
-			writeProblem(w, http.StatusInternalServerError, "internal error")
-			return
-		}
-		w.Header().Set("Content-Type", "application/vnd.oai.openapi+json;version=3.1")
-		_, _ = w.Write(b) // the client's loss
-	})
 }
 
 // unknown answers what no route does: 405 if another method would.

@@ -9,9 +9,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -203,7 +205,51 @@ func document(t testing.TB, resp *http.Response, status int) map[string]any {
 			t.Fatalf("%v in %s", err, b)
 		}
 	}
+	for _, name := range nulls(doc) {
+		t.Errorf("%s %s: %s is null, and a list in the OpenAPI document: %s", resp.Request.Method, resp.Request.URL.Path, name, b)
+	}
 	return doc
+}
+
+// listNames are what lists are called in the OpenAPI document.
+var listNames = sync.OnceValue(func() map[string]bool {
+	w := httptest.NewRecorder()
+	api.New(nil, api.Config{Operate: &api.Operate{Metrics: metrics.New("test")}}).ServeHTTP(w, httptest.NewRequest("GET", "http://localhost/openapi.json", nil))
+	var doc struct {
+		Components struct {
+			Schemas map[string]struct{ Properties map[string]struct{ Type any } }
+		}
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), &doc); err != nil {
+		panic(err)
+	}
+	names := map[string]bool{}
+	for _, s := range doc.Components.Schemas {
+		for name, p := range s.Properties {
+			if p.Type == "array" {
+				names[name] = true
+			}
+		}
+	}
+	return names
+})
+
+// nulls are the names of what is null in doc, and was to be a list.
+func nulls(doc any) (names []string) {
+	switch doc := doc.(type) {
+	case map[string]any:
+		for name, v := range doc {
+			if v == nil && listNames()[name] {
+				names = append(names, name)
+			}
+			names = append(names, nulls(v)...)
+		}
+	case []any:
+		for _, v := range doc {
+			names = append(names, nulls(v)...)
+		}
+	}
+	return names
 }
 
 func TestDevices(t *testing.T) {
@@ -339,6 +385,29 @@ func TestHealth(t *testing.T) {
 	}
 }
 
+// TestEmptyLists: who has nothing gets lists that are empty, which document looks
+// at.
+func TestEmptyLists(t *testing.T) {
+	h := newHome(t)
+	for _, path := range []string{
+		"devices", "events", "rules", "runs", "commands", "accounts/other/logins", "tokens", "shares", "webhooks", "audit",
+	} {
+		resp := h.ask("GET", "/api/v1/"+path, h.as("other"), "")
+		if resp.StatusCode == http.StatusNotFound {
+			t.Errorf("%s: no such route", path)
+		} else {
+			document(t, resp, 200)
+		}
+	}
+	for _, path := range []string{"status", "accounts", "devices/" + lamp, "events/series?device=" + lamp + "&href=/a/light&property=value&since=2020-01-01T00:00:00Z&until=2020-01-01T01:00:00Z"} {
+		who := map[string]string{"status": "root", "accounts": "root"}[path]
+		if who == "" {
+			who = "home"
+		}
+		document(t, h.ask("GET", "/api/v1/"+path, h.as(who), ""), 200)
+	}
+}
+
 // TestOpenAPI: the document is what OpenAPI 3.1 says one is, by another hand's
 // judgement.
 func TestOpenAPI(t *testing.T) {
@@ -357,6 +426,9 @@ func TestOpenAPI(t *testing.T) {
 	}
 	if doc.Paths.Len() < 20 {
 		t.Errorf("the document has %d paths", doc.Paths.Len())
+	}
+	if n := len(listNames()); n < 15 || strings.Contains(string(text), `"array","null"`) || strings.Contains(string(text), `"null","array"`) {
+		t.Errorf("%d lists, or some that may be null", n)
 	}
 	if strings.Contains(string(text), "$schema") {
 		t.Error("the document speaks of $schema")

@@ -96,7 +96,7 @@ func device(d cloud.DeviceInfo) Device {
 		out.Role = d.Role.String()
 	}
 	for i, l := range d.Links {
-		out.Links[i] = Link{Href: l.Href, Types: l.Types, Interfaces: l.Interfaces, Title: l.Title, Observable: l.Observable()}
+		out.Links[i] = Link{Href: l.Href, Types: notNull(l.Types), Interfaces: notNull(l.Interfaces), Title: l.Title, Observable: l.Observable()}
 	}
 	return out
 }

@@ -142,7 +142,7 @@ func (h *Handler) status(ctx context.Context, _ *struct{}) (*body[Status], error
 	}
 	o := h.operate
 	out := Status{
-		Schema: "farreach.status/v1", Version: h.version, Started: o.Started.UTC(), Ready: true, Listeners: o.Listeners,
+		Schema: "farreach.status/v1", Version: h.version, Started: o.Started.UTC(), Ready: true, Listeners: notNull(o.Listeners),
 		Store:       StoreStatus{Kind: o.Store, Writes: seconds(o.Metrics.Writes())},
 		Devices:     DeviceCounts(census),
 		Connections: o.Metrics.Open(),

@@ -1,0 +1,46 @@
+package api
+
+import (
+	"encoding/json"
+	"net/http"
+	"sync"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+// documentRoute serves the OpenAPI document. It is called when all other routes
+// are there.
+func (h *Handler) documentRoute() {
+	lists(h.huma.OpenAPI().Components.Schemas.Map())
+	document := sync.OnceValues(func() ([]byte, error) { return json.Marshal(h.huma.OpenAPI()) })
+	h.mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+		b, err := document()
+		if err != nil {
+			h.log.Error("openapi document", "err", err)
+			writeProblem(w, http.StatusInternalServerError, "internal error")
+			return
+		}
+		w.Header().Set("Content-Type", "application/vnd.oai.openapi+json;version=3.1")
+		_, _ = w.Write(b) // the client's loss
+	})
+}
+
+// lists says of each list that it is one and never null, which huma does not
+// believe of a slice.
+func lists(schemas map[string]*huma.Schema) {
+	for _, s := range schemas {
+		for _, p := range s.Properties {
+			if p.Type == huma.TypeArray {
+				p.Nullable = false
+			}
+		}
+	}
+}
+
+// notNull is a slice that is not null in JSON, though it may be empty.
+func notNull[T any](s []T) []T {
+	if s == nil {
+		return []T{}
+	}
+	return s
+}
