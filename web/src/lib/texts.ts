@@ -116,6 +116,8 @@ const texts = {
   "age.late": "late",
   "device.of": "of {account}",
   "device.read": "Read",
+  "device.notread": "It has not reported this by itself. Read asks the device.",
+  "device.noresources": "This device has published no resource yet.",
   "device.edit": "Edit",
   "device.property": "Property",
   "device.send": "Send",
@@ -436,6 +438,7 @@ const texts = {
   "pair.joined": "{name} has joined.",
   "pair.see": "See it",
   "pair.qr": "QR code of the same",
+  "pair.way.terminal": "A simulated one, or a program of yours: it is given the code in a terminal.",
   "pair.terminal": "In a terminal, as a simulated lamp:",
 
   "system.tab.server": "Server",
