@@ -63,6 +63,7 @@ type Client struct {
 	again chan struct{} // has one after Republish
 
 	// Only Run and Leave use these.
+	wait    backoff.Backoff
 	last    string               // the server of the latest success, or to be tried next; empty: none yet
 	from    string               // that said goodbye last
 	lost    int                  // links that did not last, since one did
@@ -148,10 +149,10 @@ func (c *Client) SignOff(ctx context.Context) error {
 // back it needs a code. A cloud that does not know the device has nothing to be
 // told. Leave is called in the place of Run.
 func (c *Client) Leave(ctx context.Context) error {
-	link, _, _, err := c.register(ctx)
+	t, err := c.register(ctx)
 	if err == nil {
-		err = link.SignOff(ctx)
-		link.Close()
+		err = t.link.SignOff(ctx)
+		t.link.Close()
 	}
 	if err != nil && !forgotten(err) {
 		return err
@@ -180,58 +181,87 @@ func (c *Client) setLink(l *Link) {
 	c.link = l
 }
 
+// tenure is one registration: the link it came by, and what is to be kept up of it.
+type tenure struct {
+	link  *Link
+	r     *Registration
+	until time.Time        // the token is good until then; zero: for ever
+	due   <-chan time.Time // when it is to be refreshed; nil: never
+	wait  backoff.Backoff
+}
+
+// schedule says when the token is to be refreshed, or that is to be tried again.
+func (t *tenure) schedule() {
+	if t.due = nil; !t.until.IsZero() {
+		t.due = time.After(refreshIn(time.Until(t.until)))
+	}
+}
+
 // Run keeps the device registered until ctx ends, through any number of lost
 // connections. It returns ctx.Err() after saying goodbye to the server, or an
 // error with an *oic.StatusError in its chain as soon as the cloud refuses the
 // device, because trying again would not help. Run is called once.
+//
+// Programs have many Clients that wait: what waits has little on its stack, and
+// what is done meanwhile is done by functions that have returned then.
 func (c *Client) Run(ctx context.Context) error {
-	wait := c.cfg.Backoff
+	c.wait = c.cfg.Backoff
 	for {
-		served, err := c.once(ctx, &wait)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		c.cfg.OnChange(Status{Err: err})
-		if final(err) {
-			return err
-		}
-		d := c.pause(&wait, served, err)
-		c.log.Warn("not registered", "err", err, "retry", d)
-		if err := backoff.Sleep(ctx, d); err != nil {
+		served, err := c.once(ctx)
+		if err = c.lose(ctx, served, err); err != nil {
 			return err
 		}
 	}
 }
 
+// lose waits until the next attempt makes sense. The error says that none does.
+func (c *Client) lose(ctx context.Context, served time.Duration, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	c.cfg.OnChange(Status{Err: err})
+	if final(err) {
+		return err
+	}
+	d := c.pause(&c.wait, served, err)
+	c.log.Warn("not registered", "err", err, "retry", d)
+	return backoff.Sleep(ctx, d)
+}
+
 // once registers the device and stays until the link is lost or ctx ends. It
 // returns how long the device was registered; 0: it was not.
-func (c *Client) once(ctx context.Context, wait *backoff.Backoff) (served time.Duration, err error) {
-	link, r, until, err := c.register(ctx)
+func (c *Client) once(ctx context.Context) (served time.Duration, err error) {
+	t, err := c.register(ctx)
 	if err != nil {
 		return 0, err
 	}
 	start := time.Now()
-	c.setLink(link)
-	err = c.stay(ctx, link, r, until)
+	c.setLink(t.link)
+	err = c.stay(ctx, t)
 	c.setLink(nil)
 	served = max(time.Since(start), 1)
-	wait.Served(served)
+	return served, c.part(ctx, t.link, served, err)
+}
+
+// part ends a link by which the device was registered.
+func (c *Client) part(ctx context.Context, link *Link, served time.Duration, err error) error {
+	c.wait.Served(served)
 	if ctx.Err() != nil {
-		return served, link.Disconnect(context.WithoutCancel(ctx))
+		return link.Disconnect(context.WithoutCancel(ctx))
 	}
 	link.Close()
 	if e, ok := errors.AsType[*coap.ReleaseError](err); ok {
 		c.released(link.info.URI, e)
 	}
-	return served, err
+	return err
 }
 
 // register tries the servers in order, the one that worked last at first. A
 // refusal by one is final; a server that cannot be reached is not.
-func (c *Client) register(ctx context.Context) (*Link, *Registration, time.Time, error) {
+func (c *Client) register(ctx context.Context) (*tenure, error) {
 	st, err := c.cfg.State.Load()
 	if err != nil {
-		return nil, nil, time.Time{}, fmt.Errorf("load the registration: %w", err)
+		return nil, fmt.Errorf("load the registration: %w", err)
 	}
 	if c.last == "" { // as before a restart of the device
 		c.last, _ = c.mayFollow("", st.Server)
@@ -240,10 +270,10 @@ func (c *Client) register(ctx context.Context) (*Link, *Registration, time.Time,
 	list := c.servers()
 	for redirects := 0; len(list) > 0; {
 		uri := list[0]
-		link, r, until, err := c.registerAt(ctx, uri, len(list) > 1)
+		t, err := c.registerAt(ctx, uri, len(list) > 1)
 		if err == nil {
 			c.last = uri
-			return link, r, until, nil
+			return t, nil
 		}
 		failed = append(failed, err)
 		if list = list[1:]; final(err) || ctx.Err() != nil {
@@ -254,38 +284,38 @@ func (c *Client) register(ctx context.Context) (*Link, *Registration, time.Time,
 			list = append([]string{to.to}, list...)
 		}
 	}
-	return nil, nil, time.Time{}, errors.Join(failed...)
+	return nil, errors.Join(failed...)
 }
 
 // registerAt registers at one server, in the dialect that is configured or else
 // known, or else in the one or the other. If there are others to try, it has
 // less time to answer.
-func (c *Client) registerAt(ctx context.Context, uri string, others bool) (*Link, *Registration, time.Time, error) {
+func (c *Client) registerAt(ctx context.Context, uri string, others bool) (*tenure, error) {
 	st, err := c.cfg.State.Load()
 	if err != nil {
-		return nil, nil, time.Time{}, fmt.Errorf("load the registration: %w", err)
+		return nil, fmt.Errorf("load the registration: %w", err)
 	}
 	dialect := cmp.Or(c.cfg.Dialect, st.Dialect)
-	link, r, until, err := c.registerIn(ctx, uri, dialect, others)
+	t, err := c.registerIn(ctx, uri, dialect, others)
 	if dialect == Auto && isSignUpError(err) {
 		c.log.Info("no cloud of OCF: trying the way of IoTivity classic", "server", uri, "err", err)
 		var wrong error
-		if link, r, until, wrong = c.registerIn(ctx, uri, Classic, others); statusOf(wrong) == 0 {
+		if t, wrong = c.registerIn(ctx, uri, Classic, others); statusOf(wrong) == 0 {
 			err = wrong // nil, or something that trying again may mend
 		}
 	}
-	return link, r, until, err
+	return t, err
 }
 
-func (c *Client) registerIn(ctx context.Context, uri string, dialect Dialect, others bool) (*Link, *Registration, time.Time, error) {
+func (c *Client) registerIn(ctx context.Context, uri string, dialect Dialect, others bool) (*tenure, error) {
 	start := time.Now()
 	st, err := c.cfg.State.Load()
 	if err != nil {
-		return nil, nil, time.Time{}, fmt.Errorf("load the registration: %w", err)
+		return nil, fmt.Errorf("load the registration: %w", err)
 	}
 	link, err := c.connect(ctx, uri, dialect, others)
 	if err != nil {
-		return nil, nil, time.Time{}, err
+		return nil, err
 	}
 	r := &Registration{
 		Device: c.cfg.Device, Name: c.cfg.Name(), App: c.cfg.App, Gateway: c.cfg.Gateway, Links: c.cfg.Links(),
@@ -301,11 +331,13 @@ func (c *Client) registerIn(ctx context.Context, uri string, dialect Dialect, ot
 	}
 	if err != nil {
 		link.Close()
-		return nil, nil, time.Time{}, err
+		return nil, err
 	}
 	c.log.Info("registered", "server", uri, "dialect", cmp.Or(dialect, OCF), "links", len(r.Links), "took", time.Since(start))
 	c.cfg.OnChange(Status{Registered: true, Server: uri, Account: r.State.Grant.Account})
-	return link, r, until, nil
+	t := &tenure{link: link, r: r, until: until, wait: c.cfg.Backoff}
+	t.schedule()
+	return t, nil
 }
 
 func (c *Client) connect(ctx context.Context, uri string, dialect Dialect, others bool) (*Link, error) {
@@ -322,73 +354,69 @@ func (c *Client) connect(ctx context.Context, uri string, dialect Dialect, other
 
 // stay keeps the link alive, signed in, and what is published up to date, until
 // the link is lost or ctx ends.
-func (c *Client) stay(ctx context.Context, link *Link, r *Registration, until time.Time) error {
-	if link.info.Dialect != Classic {
-		return c.tend(ctx, link, r, until)
+func (c *Client) stay(ctx context.Context, t *tenure) error {
+	if t.link.info.Dialect == Classic {
+		return c.stayClassic(ctx, t)
 	}
+	return c.tend(ctx, t)
+}
+
+// stayClassic is stay with the keep-alive of the classic dialect.
+func (c *Client) stayClassic(ctx context.Context, t *tenure) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	var pinging sync.WaitGroup
-	pinging.Go(func() { stop(link.announce(ctx)) })
-	err := c.tend(ctx, link, r, until)
+	pinging.Go(func() { stop(t.link.announce(ctx)) })
+	err := c.tend(ctx, t)
 	stop(err)
 	pinging.Wait()
 	return context.Cause(ctx) // what ended first
 }
 
-// tend is stay, but for the keep-alive of the classic dialect.
-func (c *Client) tend(ctx context.Context, link *Link, r *Registration, until time.Time) error {
-	wait := c.cfg.Backoff
+// tend is stay, but for that keep-alive.
+func (c *Client) tend(ctx context.Context, t *tenure) error {
 	for {
-		due, err := c.idle(ctx, link, until)
-		if err != nil {
-			return err
+		var due bool // else there is something to publish
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.link.Done():
+			return t.link.Err()
+		case <-t.due:
+			due = true
+		case <-c.again:
 		}
-		if due {
-			var renewed time.Time
-			if renewed, err = link.renew(ctx, r); err == nil {
-				until = renewed
-			}
-		} else {
-			r.Name, r.Links = c.cfg.Name(), c.cfg.Links()
-			err = link.publishChanges(ctx, r)
-		}
-		switch {
-		case err == nil:
-			wait = c.cfg.Backoff
-		case final(err) || link.Err() != nil:
+		if err := c.attend(ctx, t, due); err != nil {
 			return err
-		default: // try again soon, on this link
-			c.log.Warn("token not refreshed, or links not published", "err", err)
-			if !due {
-				c.Republish()
-			}
-			if err := backoff.Sleep(ctx, wait.Next()); err != nil {
-				return err
-			}
 		}
 	}
 }
 
-// idle returns when there is something to do: due says that the token, which is
-// good until then, is to be refreshed; else there is something to publish. The
-// error says that the link or ctx ended before.
-func (c *Client) idle(ctx context.Context, link *Link, until time.Time) (due bool, err error) {
-	var refresh <-chan time.Time // never, for a token without end
-	if !until.IsZero() {
-		t := time.NewTimer(refreshIn(time.Until(until)))
-		defer t.Stop()
-		refresh = t.C
+// attend refreshes the token, if that is due, else publishes what has changed. The
+// error says that the link is lost, or ctx has ended.
+func (c *Client) attend(ctx context.Context, t *tenure, due bool) error {
+	var err error
+	if due {
+		var renewed time.Time
+		if renewed, err = t.link.renew(ctx, t.r); err == nil {
+			t.until = renewed
+		}
+		t.schedule()
+	} else {
+		t.r.Name, t.r.Links = c.cfg.Name(), c.cfg.Links()
+		err = t.link.publishChanges(ctx, t.r)
 	}
-	select {
-	case <-ctx.Done():
-		return false, ctx.Err()
-	case <-link.Done():
-		return false, link.Err()
-	case <-refresh:
-		return true, nil
-	case <-c.again:
-		return false, nil
+	switch {
+	case err == nil:
+		t.wait = c.cfg.Backoff
+		return nil
+	case final(err) || t.link.Err() != nil:
+		return err
 	}
+	c.log.Warn("token not refreshed, or links not published", "err", err)
+	if !due {
+		c.Republish()
+	}
+	return backoff.Sleep(ctx, t.wait.Next()) // and again, on this link
 }
 
 // refreshIn is when to refresh a token that is good for left: iotivity-lite's

@@ -200,34 +200,55 @@ func (r remote) Handle(ctx context.Context, req *oic.Request) (*oic.Response, er
 
 // Observe watches a resource of the device. Each notification is a sign of life.
 func (r remote) Observe(ctx context.Context, req *oic.Request, each func(*oic.Response)) error {
+	l, err := r.enter(req, each)
+	if err != nil {
+		return err
+	}
+	defer l.tasks.Done()
+	watching, end := l.within(ctx)
+	err = l.device.Observe(watching, req, func(resp *oic.Response) {
+		r.w.alive(r.di, l)
+		each(resp)
+	})
+	if end(); ctx.Err() == nil && l.ctx.Err() != nil {
+		return errMoved
+	}
+	return err
+}
+
+// enter returns the way to the device, which is not closed until its tasks are
+// done; or what there is to say without the device.
+func (r remote) enter(req *oic.Request, each func(*oic.Response)) (*line, error) {
 	r.w.mu.Lock()
 	l, described := r.line()
 	if l != nil {
 		l.tasks.Add(1)
-		defer l.tasks.Done()
 	}
 	r.w.mu.Unlock()
 	if l == nil {
-		return errGone
+		return nil, errGone
 	}
-	if described != nil {
-		if resp, err, ok := described.answer(req); ok {
-			if err == nil {
-				resp.Last = true
-				each(resp)
-			}
-			return cmp.Or(err, oic.ErrNotObservable)
-		}
+	if described == nil {
+		return l, nil
 	}
-	watching, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(l.ctx, cancel)()
-	err := l.device.Observe(watching, req, func(resp *oic.Response) {
-		r.w.alive(r.di, l)
+	resp, err, ok := described.answer(req)
+	if !ok {
+		return l, nil
+	}
+	l.tasks.Done()
+	if err == nil {
+		resp.Last = true
 		each(resp)
-	})
-	if ctx.Err() == nil && l.ctx.Err() != nil {
-		return errMoved
 	}
-	return err
+	return nil, cmp.Or(err, oic.ErrNotObservable)
+}
+
+// within is ctx as long as the line leads to the device.
+func (l *line) within(ctx context.Context) (_ context.Context, end func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(l.ctx, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
+	}
 }

@@ -26,7 +26,7 @@ func (p *Proxy) beBridge(ctx context.Context, legs *sync.WaitGroup) {
 		cfg := p.endpoint(gate{host.Remote(), p}, func(s rae.State) { p.tell(bridge, func(c *Change) { c.XMPP = s }) })
 		cfg.Behind = p.Behind
 		legs.Go(func() {
-			p.keep(ctx, legKey{p.id, false}, bridge, func(ctx context.Context) error {
+			p.keep(ctx, &leg{key: legKey{p.id, false}}, bridge, func(_ *Proxy, ctx context.Context, _ *mirror) error {
 				e, err := rae.New(cfg)
 				if err != nil {
 					return err
@@ -36,13 +36,27 @@ func (p *Proxy) beBridge(ctx context.Context, legs *sync.WaitGroup) {
 		})
 	}
 	if p.cfg.Cloud != nil {
-		as := cloudlink.Config{Handler: host.Remote(), Name: host.Name, Links: host.Links}
 		legs.Go(func() {
-			p.keep(ctx, legKey{p.id, true}, bridge, func(ctx context.Context) error {
-				return p.join(ctx, bridge, as, func(ctx context.Context, c *cloudlink.Client) { c.Follow(ctx, host) })
-			})
+			p.keep(ctx, &leg{key: legKey{p.id, true}}, bridge, func(_ *Proxy, ctx context.Context, _ *mirror) error { return p.join(ctx, bridge, host) })
 		})
 	}
+}
+
+// join keeps the proxy itself registered in the cloud until ctx ends, or it is
+// refused.
+func (p *Proxy) join(ctx context.Context, bridge *mirror, host *device.Host) error {
+	client, err := p.member(ctx, bridge, func(cfg *cloudlink.Config) {
+		cfg.Handler, cfg.Name, cfg.Links = host.Remote(), host.Name, host.Links
+	})
+	if err != nil {
+		return err
+	}
+	following, stop := context.WithCancel(ctx)
+	var tasks sync.WaitGroup
+	tasks.Go(func() { client.Follow(following, host) })
+	defer tasks.Wait()
+	defer stop()
+	return client.Run(ctx)
 }
 
 // gate is the proxy's own device: its /oic/res lists what is behind it, too, with

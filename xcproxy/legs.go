@@ -3,6 +3,8 @@ package xcproxy
 import (
 	"context"
 	"sync"
+
+	"github.com/farreach/farreach/internal/backoff"
 )
 
 // runner is what Run has under way.
@@ -18,8 +20,11 @@ type runner struct {
 type leg struct {
 	key    legKey
 	leaves bool // the cloud is told that the device is not there for it any more
-	done   bool // that was told
+	done   bool // there is no more to do
 	cancel context.CancelFunc
+
+	wait  *backoff.Backoff // nil: nothing went wrong yet
+	wrong string           // what did
 }
 
 type legKey struct {
@@ -36,7 +41,7 @@ type task struct {
 // took takes the end of a leg.
 func (r *runner) took(l *leg) {
 	delete(r.legs, l.key)
-	if l.done {
+	if l.done && l.leaves {
 		r.left[l.key.di] = true
 	}
 }
@@ -102,12 +107,12 @@ func (r *runner) wanted() map[legKey]task {
 
 // walk goes a leg until ctx ends, or there is no more to do.
 func (p *Proxy) walk(ctx context.Context, l *leg, m *mirror) {
-	do := p.stream
+	show := (*Proxy).stream
 	switch {
 	case l.leaves:
-		do = p.leave
+		show = (*Proxy).leave
 	case l.key.cloud:
-		do = p.register
+		show = (*Proxy).register
 	}
-	l.done = p.keep(ctx, l.key, m, func(ctx context.Context) error { return do(ctx, m) }) && l.leaves
+	p.keep(ctx, l, m, show)
 }

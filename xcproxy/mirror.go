@@ -28,10 +28,12 @@ type mirror struct {
 	policy  Policy
 	visible []shownLink   // in the order of device.Links
 	changed chan struct{} // closed when the above changes
-	infos   map[string]info
-	fans    map[fanKey]*fan
-	watched int  // watchers, of all fans
-	odd     bool // that something is wrong with it was logged
+
+	follower func() // called then
+	infos    map[string]info
+	fans     map[fanKey]*fan
+	watched  int  // watchers, of all fans
+	odd      bool // that something is wrong with it was logged
 }
 
 // shownLink is a link that may be seen, without addresses.
@@ -140,6 +142,9 @@ func (m *mirror) see() {
 func (m *mirror) news() {
 	close(m.changed)
 	m.changed = make(chan struct{})
+	if m.follower != nil {
+		m.follower()
+	}
 }
 
 // once logs what is wrong with the device, if that is the first thing. m.mu is
@@ -168,20 +173,12 @@ func (m *mirror) present() bool {
 // reachable reports whether the device is there, and may be seen.
 func (m *mirror) reachable() bool { return m.present() && m.shown() }
 
-// follow calls changed whenever something else is known of the device, until ctx
-// ends.
-func (m *mirror) follow(ctx context.Context, changed func()) {
-	for {
-		m.mu.Lock()
-		next := m.changed
-		m.mu.Unlock()
-		select {
-		case <-next:
-			changed()
-		case <-ctx.Done():
-			return
-		}
-	}
+// follow calls changed, which must not wait, whenever something else is known of
+// the device, until it is called again; nil: nobody follows.
+func (m *mirror) follow(changed func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.follower = changed
 }
 
 // accessOf is what may be done with a path. The resources that say what the

@@ -22,6 +22,7 @@ type fan struct {
 	batch   bool // a notification has only what has changed
 	listing bool
 	end     context.CancelCauseFunc // for good
+	wait    backoff.Backoff         // of run
 
 	// What follows is guarded by m.mu.
 	watchers map[*watcher]struct{}
@@ -141,7 +142,7 @@ func (m *mirror) begin(key fanKey) *fan {
 	f := &fan{m: m, key: key, batch: oic.QueryValue(query, "if") == oic.IfBatch, listing: m.listing(path), watchers: map[*watcher]struct{}{}}
 	f.req = oic.Request{Op: oic.Retrieve, Href: key.href, Accept: key.accept, Whole: true}
 	ctx, cancel := context.WithCancelCause(context.Background()) // of its watchers together, of whom each may go
-	f.end, f.restart = cancel, func() {}
+	f.end, f.restart, f.wait.Max = cancel, func() {}, 30*time.Second
 	m.fans[key] = f
 	m.tasks.Go(func() { f.run(ctx) })
 	return f
@@ -201,25 +202,34 @@ func (w *watcher) wake() {
 // device is found elsewhere the observation goes on there; when the way to it
 // breaks, it is tried again until the device is known to be lost.
 func (f *fan) run(ctx context.Context) {
-	wait := backoff.Backoff{Max: 30 * time.Second}
 	for {
-		here, cancel := context.WithCancel(ctx)
-		f.m.mu.Lock()
-		device := f.m.device.Device
-		f.restart = cancel
-		f.m.mu.Unlock()
-		err := device.Observe(here, &f.req, func(resp *oic.Response) { f.heard(here, resp) })
-		moved := here.Err() != nil
-		if ctx.Err() == nil && !moved && f.mayMend(err) {
-			_ = backoff.Sleep(here, wait.Next())
-			moved = true
-		}
-		cancel()
-		if ctx.Err() != nil || !moved {
+		again, err := f.once(ctx)
+		if ctx.Err() != nil || !again {
 			f.ended(cmp.Or(context.Cause(ctx), err))
 			return
 		}
 	}
+}
+
+// once observes the device where it is now. again says that it is to be observed
+// anew.
+func (f *fan) once(ctx context.Context) (again bool, err error) {
+	here, cancel := context.WithCancel(ctx)
+	defer cancel()
+	err = f.place(cancel).Observe(here, &f.req, func(resp *oic.Response) { f.heard(here, resp) })
+	if here.Err() == nil && f.mayMend(err) {
+		_ = backoff.Sleep(here, f.wait.Next())
+		return true, err
+	}
+	return here.Err() != nil, err
+}
+
+// place is the device where it is now; restart is called when it is elsewhere.
+func (f *fan) place(restart context.CancelFunc) oic.Observer {
+	f.m.mu.Lock()
+	defer f.m.mu.Unlock()
+	f.restart = restart
+	return f.m.device.Device
 }
 
 // mayMend reports whether an observation that was begun has ended because nobody

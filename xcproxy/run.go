@@ -62,36 +62,35 @@ func (p *Proxy) remember() {
 	p.state = next
 }
 
-// retry is how long one waits before the next attempt when a server has refused
-// a device, or the device itself.
-func (p *Proxy) retry() backoff.Backoff {
-	b := p.cfg.Retry
-	b.Base, b.Steady = cmp.Or(b.Base, 10*time.Second), true
-	return b
+// keep shows a device by one way until ctx ends, whatever goes wrong; or until
+// there is no more to do. Most goroutines of a proxy wait inside show: there is to
+// be little on the stack then.
+func (p *Proxy) keep(ctx context.Context, l *leg, m *mirror, show func(*Proxy, context.Context, *mirror) error) {
+	for ctx.Err() == nil && !l.done {
+		err := show(p, ctx, m)
+		if l.done = err == nil; !l.done && ctx.Err() == nil {
+			p.pause(ctx, l, m, err)
+		}
+	}
+	p.tell(m, func(c *Change) { c.clear(l.key) })
 }
 
-// keep shows a device by one way until ctx ends, whatever goes wrong; or until
-// there is no more to do, which it reports.
-func (p *Proxy) keep(ctx context.Context, key legKey, m *mirror, show func(context.Context) error) (done bool) {
+// pause says what went wrong, and waits until the next attempt or the end of ctx.
+// A server that has refused a device, or the device itself, is not asked soon.
+func (p *Proxy) pause(ctx context.Context, l *leg, m *mirror, err error) {
 	where := "XMPP"
-	if key.cloud {
+	if l.key.cloud {
 		where = "cloud"
 	}
-	defer func() { p.tell(m, func(c *Change) { c.clear(key) }) }()
-	wait, last := p.retry(), ""
-	for {
-		err := show(ctx)
-		if ctx.Err() != nil || err == nil {
-			return err == nil
-		}
-		if text := fmt.Sprint(err); text != last {
-			last = text
-			p.log.Warn("device not shown", "device", m.id, "by", where, "err", err)
-		}
-		if backoff.Sleep(ctx, wait.Next()) != nil {
-			return false
-		}
+	if text := fmt.Sprint(err); text != l.wrong {
+		l.wrong = text
+		p.log.Warn("device not shown", "device", m.id, "by", where, "err", err)
 	}
+	if l.wait == nil {
+		l.wait = new(p.cfg.Retry)
+		l.wait.Base, l.wait.Steady = cmp.Or(l.wait.Base, 10*time.Second), true
+	}
+	_ = backoff.Sleep(ctx, l.wait.Next())
 }
 
 func (c *Change) clear(key legKey) {
@@ -119,19 +118,31 @@ func (p *Proxy) endpoint(device oic.Handler, changed func(rae.State)) rae.Config
 
 // stream shows a device at an address of its own (RA-025).
 func (p *Proxy) stream(ctx context.Context, m *mirror) error {
-	cfg := p.endpoint(m, func(s rae.State) { p.tell(m, func(c *Change) { c.XMPP = s }) })
-	cfg.Gateway = p.id
-	e, err := rae.New(cfg)
+	e, err := p.spokenFor(m)
 	if err != nil {
 		return err
 	}
 	return e.Run(ctx)
 }
 
+func (p *Proxy) spokenFor(m *mirror) (*rae.Endpoint, error) {
+	cfg := p.endpoint(m, func(s rae.State) { p.tell(m, func(c *Change) { c.XMPP = s }) })
+	cfg.Gateway = p.id
+	return rae.New(cfg)
+}
+
 // register shows a device in the cloud, under its own di.
 func (p *Proxy) register(ctx context.Context, m *mirror) error {
-	as := cloudlink.Config{Handler: m, Name: m.name, Links: m.links, Gateway: p.id}
-	return p.join(ctx, m, as, func(ctx context.Context, c *cloudlink.Client) { m.follow(ctx, c.Republish) })
+	client, err := p.member(ctx, m, func(cfg *cloudlink.Config) {
+		cfg.Handler, cfg.Name, cfg.Links, cfg.Gateway = m, m.name, m.links, p.id
+	})
+	if err != nil {
+		return err
+	}
+	m.follow(client.Republish)
+	err = client.Run(ctx)
+	m.follow(nil)
+	return err
 }
 
 // leave takes a device out of the cloud, if it is there.
@@ -160,22 +171,23 @@ func (p *Proxy) leave(ctx context.Context, m *mirror) error {
 	return nil
 }
 
-// join keeps a device registered until ctx ends, or it is refused. follow says
-// when there is something else to publish.
-func (p *Proxy) join(ctx context.Context, m *mirror, as cloudlink.Config, follow func(context.Context, *cloudlink.Client)) error {
+// member is the client of a device, or of the proxy itself, that keeps it
+// registered in the cloud. as says who that is.
+func (p *Proxy) member(ctx context.Context, m *mirror, as func(*cloudlink.Config)) (*cloudlink.Client, error) {
 	cfg := p.cfg.Cloud.Client(m.id)
-	cfg.Device, cfg.Handler, cfg.Name, cfg.Links, cfg.Gateway = m.id, as.Handler, as.Name, as.Links, as.Gateway
+	cfg.Device = m.id
+	as(&cfg)
 	cfg.Log = cmp.Or(cfg.Log, p.log)
 	if cfg.State == nil {
-		return errors.New("xcproxy: Cloud.Client gives no State: the device would need a new code for each connection")
+		return nil, errors.New("xcproxy: Cloud.Client gives no State: the device would need a new code for each connection")
 	}
 	state, err := cfg.State.Load()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if state.Grant.Account == "" {
 		if cfg.Code, err = p.cfg.Cloud.Code(ctx, m.id); err != nil {
-			return fmt.Errorf("pairing code: %w", err)
+			return nil, fmt.Errorf("pairing code: %w", err)
 		}
 	}
 	told := cfg.OnChange
@@ -185,14 +197,5 @@ func (p *Proxy) join(ctx context.Context, m *mirror, as cloudlink.Config, follow
 		}
 		p.tell(m, func(c *Change) { c.Cloud = s })
 	}
-	client, err := cloudlink.New(cfg)
-	if err != nil {
-		return err
-	}
-	following, stop := context.WithCancel(ctx)
-	var tasks sync.WaitGroup
-	tasks.Go(func() { follow(following, client) })
-	defer tasks.Wait()
-	defer stop()
-	return client.Run(ctx)
+	return cloudlink.New(cfg)
 }

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/farreach/farreach/cloudlink"
+	"github.com/farreach/farreach/cmd/farreach/internal/pages"
 	"github.com/farreach/farreach/cmd/farreach/internal/screen"
 	"github.com/farreach/farreach/cmd/farreach/internal/settings"
 	"github.com/farreach/farreach/coap"
@@ -100,14 +101,18 @@ func (a *app) proxy(ctx context.Context, f proxyFlags) error {
 		return err
 	}
 	cfg.Policy = policy
+	calm, told := a.calm(), cfg.OnChange
+	cfg.OnChange = func(c xcproxy.Change) {
+		calm.Stir()
+		told(c)
+	}
 	proxy, err := xcproxy.New(cfg)
 	if err != nil {
 		return fail(exitConfig, "another --state, or --policy", "%w", err)
 	}
 	known := make(chan lan.Known)
 	watch.Directory, watch.Reload, watch.Log = proxy.ID(), known, cfg.Log
-	started := time.AfterFunc(startTime, a.started)
-	defer started.Stop()
+	defer calm.Stop()
 	group, ctx := errgroup.WithContext(ctx)
 	watching, stop := context.WithCancel(context.WithoutCancel(ctx)) // until the proxy has taken leave of the devices
 	group.Go(func() error {
@@ -126,6 +131,14 @@ func (a *app) proxy(ctx context.Context, f proxyFlags) error {
 // gcPercent makes a proxy collect garbage twice as often as other programs do: it
 // runs on small machines, with much that stays and little that moves.
 const gcPercent = 50
+
+// calm has memory given back some seconds after the last device has found its
+// place.
+func (a *app) calm() *pages.Calm {
+	return &pages.Calm{After: startTime, Every: time.Minute, Failed: func(err error) {
+		a.log(slog.LevelError).Debug("memory not given back", "err", err)
+	}}
+}
 
 // proxyConfig is where devices are shown.
 func (a *app) proxyConfig(ctx context.Context, f proxyFlags) (cfg xcproxy.Config, err error) {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/farreach/farreach/cloudlink"
 	"github.com/farreach/farreach/cmd/farreach/internal/apiclient"
+	"github.com/farreach/farreach/cmd/farreach/internal/pages"
 	"github.com/farreach/farreach/internal/localca"
 	"github.com/farreach/farreach/internal/secret"
 	"github.com/farreach/farreach/lan"
@@ -49,6 +50,8 @@ func (t proxyTold) String() string {
 type proxied struct {
 	start time.Time
 
+	calm pages.Calm
+
 	mu      sync.Mutex // guards what follows
 	news    *sync.Cond
 	id      string // of the proxy itself
@@ -70,6 +73,8 @@ func serveProxy(ctx context.Context, questions *bufio.Scanner, out io.Writer) er
 	}
 	debug.SetGCPercent(50) // as farreach proxy does
 	p := &proxied{streams: told.Streams, cloud: told.Cloud != "", stands: map[string]xcproxy.Change{}}
+	p.calm.After, p.calm.Every = 5*time.Second, time.Minute // too
+	defer p.calm.Stop()
 	p.news = sync.NewCond(&p.mu)
 	proxy, err := p.open(told)
 	if err != nil {
@@ -162,6 +167,7 @@ type located struct {
 
 // stood takes notice of how a device stands outside.
 func (p *proxied) stood(c xcproxy.Change) {
+	p.calm.Stir()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.stands[c.Device] = c
