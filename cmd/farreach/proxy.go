@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -88,9 +87,7 @@ func (a *app) proxy(ctx context.Context, f proxyFlags) error {
 		return err
 	}
 	f.state = cmp.Or(f.state, filepath.Join(settings.StateDir(a.lookup), "proxies", f.name+".json"))
-	if _, set := a.lookup("GOGC"); !set {
-		debug.SetGCPercent(gcPercent)
-	}
+	a.collect(proxyGarbage)
 	lock, err := lockState(f.state)
 	if err != nil {
 		return err
@@ -128,9 +125,9 @@ func (a *app) proxy(ctx context.Context, f proxyFlags) error {
 	return nil
 }
 
-// gcPercent makes a proxy collect garbage twice as often as other programs do: it
-// runs on small machines, with much that stays and little that moves.
-const gcPercent = 50
+// proxyGarbage makes a proxy collect garbage twice as often as other programs do:
+// it runs on small machines, with much that stays and little that moves.
+const proxyGarbage = 50
 
 // calm has memory given back some seconds after the last device has found its
 // place.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"runtime/debug"
 	"time"
 
 	"github.com/google/uuid"
@@ -39,6 +40,7 @@ func serveHistory(ctx context.Context, questions *bufio.Scanner, out io.Writer) 
 	if err := json.Unmarshal(questions.Bytes(), &p); err != nil {
 		return err
 	}
+	debug.SetGCPercent(200) // as farreach cloud does
 	log := slog.New(slog.DiscardHandler)
 	s, err := store.Open(ctx, store.Config{Dir: p.Dir, Sync: time.Second, Log: log})
 	if err != nil {
