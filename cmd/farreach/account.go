@@ -27,7 +27,7 @@ func (a *app) accountCmd() *cobra.Command {
 		Example: `  farreach account ls
   farreach account add ada --password-file ada.txt`,
 		GroupID: groupAutomate,
-	}, a.accountAddCmd(), a.accountLsCmd(), a.accountPasswdCmd(), a.accountRmCmd(), a.accountLoginCmd(), a.accountShareCmd())
+	}, a.silent(a.accountAddCmd()), a.accountLsCmd(), a.silent(a.accountPasswdCmd()), a.silent(a.accountRmCmd()), a.accountLoginCmd(), a.accountShareCmd())
 }
 
 // overAPI makes cmd do f with a client of the API.

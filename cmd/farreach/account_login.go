@@ -33,7 +33,7 @@ that is good for one device: a device that is lost is shut out, and the others
 need no new password.`,
 		Example: `  farreach account login add home lamp --device 0685b960-736f-46f7-bec0-9e6cbd61adc1
   farreach account login rm home lamp`,
-	}, a.accountLoginAddCmd(), a.accountLoginLsCmd(), a.accountLoginRmCmd())
+	}, a.accountLoginAddCmd(), a.accountLoginLsCmd(), a.silent(a.accountLoginRmCmd()))
 }
 
 func (a *app) accountLoginAddCmd() *cobra.Command {

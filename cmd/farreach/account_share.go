@@ -31,7 +31,7 @@ other's devices once that account has accepted it.`,
 		Example: `  farreach account share add lamp bob --role member
   farreach account share accept ada
   farreach account share rm bob`,
-	}, a.accountShareAddCmd(), a.accountShareLsCmd(), a.accountShareAcceptCmd(), a.accountShareRmCmd())
+	}, a.accountShareAddCmd(), a.accountShareLsCmd(), a.silent(a.accountShareAcceptCmd()), a.silent(a.accountShareRmCmd()))
 }
 
 func (a *app) accountShareAddCmd() *cobra.Command {

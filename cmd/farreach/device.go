@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -147,6 +148,7 @@ func (a *app) member(d deviceFlags) (*member, error) {
 	m.code = func(context.Context) (secret.String, error) { return a.pairingCode(d.code) }
 	m.listening = func(scheme string, port uint16) {
 		a.say("%s: answers on the local network at %s://HOST:%d", name, scheme, port)
+		a.stands(standingDoc{Name: name, By: "lan", There: true, At: fmt.Sprintf("%s://HOST:%d", scheme, port)})
 	}
 	m.changed = func(s cloudlink.Status) { a.registration(name, s) }
 	m.trust = func(servers []string) (*tls.Config, error) { return a.trustOf(d.access, servers) }
@@ -247,8 +249,10 @@ func (a *app) registration(name string, s cloudlink.Status) {
 	switch {
 	case s.Registered:
 		a.say("%s: registered at %s, account %s", name, s.Server, s.Account)
+		a.stands(standingDoc{Name: name, By: "cloud", There: true, At: s.Server, Account: s.Account})
 	case s.Err != nil:
 		a.say("%s: not registered at %s: %v", name, s.Server, oneLine(s.Err))
+		a.stands(standingDoc{Name: name, By: "cloud", At: s.Server, Why: s.Err.Error()})
 	}
 }
 

@@ -126,8 +126,10 @@ func (a *app) attendance(name string, account jid.JID, s rae.State) {
 	switch s.Status {
 	case rae.Connected:
 		a.say("%s: on XMPP, account %s", name, account)
+		a.stands(standingDoc{Name: name, By: "xmpp", There: true, Account: account.String()})
 	case rae.Error:
 		a.say("%s: not on XMPP, account %s: %s", name, account, screen.Printable(s.Reason))
+		a.stands(standingDoc{Name: name, By: "xmpp", Account: account.String(), Why: s.Reason})
 	}
 }
 

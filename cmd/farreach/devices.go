@@ -46,7 +46,7 @@ there, the ways that lead to it now, and a note. The state is
 	}
 	d.access.flags(cmd)
 	d.xmpp.flags(cmd)
-	cmd.AddCommand(a.devicesRmCmd())
+	cmd.AddCommand(a.silent(a.devicesRmCmd()))
 	return cmd
 }
 

@@ -133,9 +133,14 @@ var hints = map[exitCode]string{
 func errorLine(cmd *cobra.Command, code exitCode, err error) string {
 	what := "farreach: "
 	if cmd.HasParent() {
-		what += strings.TrimPrefix(cmd.CommandPath(), "farreach ") + ": "
+		what += commandName(cmd) + ": "
 	}
 	return what + oneLine(err) + tryOf(cmd, code, err)
+}
+
+// commandName is what a command is called after the name of the program.
+func commandName(cmd *cobra.Command) string {
+	return strings.TrimPrefix(cmd.CommandPath(), "farreach ")
 }
 
 // oneLine is an error in a form that no terminal obeys.

@@ -233,8 +233,30 @@ func (a *app) standing() func(xcproxy.Change) {
 		if last[c.Device] != text {
 			last[c.Device] = text
 			a.say("%s %s: %s", c.Device, screen.Printable(c.Name), text)
+			for _, d := range standings(c) {
+				a.stands(d)
+			}
 		}
 	}
+}
+
+// standings is how a device stands by each way.
+func standings(c xcproxy.Change) []standingDoc {
+	all := []standingDoc{{By: "lan", There: c.Here}}
+	if c.XMPP.Status == rae.Connected || c.XMPP.Status == rae.Error {
+		all = append(all, standingDoc{By: "xmpp", There: c.XMPP.Status == rae.Connected, Why: c.XMPP.Reason})
+	}
+	if c.Cloud.Registered || c.Cloud.Err != nil {
+		d := standingDoc{By: "cloud", There: c.Cloud.Registered, At: c.Cloud.Server}
+		if c.Cloud.Err != nil {
+			d.Why = c.Cloud.Err.Error()
+		}
+		all = append(all, d)
+	}
+	for i := range all {
+		all[i].Device, all[i].Name = c.Device, c.Name
+	}
+	return all
 }
 
 func standingOf(c xcproxy.Change) string {

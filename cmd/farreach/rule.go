@@ -42,7 +42,7 @@ it is; with "for: 5m" only when it has been true for so long.`,
   farreach rule runs lamp-at-the-door`,
 		GroupID: groupAutomate,
 	}, a.ruleAddCmd(), a.ruleLsCmd(), a.ruleShowCmd(), a.ruleEditCmd(), a.ruleSwitchCmd("enable", "Follow a rule again", false),
-		a.ruleSwitchCmd("disable", "Keep a rule, but do not follow it", true), a.ruleRmCmd(), a.ruleTestCmd(), a.ruleRunsCmd())
+		a.ruleSwitchCmd("disable", "Keep a rule, but do not follow it", true), a.silent(a.ruleRmCmd()), a.ruleTestCmd(), a.ruleRunsCmd())
 }
 
 // maxRuleFile is the longest file that is read, in bytes.

@@ -35,7 +35,7 @@ may everything that your account may. Revoking one ends at once what it has open
   farreach token ls
   farreach token revoke grafana`,
 		GroupID: groupAutomate,
-	}, a.tokenCreateCmd(), a.tokenLsCmd(), a.tokenRevokeCmd())
+	}, a.tokenCreateCmd(), a.tokenLsCmd(), a.silent(a.tokenRevokeCmd()))
 }
 
 // tokenLife is how long a token lives, unless it is said.

@@ -35,7 +35,7 @@ are asked, and redirects are not followed.`,
   farreach webhook retry pager`,
 		GroupID: groupAutomate,
 	}, a.webhookAddCmd(), a.webhookLsCmd(), a.webhookShowCmd(), a.webhookTestCmd(), a.webhookDeliveriesCmd(),
-		a.webhookRetryCmd(), a.webhookRmCmd())
+		a.webhookRetryCmd(), a.silent(a.webhookRmCmd()))
 }
 
 func (a *app) webhookAddCmd() *cobra.Command {
