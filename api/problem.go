@@ -24,6 +24,7 @@ var httpStatus = map[oic.Status]int{
 	oic.TooLarge:           http.StatusRequestEntityTooLarge,
 	oic.TooMany:            http.StatusTooManyRequests,
 	oic.Unavailable:        http.StatusServiceUnavailable,
+	oic.BadGateway:         http.StatusBadGateway,
 	oic.GatewayTimeout:     http.StatusGatewayTimeout,
 }
 
