@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -42,9 +43,15 @@ func newNodes(t *testing.T, n int) (w *world, all []*Cloud) {
 // soon waits until is is true, a second at most.
 func soon(t *testing.T, what string, is func() bool) {
 	t.Helper()
+	inTime(t, time.Second, what, is)
+}
+
+// inTime is soon for what may take longer.
+func inTime(t *testing.T, limit time.Duration, what string, is func() bool) {
+	t.Helper()
 	for start := time.Now(); !is(); {
-		if time.Since(start) > time.Second {
-			t.Fatalf("%s: not within a second", what)
+		if time.Since(start) > limit {
+			t.Fatalf("%s: not within %v", what, limit)
 		}
 		pauseFor(time.Millisecond)
 	}
@@ -214,7 +221,7 @@ func TestNodesQueue(t *testing.T) {
 	defer detach()
 	becomes := func(id string, state command.State) {
 		t.Helper()
-		soon(t, string(state), func() bool {
+		inTime(t, 20*time.Second, string(state), func() bool {
 			cmd, err := all[1].Command(t.Context(), home, id)
 			return err == nil && cmd.State == state
 		})
@@ -251,11 +258,29 @@ func TestNodesLeave(t *testing.T) {
 	detach, _, err := all[1].Attach(t.Context(), w.lamp, second)
 	w.must(err)
 	defer detach()
-	soon(t, "it is delivered", func() bool {
+	inTime(t, 20*time.Second, "it is delivered", func() bool {
 		cmd, err := all[1].Command(t.Context(), home, waits.ID)
 		return err == nil && cmd.State == command.Done
 	})
 	if n := len(second.asked()); n != 1 || slices.ContainsFunc(w.thing.asked(), func(r oic.Request) bool { return r.Op == oic.Update }) {
 		t.Errorf("the second was asked %d times, the first %v", n, w.thing.asked())
 	}
+}
+
+// TestNodesGuess: who guesses passwords gains nothing by asking one node after the
+// other.
+func TestNodesGuess(t *testing.T) {
+	w, all := newNodes(t, 3)
+	from, elsewhere := netip.MustParseAddr("198.51.100.7"), netip.MustParseAddr("198.51.100.8")
+	for i := range 60 { // as many as are too many; three of each name do not wait
+		_, err := all[i%2].Login(t.Context(), from, fmt.Sprint("nobody", i/3), "wrong")
+		w.status("a guess", err, oic.Unauthorized)
+	}
+	inTime(t, 20*time.Second, "the third node has heard", func() bool {
+		_, err := all[2].Login(t.Context(), from, "somebody", "wrong")
+		status, _ := oic.StatusOf(err)
+		return status == oic.TooMany
+	})
+	_, err := all[2].Login(t.Context(), elsewhere, "home", "wrong")
+	w.status("from elsewhere", err, oic.Unauthorized)
 }

@@ -73,6 +73,7 @@ type Accounts struct {
 	links    *store.View[signInLink] // by hash
 	fakes    []byte                  // key from which verifiers of unknown accounts are made
 	throttle throttle
+	guesses  guesses
 	used     uses
 
 	stop  context.CancelFunc
@@ -126,8 +127,10 @@ func (a *Accounts) open(ctx context.Context) (err error) {
 	if a.links, err = openView[signInLink](ctx, a, "sign-in-links", func(string, string) {}); err != nil {
 		return err
 	}
-	a.fakes, err = fakeKey(ctx, a.cfg.Store)
-	return err
+	if a.fakes, err = fakeKey(ctx, a.cfg.Store); err != nil {
+		return err
+	}
+	return a.guesses.open(ctx, a.cfg.Store, &a.throttle)
 }
 
 // owned is a record that belongs to an account.
@@ -171,6 +174,7 @@ func (a *Accounts) Close() {
 			a.cfg.Log.Debug("last uses of tokens are lost", "err", err)
 		}
 	}
+	a.guesses.close()
 	closeView(a.accounts)
 	closeView(a.tokens)
 	closeView(a.codes)

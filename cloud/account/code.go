@@ -60,7 +60,7 @@ func (a *Accounts) CheckCode(ctx context.Context, peer netip.Addr, typed secret.
 	}
 	key, err := codeKey(typed)
 	if err != nil {
-		a.throttle.failed(principal, peer)
+		a.failed(principal, peer)
 		return "", errCode
 	}
 	c := a.codes.Get(key)

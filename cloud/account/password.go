@@ -89,7 +89,7 @@ func (a *Accounts) Login(ctx context.Context, peer netip.Addr, name string, pass
 		a.guessed(n, peer)
 		return oic.Identity{}, oic.Errorf(oic.Unauthorized, "wrong account or password")
 	}
-	a.throttle.proved(n, peer)
+	a.proved(n, peer)
 	return oic.Identity{Account: r.Name, Admin: r.Admin, Credential: r.credential()}, nil
 }
 

@@ -59,7 +59,7 @@ func (p *Proof) Failed() {
 // returns whose it was. may says which resources of an XMPP address it is good
 // for.
 func (p *Proof) Proved(which int) (who oic.Identity, may func(resource string) bool) {
-	p.once.Do(func() { p.a.throttle.proved(p.name, p.peer) })
+	p.once.Do(func() { p.a.proved(p.name, p.peer) })
 	switch r := p.r; {
 	case r != nil && which == 0:
 		return oic.Identity{Account: r.Name, Admin: r.Admin, Credential: r.credential()}, func(string) bool { return true }

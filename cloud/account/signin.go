@@ -35,7 +35,7 @@ func (a *Accounts) SignIn(ctx context.Context, peer netip.Addr, name, di string,
 				return oic.Identity{}, time.Time{}, err
 			}
 			if r != nil {
-				a.throttle.proved(di, peer)
+				a.proved(di, peer)
 				return oic.Identity{Account: name, Device: di, Credential: g.credential()}, t.Expires, nil
 			}
 		}
@@ -81,7 +81,7 @@ func (a *Accounts) Refresh(ctx context.Context, peer netip.Addr, name, di string
 	})
 	switch {
 	case err == nil:
-		a.throttle.proved(di, peer)
+		a.proved(di, peer)
 		return out, nil
 	case !errors.Is(err, errKept) && !errors.Is(err, store.ErrNotFound):
 		return Grant{}, failed("refresh", err)

@@ -102,7 +102,7 @@ func (t *tries) wait() time.Duration {
 
 // guessed counts a wrong guess, and tells of it.
 func (a *Accounts) guessed(principal string, peer netip.Addr) {
-	a.throttle.failed(principal, peer)
+	a.failed(principal, peer)
 	a.cfg.Refused(clip(principal), peer)
 }
 
@@ -129,12 +129,15 @@ func (t *throttle) failed(principal string, peer netip.Addr) {
 	}
 }
 
-// proved remembers that principal has logged in from peer.
-func (t *throttle) proved(principal string, peer netip.Addr) {
+// proved remembers that principal has logged in from peer, and reports whether
+// it had failed to before.
+func (t *throttle) proved(principal string, peer netip.Addr) (after bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	who := t.principals.need(guesser{clip(principal), network(peer)}, func() *tries { return new(tries) })
+	after = who.failures > 0
 	*who = tries{proved: true}
+	return after
 }
 
 // network is the part of an address that one household has for itself: all of
