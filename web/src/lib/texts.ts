@@ -21,7 +21,7 @@ const texts = {
   "live.connecting": "connecting",
   "live.catching": "catching up, {n} behind",
   "live.lost": "no connection since {time}",
-  "live.lost.hint": "What you see may have changed since. Trying again.",
+  "live.lost.hint": "What you see is of {time} and may have changed since. Trying again.",
   "live.paused": "paused",
 
   "scheme.auto": "Colours: as the system",
