@@ -94,7 +94,7 @@ test("a switch that nobody can move goes back, and says why", async () => {
   await context.setOffline(true);
   await page.getByText("no connection since").waitFor();
   await power.click();
-  await page.locator(".toast").getByText("lamp refused").waitFor();
+  await page.locator(".toast").getByText("lamp was not changed").waitFor();
   expect(await power.getAttribute("aria-checked")).toBe(before);
   await context.setOffline(false);
   await page.locator("[data-status=live]").waitFor();

@@ -1,4 +1,4 @@
-import { ask, resourcePath } from "./api";
+import { ask, Problem, resourcePath } from "./api";
 import { t } from "./texts";
 import { toasts, words } from "./toast.svelte";
 import type { Device, Rep } from "./types";
@@ -10,7 +10,8 @@ export async function change(device: Device, href: string, values: Rep): Promise
     await ask("POST", resourcePath(device.di, href), { body: values });
     return "";
   } catch (err) {
-    return t("control.refused", { name: nameOf(device), why: words(err) });
+    const byDevice = err instanceof Problem && err.code !== "";
+    return t(byDevice ? "control.refused" : "control.unchanged", { name: nameOf(device), why: words(err) });
   }
 }
 

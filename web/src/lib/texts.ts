@@ -146,6 +146,7 @@ const texts = {
   "control.open": "open",
   "control.closed": "closed",
   "control.waiting": "waiting for the device",
+  "control.unchanged": "{name} was not changed: {why}",
   "control.refused": "{name} refused: {why}",
 
   "events.pause": "Pause",
