@@ -43,6 +43,7 @@ var access = map[string]struct {
 	"POST /api/v1/webhooks/{name}/retry":                 {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}}, // each its own
 	"GET /api/v1/webhooks/{name}/deliveries":             {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}}, // each its own
 	"GET /api/v1/webhooks/{name}/deliveries/{id}":        {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}}, // each its own
+	"GET /api/v1/webhooks/{name}/deliveries/{id}/why":    {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}}, // each its own
 	"POST /api/v1/webhooks/{name}/deliveries/{id}/retry": {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}}, // each its own
 	"POST /api/v1/webhooks/{name}/test":                  {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}}, // each its own
 	"GET /api/v1/commands/{id}":                          {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}},

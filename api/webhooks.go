@@ -148,6 +148,16 @@ func (h *Handler) deliveryRoutes(path string) {
 			}
 			return &body[Delivery]{deliveryOf(&d)}, nil
 		})
+	huma.Register(h.huma, operation(http.MethodGet, path+"/{id}/why", "why-delivery",
+		"Tell what led to a delivery", "webhooks", 200, 403, 404, 503),
+		func(ctx context.Context, in *deliveryInput) (*body[Why], error) {
+			who := asker(ctx)
+			r, err := h.cloud.WhyDelivery(ctx, who, in.Name, in.ID)
+			if err != nil {
+				return nil, h.problem(err)
+			}
+			return &body[Why]{h.why(&r, h.names(ctx, who))}, nil
+		})
 	huma.Register(h.huma, operation(http.MethodPost, path+"/{id}/retry", "retry-delivery",
 		"Tell a webhook once more what was delivered or given up, behind what waits; or try at once what waits", "webhooks", 200, 403, 404, 503),
 		func(ctx context.Context, in *deliveryInput) (*body[Delivery], error) {

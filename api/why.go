@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/farreach/farreach/cloud"
 )
 
 // Why is what led to an event, the effect first.
@@ -16,12 +18,13 @@ type Why struct {
 	Begin  string    `json:"begin" example:"ann, by token phone" doc:"what the last step came from"`
 }
 
-// WhyStep is one step: an event, or the command that caused the step before
-// it.
+// WhyStep is one step: an event, the command that caused the step before it, or
+// what a webhook was told, which comes first if at all.
 type WhyStep struct {
-	Event   *Event   `json:"event,omitempty"`
-	Command *Command `json:"command,omitempty"`
-	Perhaps bool     `json:"perhaps,omitempty" doc:"the command was for another resource of the device"`
+	Event    *Event    `json:"event,omitempty"`
+	Command  *Command  `json:"command,omitempty"`
+	Delivery *Delivery `json:"delivery,omitempty"`
+	Perhaps  bool      `json:"perhaps,omitempty" doc:"the command was for another resource of the device"`
 }
 
 // whyInput says what is asked about.
@@ -40,18 +43,27 @@ func (h *Handler) whyRoute() {
 			if err != nil {
 				return nil, h.problem(err)
 			}
-			name := h.names(ctx, who)
-			out := Why{Schema: "farreach.why/v1", Begin: r.Begin, Steps: make([]WhyStep, len(r.Steps))}
-			for i, s := range r.Steps {
-				out.Steps[i].Perhaps = s.Perhaps
-				if s.Event != nil {
-					ev := h.event(*s.Event, name(s.Event.Device))
-					out.Steps[i].Event = &ev
-				} else {
-					cmd := h.command(*s.Command, name(s.Command.Device))
-					out.Steps[i].Command = &cmd
-				}
-			}
-			return &body[Why]{out}, nil
+			return &body[Why]{h.why(&r, h.names(ctx, who))}, nil
 		})
+}
+
+// why is a reason as JSON; name tells those of devices.
+func (h *Handler) why(r *cloud.Reason, name func(di string) string) Why {
+	out := Why{Schema: "farreach.why/v1", Begin: r.Begin, Steps: make([]WhyStep, len(r.Steps))}
+	for i, s := range r.Steps {
+		step := &out.Steps[i]
+		step.Perhaps = s.Perhaps
+		switch {
+		case s.Event != nil:
+			ev := h.event(*s.Event, name(s.Event.Device))
+			step.Event = &ev
+		case s.Command != nil:
+			cmd := h.command(*s.Command, name(s.Command.Device))
+			step.Command = &cmd
+		case s.Delivery != nil:
+			d := deliveryOf(s.Delivery)
+			step.Delivery = &d
+		}
+	}
+	return out
 }

@@ -94,6 +94,7 @@ TryWebhook                   -       -     -     -     y      y       y      y  
 Webhook                      -       -     -     -     y      y       y      y      y        -
 Deliveries                   -       -     -     -     y      y       y      y      y        -
 Delivery                     -       -     -     -     y      y       y      y      y        -
+WhyDelivery                  -       -     -     -     y      y       y      y      y        -
 RetryWebhook                 -       -     -     -     y      y       y      y      y        -
 RetryDelivery                -       -     -     -     y      y       y      y      y        -
 FollowCommands               -       -     -     -     y      y       y      y      y        -
@@ -330,7 +331,7 @@ func (w *world) doPeople(ctx context.Context, row string, who oic.Identity) (err
 		}
 	case "Webhooks":
 		_, err = w.Webhooks(ctx, who)
-	case "RemoveWebhook", "TryWebhook", "Webhook", "Deliveries", "Delivery", "RetryWebhook", "RetryDelivery":
+	case "RemoveWebhook", "TryWebhook", "Webhook", "Deliveries", "Delivery", "WhyDelivery", "RetryWebhook", "RetryDelivery":
 		switch row {
 		case "RemoveWebhook":
 			err = w.RemoveWebhook(ctx, who, "none")
@@ -342,6 +343,8 @@ func (w *world) doPeople(ctx context.Context, row string, who oic.Identity) (err
 			_, err = w.Deliveries(ctx, who, "none", "", 1)
 		case "Delivery":
 			_, err = w.Delivery(ctx, who, "none", "none")
+		case "WhyDelivery":
+			_, err = w.WhyDelivery(ctx, who, "none", "none")
 		case "RetryWebhook":
 			err = w.RetryWebhook(ctx, who, "none")
 		case "RetryDelivery":

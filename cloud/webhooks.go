@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"time"
 
-	"github.com/farreach/farreach/cloud/event"
 	"github.com/farreach/farreach/cloud/rule"
 	"github.com/farreach/farreach/cloud/webhook"
 	"github.com/farreach/farreach/oic"
@@ -180,7 +179,7 @@ func (c *Cloud) notice(ctx context.Context, f *rule.Firing, id string) (FiringNo
 	}
 	dev, _ := c.directory.Get(f.Cause.Device)
 	n.Event = &FiringEvent{f.Cause.Event, f.Cause.Device, dev.Name, f.Cause.Href, json.RawMessage("null")}
-	ev, err := c.oneEvent(ctx, event.Filter{Account: f.Account, From: f.Cause.Event, Before: f.Cause.Event + 1})
+	ev, err := c.seen(ctx, f.Account, f.Cause.Event)
 	if err != nil || ev == nil {
 		return n, err
 	}

@@ -3,26 +3,29 @@ package cloud
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
 	"github.com/farreach/farreach/cloud/command"
 	"github.com/farreach/farreach/cloud/event"
+	"github.com/farreach/farreach/cloud/webhook"
 	"github.com/farreach/farreach/oic"
 )
 
-// Step is one step of the way from an effect back to its cause: an event or a
-// command.
+// Step is one step of the way from an effect back to its cause: an event, a
+// command, or what a webhook was told, which comes first if at all.
 type Step struct {
-	Event   *event.Event
-	Command *command.Command // that caused the step before it
+	Event    *event.Event
+	Command  *command.Command // that caused the step before it
+	Delivery *webhook.Delivery
 
 	// Perhaps says that the command was for another resource of the device: the
 	// one may follow the other, as the lights of a room follow the room.
 	Perhaps bool
 }
 
-// Reason is what led to an event.
+// Reason is what led to an event, or to what a webhook was told.
 type Reason struct {
 	Steps []Step // the effect first
 	Begin string // what the last step came from, for a person
@@ -67,6 +70,44 @@ func (c *Cloud) Why(ctx context.Context, who oic.Identity, di, href string, at t
 	}
 	r, err := c.trace(ctx, who, ev)
 	return r, failed("why", lost(ctx, err))
+}
+
+// WhyDelivery says what led to something that a webhook of the account of who
+// was told. It is a 4.04 if there is no such delivery.
+func (c *Cloud) WhyDelivery(ctx context.Context, who oic.Identity, name, id string) (Reason, error) {
+	d, err := c.Delivery(ctx, who, name, id)
+	if err != nil {
+		return Reason{}, err
+	}
+	ctx, release, err := c.hold(ctx, who, opEvents, target{account: who.Account})
+	if err != nil {
+		return Reason{}, err
+	}
+	defer release()
+	var n FiringNotice
+	if err := json.Unmarshal(d.Body, &n); err != nil {
+		return Reason{}, failed("why", err)
+	}
+	r := Reason{Begin: fmt.Sprintf("rule %s, revision %d", n.Rule.Name, n.Rule.Revision)}
+	if n.Event == nil {
+		r.Begin += fmt.Sprintf(", which was due at %s", n.Since.Format(time.RFC3339))
+	} else if r, err = c.traceSeq(ctx, who, d.Account, n.Event.Seq, r.Begin); err != nil {
+		return Reason{}, failed("why", lost(ctx, err))
+	}
+	r.Steps = append([]Step{{Delivery: &d}}, r.Steps...)
+	return r, nil
+}
+
+// traceSeq follows the event seq of an account back, on which by acted.
+func (c *Cloud) traceSeq(ctx context.Context, who oic.Identity, account string, seq uint64, by string) (Reason, error) {
+	ev, err := c.seen(ctx, account, seq)
+	switch {
+	case err != nil:
+		return Reason{}, err
+	case ev == nil:
+		return Reason{Begin: fmt.Sprintf("%s, on event %d, which is not kept any more", by, seq)}, nil
+	}
+	return c.trace(ctx, who, ev)
 }
 
 // oneEvent returns the first event that f selects; nil: there is none.
@@ -123,8 +164,13 @@ func (c *Cloud) trace(ctx context.Context, who oic.Identity, ev *event.Event) (r
 // causeOf is the event on which a rule sent cmd: one of its own account, or of
 // what is shared with that. It is nil if there is none any more.
 func (c *Cloud) causeOf(ctx context.Context, cmd *command.Command) (ev *event.Event, err error) {
-	seq := cmd.By.Cause.Event
-	for _, p := range c.places(cmp.Or(cmd.By.Account, cmd.Account)) {
+	return c.seen(ctx, cmp.Or(cmd.By.Account, cmd.Account), cmd.By.Cause.Event)
+}
+
+// seen is the event seq, as the rules of an account see it: one of its own, or
+// of what is shared with it. It is nil if there is none any more.
+func (c *Cloud) seen(ctx context.Context, account string, seq uint64) (ev *event.Event, err error) {
+	for _, p := range c.places(account) {
 		ev, err = c.oneEvent(ctx, event.Filter{Account: p.account, Device: p.device, From: seq, Before: seq + 1})
 		if ev != nil || err != nil {
 			break

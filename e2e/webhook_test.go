@@ -223,6 +223,10 @@ func settled(t *testing.T, c *child, l *listener, rounds int) {
 	if text, err := c.farreach("webhook", "show", "pager", ids[0][len(ids[0])-12:]); err != nil || !strings.Contains(string(text), `"farreach.firing/v1"`) {
 		t.Errorf("%s, %v", text, err)
 	}
+	if text, err := c.farreach("webhook", "why", "pager", ids[0]); err != nil ||
+		!strings.Contains(string(text), "told by rule pager-at-the-door, revision 1, delivered") || !strings.Contains(string(text), "door/a/door\t{\"open\":true}") {
+		t.Errorf("%s, %v", text, err)
+	}
 	if text, err := c.farreach("rule", "test", "pager-at-the-door", "--json"); err != nil || strings.Count(string(text), `"webhook":"pager"`) != rounds {
 		t.Errorf("%s, %v", text, err)
 	}

@@ -34,7 +34,7 @@ are asked, and redirects are not followed.`,
   farreach webhook deliveries pager --state waiting
   farreach webhook retry pager`,
 		GroupID: groupAutomate,
-	}, a.webhookAddCmd(), a.webhookLsCmd(), a.webhookShowCmd(), a.webhookTestCmd(), a.webhookDeliveriesCmd(),
+	}, a.webhookAddCmd(), a.webhookLsCmd(), a.webhookShowCmd(), a.webhookTestCmd(), a.webhookDeliveriesCmd(), a.webhookWhyCmd(),
 		a.webhookRetryCmd(), a.silent(a.webhookRmCmd()))
 }
 

@@ -111,6 +111,24 @@ func (a *app) webhookShowCmd() *cobra.Command {
 	})
 }
 
+func (a *app) webhookWhyCmd() *cobra.Command {
+	cmd := a.overDelivery(&cobra.Command{
+		Use:   "why NAME ID",
+		Short: "Tell what led to a delivery",
+		Long: `Tells the way back from what a webhook was told, as farreach why does from a state: the
+rule, the event on which it fired, the command before that, and so on.`,
+		Example: `  farreach webhook why pager 0a94d9a3c1f2`,
+	}, func(ctx context.Context, api *apiclient.Client, name, id string) error {
+		w, err := api.WhyDelivery(ctx, name, id)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		return a.showWhy(&w)
+	})
+	cmd.Args = takes("the name of a webhook", "the id of a delivery; farreach webhook deliveries has it")
+	return cmd
+}
+
 func (a *app) webhookRetryCmd() *cobra.Command {
 	return a.overDelivery(&cobra.Command{
 		Use:   "retry NAME [ID]",

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -64,6 +65,11 @@ func (a *app) why(ctx context.Context, api *apiclient.Client, target, when strin
 	if err != nil {
 		return fmt.Errorf("%s: %w", target, err)
 	}
+	return a.showWhy(&w)
+}
+
+// showWhy writes the way back, the effect first.
+func (a *app) showWhy(w *apiclient.Why) error {
 	if a.json {
 		return a.screen().Doc(w)
 	}
@@ -79,6 +85,20 @@ func (a *app) why(ctx context.Context, api *apiclient.Client, target, when strin
 	return a.screen().Line("begin", "-", "-", w.Begin)
 }
 
+// firedText is what a webhook is told by a rule, in short.
+func firedText(d *apiclient.Delivery) string {
+	var what struct {
+		Rule struct {
+			Name     string
+			Revision uint64
+		}
+	}
+	if err := json.Unmarshal(d.Body, &what); err != nil || what.Rule.Name == "" {
+		return "told"
+	}
+	return fmt.Sprintf("told by rule %s, revision %d", what.Rule.Name, what.Rule.Revision)
+}
+
 // whyLine writes one step: when, what kind of step, where, and what.
 func (a *app) whyLine(s apiclient.WhyStep) error {
 	when := func(t time.Time) any {
@@ -92,6 +112,12 @@ func (a *app) whyLine(s apiclient.WhyStep) error {
 			return a.screen().Line(when(ev.Time), cmp.Or(ev.Name, ev.Device)+" "+ev.Href+" became "+string(ev.Rep))
 		}
 		return a.screen().Line("event", when(ev.Time), cmp.Or(ev.Name, ev.Device)+ev.Href, string(ev.Rep))
+	}
+	if d := s.Delivery; d != nil {
+		if a.terminal {
+			return a.screen().Line(when(d.Made), "webhook "+d.Webhook+" "+firedText(d)+", "+d.State)
+		}
+		return a.screen().Line("delivery", when(d.Made), d.Webhook, firedText(d)+", "+d.State)
 	}
 	c := s.Command
 	if !a.terminal {

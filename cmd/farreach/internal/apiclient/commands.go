@@ -73,11 +73,13 @@ type Why struct {
 	Begin  string    `json:"begin"`
 }
 
-// WhyStep is an event, or the command that caused the step before it.
+// WhyStep is an event, the command that caused the step before it, or what a
+// webhook was told.
 type WhyStep struct {
-	Event   *Event   `json:"event,omitempty"`
-	Command *Command `json:"command,omitempty"`
-	Perhaps bool     `json:"perhaps,omitempty"`
+	Event    *Event    `json:"event,omitempty"`
+	Command  *Command  `json:"command,omitempty"`
+	Delivery *Delivery `json:"delivery,omitempty"`
+	Perhaps  bool      `json:"perhaps,omitempty"`
 }
 
 // Commands lists commands, the newest first.

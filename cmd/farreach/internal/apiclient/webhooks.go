@@ -118,6 +118,12 @@ func (c *Client) Delivery(ctx context.Context, name, id string) (d Delivery, err
 	return d, err
 }
 
+// WhyDelivery says what led to a delivery.
+func (c *Client) WhyDelivery(ctx context.Context, name, id string) (w Why, err error) {
+	err = c.call(ctx, http.MethodGet, deliveryPath(name, id)+"/why", nil, nil, &w)
+	return w, err
+}
+
 // RetryDelivery has a webhook told once more what it was told before, or what
 // was given up.
 func (c *Client) RetryDelivery(ctx context.Context, name, id string) (d Delivery, err error) {
