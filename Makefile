@@ -63,9 +63,14 @@ check:
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
 
+# Each package is built once, two at a time, and its fuzzers run one after the other, each in one process.
 fuzz:
-	@set -e; for pkg in $$($(GO) list ./...); do \
-		for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
-			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
-		done; \
-	done
+	@bin=$$(mktemp -d); trap 'rm -rf "$$bin"' EXIT; \
+	grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n 1 dirname | sort -u | xargs -P 2 -I PKG sh -ec ' \
+		test="$$0/$$(echo PKG | tr / _)"; kept="$$($(GO) env GOCACHE)/fuzz/$$($(GO) list PKG)"; \
+		$(GO) test -c -fuzz . -o "$$test" PKG; cd PKG; \
+		for target in $$("$$test" -test.list "^Fuzz"); do \
+			"$$test" -test.run "^\$$" -test.fuzz "^$$target\$$" -test.fuzztime $(FUZZTIME) -test.fuzzminimizetime 1x -test.parallel 1 -test.fuzzcachedir "$$kept" >"$$test.out" 2>&1 || \
+				{ cat "$$test.out"; echo "FAIL PKG $$target"; exit 255; }; \
+			echo "ok   PKG $$target"; \
+		done' "$$bin"
