@@ -139,10 +139,18 @@ delivered or given up is told again behind what waits, with the same webhook-id.
   farreach webhook retry pager 0a94d9a3c1f2`,
 	}, func(ctx context.Context, api *apiclient.Client, name, id string) error {
 		if id == "" {
-			if err := api.RetryWebhook(ctx, name); err != nil {
+			err := api.RetryWebhook(ctx, name)
+			if err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}
-			return nil
+			if !a.json {
+				return nil
+			}
+			w, err := api.Webhook(ctx, name)
+			if err != nil {
+				return err
+			}
+			return a.showWebhook(&w)
 		}
 		d, err := api.RetryDelivery(ctx, name, id)
 		if err != nil {
