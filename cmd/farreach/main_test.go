@@ -64,6 +64,7 @@ func TestMisuse(t *testing.T) {
 		"get http://x/y":                    `farreach: get: "http://x/y": http:// is not a way to a device`,
 		"get coap+tcp://x/y --psk-file k":   `farreach: get: --psk-file: coap+tcp://x/y does not take a shared key; try: a coaps:// target`,
 		"help frobnicate":                   `farreach: help: no command "frobnicate"; try: farreach --help`,
+		"get lamp/a/light --timeout 0":      `farreach: get: --timeout 0s: no time at all; try: --timeout 10s`,
 		"account login":                     `farreach: account login: missing subcommand; try: farreach account login add`,
 		"account lst":                       `farreach: account: unknown command "lst"; try: farreach account ls`,
 		"account add":                       `farreach: account add: missing the name of the account; try: farreach account add ada --password-file ada.txt`,

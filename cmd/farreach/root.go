@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -124,6 +125,11 @@ func (a *app) applySettings(cmd *cobra.Command) error {
 	}
 	if a.profileDir == "" {
 		a.profileDir = a.defaultProfileDir()
+	}
+	if f := cmd.Flags().Lookup("timeout"); f != nil {
+		if d, err := time.ParseDuration(f.Value.String()); err == nil && d <= 0 {
+			return misuse("--timeout 10s", "--timeout %s: no time at all", d)
+		}
 	}
 	return nil
 }
