@@ -9,7 +9,8 @@
 //	  Append Last Read     farreach.<log>.<token>.<token>…
 //	  Follow Purge
 //
-// The same code drives both servers. Records are appended over a connection of
+// The same code drives both servers; only who follows a log of the embedded one
+// is given what this process appends without asking for it (tail). Records are appended over a connection of
 // their own, lest everything else wait behind a flood of them. A call that writes returns after the
 // server has acknowledged the write: from then on it survives the death of
 // the process, and after Config.Sync the loss of power too.
