@@ -91,6 +91,7 @@ const texts = {
   "device.gone.title": "Not here",
   "device.gone": "There is no such device in this account. It may have been removed, or its share has ended.",
   "device.away": "It cannot be reached now: these are the last values that are known. A command sent from a terminal may wait for it: farreach set --queue 1h",
+  "device.viewer": "{account} lets you see it, not change it.",
   "device.behind": "It has nothing to control itself. It speaks for:",
   "device.events": "as events",
   "way.you": "you",
