@@ -121,6 +121,7 @@ func TestNodesMove(t *testing.T) {
 	state := func(c *Cloud) directory.State { return c.directory.Presence(lamp).State }
 	second := &thing{body: []byte{0xf5}, closed: make(chan string, 8)}
 	soon(t, "the grant is known", func() bool { return all[1].authorize(w.lamp, opPublish, target{device: lamp}) == nil })
+	soon(t, "its links are known", func() bool { dev, _ := all[1].directory.Get(lamp); return len(dev.Links) == 2 })
 	detach, links, err := all[1].Attach(t.Context(), w.lamp, second)
 	w.must(err)
 	second.detach = detach

@@ -13,7 +13,29 @@ put() { install -D -m "$1" "$2" "$root/$3"; }
 put 755 bin/farreach usr/bin/farreach
 put 644 deploy/farreach.yaml etc/farreach.yaml
 put 644 deploy/90-farreach.conf usr/lib/sysctl.d/90-farreach.conf
-put 644 LICENSE usr/share/doc/farreach/copyright
+text() { mkdir -p "$root/${1%/*}" && cat >"$root/$1" && chmod 644 "$root/$1"; }
+text usr/share/doc/farreach/copyright <<'END'
+Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
+Source: https://github.com/farreach/farreach
+
+Files: *
+Copyright: 2026 The Farreach developers
+License: Apache-2.0
+ On Debian systems the text of the Apache License, version 2.0, is in
+ /usr/share/common-licenses/Apache-2.0.
+END
+text usr/share/doc/farreach/changelog <<END
+farreach ($version) unstable; urgency=medium
+
+  * What is new is told at https://github.com/farreach/farreach.
+
+ -- The Farreach developers <farreach@example.org>  $(date -R -u -d "@${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}")
+END
+gzip -9n "$root/usr/share/doc/farreach/changelog"
+text usr/share/lintian/overrides/farreach <<'END'
+# A program of Go is one file.
+farreach: statically-linked-binary [usr/bin/farreach]
+END
 sed 's,/usr/local/bin,/usr/bin,' deploy/farreach.service >"$root/unit"
 put 644 "$root/unit" usr/lib/systemd/system/farreach.service
 rm "$root/unit"
