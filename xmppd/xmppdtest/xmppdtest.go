@@ -50,10 +50,9 @@ type Server struct {
 	TLS    string         // host:port for TLS from the first byte; "" in memory
 	Roots  *x509.CertPool // whom its certificate is from; nil without TLS
 
-	people *people
-	clear  bool                                                              // without TLS
-	dial   func(ctx context.Context, network, addr string) (net.Conn, error) // nil: as usual
-	stop   func()
+	clear bool                                                              // without TLS
+	dial  func(ctx context.Context, network, addr string) (net.Conn, error) // nil: as usual
+	stop  func()
 }
 
 // keys spare the tests deriving the same again and again.
@@ -75,8 +74,8 @@ func Run(t testing.TB, cfg Config) *Server {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{Domain: cfg.Domain, people: newPeople(cfg.Accounts)}
-	cfg.Config.Accounts = s.people
+	s := &Server{Domain: cfg.Domain}
+	cfg.Config.Accounts = people(cfg.Accounts)
 	cfg.Insecure, s.clear = clear, clear
 	if !clear && cfg.TLS == nil {
 		cfg.TLS, s.Roots = certificate(t, cfg.Names)
@@ -125,9 +124,6 @@ func (s *Server) serve(t testing.TB, listeners []net.Listener) {
 
 // Stop shuts the server down, as its end does.
 func (s *Server) Stop() { s.stop() }
-
-// Revoke ends the sessions of an account.
-func (s *Server) Revoke(name string) { s.people.revoke(name) }
 
 // Client is how an account logs in, with the resource or, if that is "", one
 // of the server's choice.
