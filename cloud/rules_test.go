@@ -3,6 +3,7 @@ package cloud
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -222,11 +223,8 @@ func TestRuleAfterRestart(t *testing.T) {
 func TestRuleCausesItself(t *testing.T) {
 	w := newWorld(t)
 	w.thing.handle = func(_ context.Context, req *oic.Request) (*oic.Response, error) {
-		body := append([]byte(nil), req.Body...)
-		go func() {
-			_ = w.tell(w.lamp, "/a/light", &oic.Response{Status: oic.Content, Format: oic.OCF, Body: body})
-		}()
-		return &oic.Response{Status: oic.Changed}, nil
+		err := w.tell(w.lamp, "/a/light", &oic.Response{Status: oic.Content, Format: oic.OCF, Body: slices.Clone(req.Body)})
+		return &oic.Response{Status: oic.Changed}, err
 	}
 	const text = "name: %s\nwhen: {event: {device: lamp, href: /a/light, if: event.value == %s}}\nthen: [{command: {device: lamp, href: /a/light, set: {value: %s}}}]"
 	on := w.addRule(fmt.Sprintf(text, "off-again", "true", "false"))
