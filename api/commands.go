@@ -77,7 +77,7 @@ type commandInput struct {
 func (h *Handler) commandRoutes() {
 	const path = "/api/v1/commands"
 	huma.Register(h.huma, operation(http.MethodGet, path, "list-commands",
-		"List what was asked of the account's devices, the newest first", "commands", 200, 400, 403, 503), h.listCommands)
+		"List what was asked of the account's devices, the newest first", "commands", 200, 400, 403, 404, 503), h.listCommands)
 	huma.Register(h.huma, operation(http.MethodGet, path+"/{id}", "get-command", "Get one command", "commands", 200, 403, 404, 503),
 		func(ctx context.Context, in *commandInput) (*body[Command], error) {
 			who := asker(ctx)
@@ -126,6 +126,9 @@ func (h *Handler) listCommands(ctx context.Context, in *commandsInput) (*paged[C
 	})
 	if err != nil {
 		return nil, h.problem(err)
+	}
+	if err := h.heardOf(ctx, who, strings.ToLower(in.Device), len(list)); err != nil {
+		return nil, err
 	}
 	name := h.names(ctx, who)
 	out := Commands{Schema: "farreach.commands/v1", Commands: make([]Command, len(list))}

@@ -42,7 +42,7 @@ func TestCommands(t *testing.T) {
 		t.Errorf("commands %v", values)
 	}
 	for query, want := range map[string]int{
-		"?state=nonsense": 422, "?cursor=!": 400, "?limit=0": 200, "?since=2100-01-01T00:00:00Z": 200, "?device=x": 200,
+		"?state=nonsense": 422, "?cursor=!": 400, "?limit=0": 200, "?since=2100-01-01T00:00:00Z": 200, "?device=x": 404, "?device=" + lamp + "&state=failed": 200,
 	} {
 		document(t, h.ask("GET", "/api/v1/commands"+query, h.as("home"), ""), want)
 	}

@@ -86,7 +86,7 @@ func (in *eventsInput) page() (f event.Filter, err error) {
 
 func (h *Handler) eventRoutes() {
 	huma.Register(h.huma, operation(http.MethodGet, "/api/v1/events", "list-events",
-		"List what the account's devices reported", "events", 200, 403, 503), h.listEvents)
+		"List what the account's devices reported", "events", 200, 403, 404, 503), h.listEvents)
 	h.seriesRoute()
 	h.exportRoute()
 	h.streamRoute()
@@ -103,6 +103,9 @@ func (h *Handler) listEvents(ctx context.Context, in *eventsInput) (*paged[Event
 	if err := h.cloud.Events(ctx, who, f, page.add); err != nil {
 		return nil, h.problem(err)
 	}
+	if err := h.heardOf(ctx, who, f.Device, len(page.events)); err != nil {
+		return nil, err
+	}
 	name := h.names(ctx, who)
 	out := Events{Schema: "farreach.events/v1", Events: make([]Event, len(page.events))}
 	for i, ev := range page.events {
@@ -118,6 +121,16 @@ func (h *Handler) listEvents(ctx context.Context, in *eventsInput) (*paged[Event
 		out.Next = next
 	}
 	return onePage(ctx, out, next), nil
+}
+
+// heardOf is the refusal of a list that is about a device which who cannot know:
+// one that has left may still have history, so that only an empty list tells.
+func (h *Handler) heardOf(ctx context.Context, who oic.Identity, di string, n int) error {
+	if di == "" || n > 0 {
+		return nil
+	}
+	_, err := h.cloud.DeviceInfo(ctx, who, di)
+	return h.problem(err)
 }
 
 // eventPage takes one event more than a page has.

@@ -50,7 +50,7 @@ var access = map[string]struct {
 	"DELETE /api/v1/commands/{id}":                       {"", [8]int{401, 401, 401, 404, 404, 404, 404, 404}},
 	"GET /api/v1/why":                                    {"", [8]int{401, 401, 401, 200, 200, 200, 404, 403}},
 	"GET /api/v1/events":                                 {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}}, // each its own
-	"GET /api/v1/events/series":                          {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}}, // each its own
+	"GET /api/v1/events/series":                          {"", [8]int{401, 401, 401, 200, 200, 200, 404, 200}}, // root: its own, none
 	"GET /api/v1/events/export":                          {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}}, // each its own
 	"GET /api/v1/events/stream":                          {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}}, // each its own
 	"GET /api/v1/rules":                                  {"", [8]int{401, 401, 401, 200, 200, 200, 200, 200}},
@@ -159,11 +159,14 @@ func TestOwnOnly(t *testing.T) {
 		if doc := document(t, h.ask("GET", "/api/v1/devices", h.as(who), ""), 200); len(doc["devices"].([]any)) != 0 {
 			t.Errorf("%s sees devices: %v", who, doc)
 		}
-		for _, query := range []string{"", "?device=" + lamp, "?from=1", "?href=/a/light"} {
+		for _, query := range []string{"", "?from=1", "?href=/a/light"} {
 			if doc := document(t, h.ask("GET", "/api/v1/events"+query, h.as(who), ""), 200); len(doc["events"].([]any)) != 0 {
 				t.Errorf("%s sees events: %v", who, doc)
 			}
 		}
+	}
+	for _, list := range []string{"events", "commands"} { // a device of others is none
+		document(t, h.ask("GET", "/api/v1/"+list+"?device="+lamp, h.as("other"), ""), 404)
 	}
 }
 

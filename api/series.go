@@ -53,7 +53,7 @@ type seriesInput struct {
 
 func (h *Handler) seriesRoute() {
 	huma.Register(h.huma, operation(http.MethodGet, "/api/v1/events/series", "event-series",
-		"Get least, greatest, mean and last values of a property, for a plot", "events", 200, 400, 403, 503), h.series)
+		"Get least, greatest, mean and last values of a property, for a plot", "events", 200, 400, 403, 404, 503), h.series)
 }
 
 func (h *Handler) series(ctx context.Context, in *seriesInput) (*body[Series], error) {
@@ -61,6 +61,9 @@ func (h *Handler) series(ctx context.Context, in *seriesInput) (*body[Series], e
 	s, err := h.cloud.EventSeries(ctx, asker(ctx), f, in.Property, in.Buckets)
 	if err != nil {
 		return nil, h.problem(err)
+	}
+	if err := h.heardOf(ctx, asker(ctx), f.Device, s.Values); err != nil {
+		return nil, err
 	}
 	out := Series{
 		Schema: "farreach.series/v1", Device: f.Device, Href: in.Href, Property: in.Property,
