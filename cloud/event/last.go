@@ -22,18 +22,19 @@ func (e *Events) Last(ctx context.Context, account, device, href string) (Event,
 	if ev, ok := e.lasts.get(k, time.Now()); ok {
 		return ev, nil
 	}
+	var expected *last
+	select {
+	case <-e.feed.begun: // what comes after this reading will be heard
+		expected = e.lasts.expect(k, time.Now())
+	default:
+	}
 	ev, err := e.readLast(ctx, k)
-	e.lasts.read(k, &ev, err)
+	e.lasts.read(k, expected, &ev, err)
 	return ev, err
 }
 
 // readLast is Last from the store.
 func (e *Events) readLast(ctx context.Context, k key) (Event, error) {
-	select {
-	case <-e.feed.begun: // what comes after this reading will be heard
-		e.lasts.expect(k, time.Now())
-	default:
-	}
 	tokens := []string{k.account, k.device, k.href}
 	r, err := e.records.Last(ctx, tokens)
 	if errors.Is(err, store.ErrNotFound) {
@@ -110,8 +111,9 @@ func (l *lasts) get(k key, now time.Time) (Event, bool) {
 	return Event{}, false
 }
 
-// expect makes sure that what is heard of k while it is being read is not lost.
-func (l *lasts) expect(k key, now time.Time) {
+// expect makes sure that what is heard of k while it is being read is not lost,
+// and returns where that is noted.
+func (l *lasts) expect(k key, now time.Time) *last {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.at == nil {
@@ -119,7 +121,7 @@ func (l *lasts) expect(k key, now time.Time) {
 	}
 	if old := l.at[k]; old != nil {
 		if now.Before(old.until) {
-			return
+			return old
 		}
 		l.drop(k)
 	}
@@ -132,26 +134,30 @@ func (l *lasts) expect(k key, now time.Time) {
 	e := &last{until: now.Add(lastLife)}
 	l.at[k], l.bytes = e, l.bytes+e.size()
 	l.known.Store(int64(len(l.at)))
+	return e
 }
 
-// read takes what was read of k, unless newer was heard meanwhile. ev is that
-// then.
-func (l *lasts) read(k key, ev *Event, err error) {
+// read takes what was read of k, unless newer was heard meanwhile: ev is that
+// then. e is what was expected before the reading began. An older reading proves
+// nothing about what is known now, but may be newer than that.
+func (l *lasts) read(k key, e *last, ev *Event, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	e := l.at[k]
+	known := l.at[k]
 	switch {
-	case e == nil:
+	case known == nil:
+		return
 	case err != nil:
-		if !e.read {
+		if known == e && !e.read {
 			l.drop(k)
 		}
-	case !e.read && e.Seq > ev.Seq:
-		e.read, *ev = true, e.Event
-	case !e.read:
-		l.set(e, ev)
-		e.read = true
+		return
+	case ev.Seq < known.Seq:
+		*ev = known.Event
+	case ev.Seq > known.Seq || !known.read:
+		l.set(known, ev)
 	}
+	known.read = known.read || known == e
 }
 
 // heard takes note of a new event, if its resource is one of those known. The
