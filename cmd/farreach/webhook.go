@@ -106,20 +106,25 @@ func (a *app) webhookTestCmd() *cobra.Command {
 }
 
 func (a *app) webhookRmCmd() *cobra.Command {
-	cmd := a.overAPI(&cobra.Command{
-		Use:     "rm NAME",
-		Aliases: []string{"remove"},
-		Short:   "Remove a webhook, what waits for it, and what is known of its deliveries",
-		Example: `  farreach webhook rm diagnosis`,
-		Args:    takes("the name of a webhook"),
-	}, func(ctx context.Context, api *apiclient.Client, args []string) error {
+	var yes bool
+	cmd := &cobra.Command{
+		Use:               "rm NAME",
+		Aliases:           []string{"remove"},
+		Short:             "Remove a webhook, what waits for it, and what is known of its deliveries",
+		Example:           `  farreach webhook rm diagnosis --yes`,
+		Args:              takes("the name of a webhook"),
+		ValidArgsFunction: a.completeWebhook,
+	}
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	return a.overAPI(cmd, func(ctx context.Context, api *apiclient.Client, args []string) error {
+		if !yes && !a.confirm("remove webhook "+args[0]+" and what waits for it?") {
+			return misuse("farreach webhook rm "+shellWord(args[0])+" --yes", "nobody said yes")
+		}
 		if err := api.RemoveWebhook(ctx, args[0]); err != nil {
 			return fmt.Errorf("%s: %w", args[0], err)
 		}
 		return nil
 	})
-	cmd.ValidArgsFunction = a.completeWebhook
-	return cmd
 }
 
 // completeWebhook completes the name of a webhook.
