@@ -19,7 +19,7 @@ func BenchmarkSeries(b *testing.B) {
 		events := make([]event.Event, part)
 		for j := range events {
 			at := i + j
-			body, err := oic.Encode(oic.OCF, map[string]any{"temperature": math.Sin(float64(at) / 300), "units": "C"})
+			body, err := oic.Encode(oic.OCF, map[string]any{"temperature": math.Sin(float64(at) / 300), "units": "C", "timestamp": begin.Unix() + int64(at)})
 			if err != nil {
 				b.Fatal(err)
 			}
