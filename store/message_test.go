@@ -69,8 +69,9 @@ func TestRequestEndsWithTheConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer end()
-	connected := s.Connected()
+	connected, closed := s.Connected(), make(chan struct{})
 	go func() {
+		defer close(closed)
 		<-asked
 		s.Close()
 	}()
@@ -78,6 +79,7 @@ func TestRequestEndsWithTheConnection(t *testing.T) {
 		t.Errorf("a request whose connection was closed: %v, want ErrUnavailable", err)
 	}
 	<-connected.Done()
+	<-closed
 	if err := s.Publish("farreach-test.all", nil); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("Publish of a closed store: %v, want ErrUnavailable", err)
 	}

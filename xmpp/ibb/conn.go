@@ -355,7 +355,7 @@ func (c *Conn) writeBlock(block []byte) error {
 	watch.Go(func() {
 		select {
 		case <-c.done:
-			cancel(net.ErrClosed)
+			cancel(io.ErrClosedPipe) // no Close of ours: what came can be read
 		case <-c.writeBy.wait():
 			cancel(os.ErrDeadlineExceeded)
 		case <-sent:

@@ -577,6 +577,31 @@ func TestDeath(t *testing.T) {
 	}
 }
 
+// TestLastWords: what came before the peer closed the session can be read, also
+// if that ends a Write of ours.
+func TestLastWords(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, _, near, far := pair(t, IQ, Config{})
+		failed := make(chan error)
+		go func() {
+			_, err := near.Write(make([]byte, 4<<20)) // more than waits for who does not read
+			failed <- err
+		}()
+		synctest.Wait()
+		if _, err := far.Write([]byte("farewell")); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		near.end(errClosedByPeer, false) // and the block that is under way is not answered
+		if err := <-failed; err != io.ErrClosedPipe {
+			t.Errorf("write: %v", err)
+		}
+		if got, err := io.ReadAll(near); string(got) != "farewell" || err != nil {
+			t.Errorf("read %q, %v", got, err)
+		}
+	})
+}
+
 // TestBounce: IBB rule 7. An error for one of our messages ends the session
 // that it was for, also if it says nothing but its id.
 func TestBounce(t *testing.T) {
