@@ -204,7 +204,7 @@ func (p *peer) unobserve(q *pending) {
 	ctx, cancel := context.WithTimeout(x.ctx, cancelTime)
 	defer cancel()
 	if apart {
-		if p.manner == legacy {
+		if p.isLegacy() {
 			p.resend(ctx, q, &c)
 		}
 		q.se.conn.Close()

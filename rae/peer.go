@@ -254,9 +254,16 @@ func (p *peer) send(ctx context.Context, q *pending) error {
 	return nil
 }
 
+// isLegacy reports whether the peer speaks raw CoAP.
+func (p *peer) isLegacy() bool {
+	p.x.mu.Lock()
+	defer p.x.mu.Unlock()
+	return p.manner == legacy
+}
+
 // write writes c as the peer understands it.
 func (p *peer) write(buf *[]byte, c *Call) error {
-	if p.manner == legacy {
+	if p.isLegacy() {
 		return p.writeRaw(buf, c)
 	}
 	doc, err := c.Document()
@@ -322,7 +329,7 @@ type opening struct {
 // 1), and over another if that is too small.
 func (p *peer) session(ctx context.Context, q *pending, n int) (*session, error) {
 	x := p.x
-	if p.manner == legacy {
+	if p.isLegacy() {
 		return p.rawSession(ctx, q, n)
 	}
 	for tried := false; ; tried = true {
