@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -75,7 +76,8 @@ func (a *app) webhookLsCmd() *cobra.Command {
 		}
 		rows := make([][]any, len(list))
 		for i, w := range list {
-			rows[i] = []any{w.Name, w.URL, w.Created, w.State.Waiting, w.State.Problem}
+			state := cmp.Or(w.State, &apiclient.WebhookState{}) // a server may leave it out
+			rows[i] = []any{w.Name, w.URL, w.Created, state.Waiting, state.Problem}
 		}
 		return a.screen().Table([]string{"name", "url", "created", "waiting", "problem"}, rows)
 	})
