@@ -115,6 +115,12 @@ func (c *call) untaken() bool {
 	return len(c.records) > 0 && !slices.ContainsFunc(c.records, func(r sent) bool { return r.err != nats.ErrNoResponders })
 }
 
+// early reports whether the record that the one of c shall follow is not yet
+// done: nothing was written.
+func (c *call) early() bool {
+	return len(c.records) == 1 && beingWritten(c.records[0].err)
+}
+
 func newAcks(nc *nats.Conn, health *breaker) (*acks, error) {
 	a := &acks{nc: nc, inbox: nc.NewInbox() + ".", health: health}
 	sub, err := nc.Subscribe(a.inbox+"*", a.take)

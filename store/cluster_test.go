@@ -16,6 +16,25 @@ import (
 	"github.com/farreach/farreach/store/storetest"
 )
 
+// TestGoOnAtOnce: who writes alone is never refused, however fast one write goes
+// on from the acknowledgement of the other.
+func TestGoOnAtOnce(t *testing.T) {
+	s := at(t, storetest.NewCluster(t).URL(), 3)
+	table, log := openTable(t, s), openLog(t, s, 1)
+	rev, err := table.Create(t.Context(), "k", thing{})
+	var seq uint64
+	for i := range 3000 {
+		if err != nil {
+			t.Fatalf("write %d of the table: %v", i, err)
+		}
+		rev, err = table.Update(t.Context(), "k", thing{Count: i}, rev)
+		var refused error
+		if seq, refused = log.AppendAfter(t.Context(), []string{"k"}, fmt.Append(nil, i), seq); refused != nil {
+			t.Fatalf("record %d: %v", i, refused)
+		}
+	}
+}
+
 // TestClusterLosesAServer: one of three servers is stopped, and started again,
 // while records are appended. Every one that was acknowledged is there once,
 // in the order of its writer, and a follower has seen the same.

@@ -147,15 +147,25 @@ func (l *Log) append(ctx context.Context, records []Record, after *uint64, faile
 }
 
 // publish sends the records of c. While a cluster chooses which server leads the
-// log, nobody takes any: it waits for that, for it is over in seconds.
+// log, nobody takes any: it waits for that, for it is over in seconds. It also
+// waits until a record that goes behind another may (see settled).
 func (l *Log) publish(ctx context.Context, c *call) {
 	l.s.acks.publish(ctx, c)
-	if !l.s.Shared() || !c.untaken() {
+	if !l.s.Shared() || !c.untaken() && !c.early() {
 		return
 	}
 	op, cancel := l.s.patience(ctx)
 	defer cancel()
-	for c.untaken() && sleep(op, leaderWait) == nil {
+	for {
+		wait := leaderWait
+		if c.early() {
+			wait = settleWait
+		} else if !c.untaken() {
+			return
+		}
+		if sleep(op, wait) != nil {
+			return
+		}
 		l.s.acks.publish(op, c)
 	}
 }
@@ -163,6 +173,10 @@ func (l *Log) publish(ctx context.Context, c *call) {
 // leaderWait is the time between two tries to give records to a log without a
 // leader.
 const leaderWait = 50 * time.Millisecond
+
+// settleWait is that between two tries to go on from a record whose write is
+// not yet done.
+const settleWait = time.Millisecond
 
 // sendable is the subject of r, if it can be sent. refusal is why none can.
 func (l *Log) sendable(r Record, refusal error) (string, error) {

@@ -357,12 +357,18 @@ func failure(ctx context.Context, what string, err error) error {
 }
 
 // wrongRevision reports whether the server has not written because there is
-// another revision than the one expected. A cluster has a code of its own for
-// one that is just being written.
+// another revision than the one expected.
 func wrongRevision(err error) bool {
 	e, ok := errors.AsType[*jetstream.APIError](err)
-	return ok && (e.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || e.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant) ||
+	return ok && e.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || beingWritten(err) ||
 		errors.Is(err, jetstream.ErrKeyExists) || errors.Is(err, jetstream.ErrKeyRevisionMismatch)
+}
+
+// beingWritten reports whether a cluster has not written because a write of the
+// same key is not yet done: it cannot tell which revision will be there.
+func beingWritten(err error) bool {
+	e, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && e.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant
 }
 
 // validName reports whether name may name a table or a log: lower case

@@ -137,13 +137,25 @@ func (t *Table[T]) write(ctx context.Context, key string, v T, do func(context.C
 	op, cancel := t.s.write(ctx)
 	defer cancel()
 	start := time.Now()
-	rev, err := do(op, k, b)
+	rev, err := settled(op, func() (uint64, error) { return do(op, k, b) })
 	if err == nil {
 		err = t.s.syncer.wrote(ctx, t.s, t.stream())
 	}
 	err = failure(ctx, t.name, err)
 	t.s.wrote(time.Since(start), err)
 	return rev, err
+}
+
+// settled does a write until its key is not being written. The node that leads
+// a cluster acknowledges a write shortly before it counts it as done, and
+// refuses until then whoever writes next, be it the one that was acknowledged.
+func settled(op context.Context, do func() (uint64, error)) (uint64, error) {
+	for wait := time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
+		rev, err := do()
+		if !beingWritten(err) || pause(op, wait) != nil {
+			return rev, err
+		}
+	}
 }
 
 // Delete removes key; it is no error if there is none.
