@@ -30,7 +30,8 @@ type Order struct {
 
 // Send sends a command to a device, and returns what became of it. A command
 // that waits, because the device is away and the order says so, has neither an
-// answer nor an error.
+// answer nor an error. That is so, too, if the device goes before it can be sent,
+// such as to another node of the cloud.
 //
 // An error without a command.Command.ID is a refusal before anything was kept:
 // who may not do it, or there are too many requests to the device. With one, it
@@ -68,7 +69,7 @@ func (c *Cloud) send(ctx context.Context, who oic.Identity, o *Order) (cmd comma
 	ctx, cancel := context.WithTimeout(ctx, longestRequest)
 	defer cancel()
 	start := time.Now()
-	cmd = command.Command{ID: o.ID, Fresh: o.Fresh, Account: dev.Account, Device: o.Device, By: c.asker(who, o)}
+	cmd = command.Command{ID: o.ID, Fresh: o.Fresh, Keep: o.Queue, Account: dev.Account, Device: o.Device, By: c.asker(who, o)}
 	session, err := c.session(o.Device)
 	switch {
 	case err != nil && o.Queue > 0:

@@ -245,6 +245,54 @@ func TestNodesQueue(t *testing.T) {
 	}
 }
 
+// TestNodesMoveRule: what a rule asks of a device in the moment in which that leaves
+// a node waits until it is at another, and is sent once.
+func TestNodesMoveRule(t *testing.T) {
+	w, all := newNodes(t, 3)
+	w.thing.detach()
+	second := &thing{body: []byte{0xf5}, closed: make(chan string, 8)}
+	second.handle = func(_ context.Context, req *oic.Request) (*oic.Response, error) {
+		return &oic.Response{Status: oic.Changed}, nil
+	}
+	asked := make(chan struct{}, 8)
+	first := &thing{closed: make(chan string, 8)}
+	first.handle = func(_ context.Context, req *oic.Request) (*oic.Response, error) {
+		asked <- struct{}{} // its connection is just being closed
+		return nil, errors.Join(oic.ErrOffline, oic.ErrNotSent)
+	}
+	inTime(t, time.Minute, "the grant is known", func() bool { return all[1].authorize(w.lamp, opPublish, target{device: lamp}) == nil })
+	var err error
+	first.detach, _, err = all[1].Attach(t.Context(), w.lamp, first)
+	w.must(err)
+	defer first.detach()
+	inTime(t, time.Minute, "the lamp is at the second", func() bool { return all[0].directory.Session(lamp) != nil })
+	tell := w.openDoor()
+	r := w.addRule("name: at-the-door\nwhen: {event: {device: door, href: /a/door, if: event.value}}\nthen: [{command: {device: lamp, href: /a/light, set: {value: true}}}]\n")
+	tell(true)
+	select {
+	case <-asked:
+	case <-time.After(time.Minute):
+		t.Fatal("the rule does not fire")
+	}
+	inTime(t, time.Minute, "the grant is known", func() bool { return all[2].authorize(w.lamp, opPublish, target{device: lamp}) == nil })
+	second.detach, _, err = all[2].Attach(t.Context(), w.lamp, second)
+	w.must(err)
+	defer second.detach()
+	inTime(t, time.Minute, "the command is done", func() bool {
+		runs, err := all[2].RuleRuns(t.Context(), homeOwner, r.ID, 10)
+		return err == nil && len(runs) == 1 && len(runs[0].Commands) == 1 && runs[0].Commands[0].State == command.Done
+	})
+	var got []oic.Op
+	for _, req := range second.asked() {
+		if req.Op != oic.Retrieve {
+			got = append(got, req.Op)
+		}
+	}
+	if !slices.Equal(got, []oic.Op{oic.Update}) {
+		t.Errorf("the device was sent %v", got)
+	}
+}
+
 // TestNodesLeave: a node that is about to stop delivers no more of what waits; the
 // others do.
 func TestNodesLeave(t *testing.T) {

@@ -2,6 +2,7 @@
 // of it, and keeps commands for devices that are away.
 //
 //	who asks ──▶ Do ──── sent ──▶ log ──▶ device ──▶ answer ──── done, refused, failed ──▶ log ──▶ who asked
+//	         │                  └── has just gone: not sent ──▶ Queue
 //	         └─▶ Queue ─ queued ▶ log, table ── device is back ──▶ Do
 //	                                  └────── too late, cancelled, the right is lost ──▶ log
 //
@@ -80,6 +81,11 @@ type Command struct {
 	// Fresh says, to Do and Queue, that no command with this ID was made before:
 	// they need not look. It is not kept.
 	Fresh bool
+
+	// Keep says, to Do, for how long a command waits for its device if that has just
+	// gone, so that it certainly was not sent: it may be on its way to another node.
+	// 0: not at all; at most MaxQueue. It is not kept.
+	Keep time.Duration
 
 	State   State
 	Made    time.Time

@@ -13,6 +13,10 @@ import (
 // Do sends a command to the device that to leads to, and returns what became of
 // it. Of cmd it is given who asks what device; req says what.
 //
+// One of which to says that the device is away and that it certainly was not sent
+// is queued, if it has time for that (Keep): then there is neither an answer nor
+// an error. Whatever may have been sent is not sent again.
+//
 // The error is that of to, or says that the command was not sent because it
 // could not be stored: then it is a store.ErrUnavailable. A command whose ID
 // the log has already is not sent again: what it came to is returned. To look
@@ -45,9 +49,19 @@ func (c *Commands) sendNow(ctx context.Context, cmd Command, req *oic.Request, t
 	}
 	c.recent.sent(&cmd)
 	resp, err := to.Handle(ctx, req)
-	if cmd.Waits() && errors.Is(err, oic.ErrNotSent) {
+	switch {
+	case cmd.Waits() && errors.Is(err, oic.ErrNotSent):
 		cmd.State, cmd.Sent = Queued, time.Time{}
-	} else {
+	case cmd.Keep > 0 && errors.Is(err, oic.ErrNotSent) && errors.Is(err, oic.ErrOffline):
+		waits := cmd
+		waits.Sent = time.Time{}
+		kept := c.keep(context.WithoutCancel(ctx), &waits, req.From, cmd.Keep)
+		if kept == nil {
+			return waits, nil, nil
+		}
+		c.cfg.Log.Debug("command whose device has just gone cannot wait", "id", cmd.ID, "device", cmd.Device, "err", kept)
+		cmd.end(resp, err)
+	default:
 		cmd.end(resp, err)
 	}
 	c.recent.ended(&cmd)

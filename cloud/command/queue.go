@@ -159,18 +159,24 @@ func (c *Commands) Queue(ctx context.Context, cmd Command, req *oic.Request, fro
 			return before, err
 		}
 	}
+	err := c.keep(ctx, &cmd, from, wait)
+	return cmd, err
+}
+
+// keep is Queue for a command that certainly is not there.
+func (c *Commands) keep(ctx context.Context, cmd *Command, from oic.Identity, wait time.Duration) error {
 	switch {
 	case wait <= 0 || wait > MaxQueue:
-		return cmd, oic.Errorf(oic.BadRequest, "a command waits for %v at most, not for %v", MaxQueue, wait)
+		return oic.Errorf(oic.BadRequest, "a command waits for %v at most, not for %v", MaxQueue, wait)
 	case len(cmd.Body) > maxKept:
-		return cmd, oic.Errorf(oic.TooLarge, "a command that waits has a body of %d bytes at most", maxKept)
+		return oic.Errorf(oic.TooLarge, "a command that waits has a body of %d bytes at most", maxKept)
 	}
 	cmd.State, cmd.Expires = Queued, cmd.Made.Add(wait)
 	ctx, span := c.cfg.Tracer.Start(ctx, tracing.Task, "command queued")
-	w := waiting{cmd.Account, cmd.Device, recordOf(&cmd), from, c.cfg.Tracer.Parent(ctx)}
-	err := c.queue.add(ctx, w, func() error { return c.note(ctx, &cmd) })
-	tell(span, &cmd, err)
-	return cmd, err
+	w := waiting{cmd.Account, cmd.Device, recordOf(cmd), from, c.cfg.Tracer.Parent(ctx)}
+	err := c.queue.add(ctx, w, func() error { return c.note(ctx, cmd) })
+	tell(span, cmd, err)
+	return err
 }
 
 // add puts w into the table when note has put it into the log: what is taken

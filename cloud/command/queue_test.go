@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -136,6 +137,56 @@ func TestNotSent(t *testing.T) {
 	}
 	if tries != 2 {
 		t.Errorf("sent %d times", tries)
+	}
+}
+
+// TestGone: a command whose device goes before it is sent waits, if it has time for
+// that, and is sent once; one that may have been sent is not sent again.
+func TestGone(t *testing.T) {
+	unsent := errors.Join(errAway, oic.ErrNotSent)
+	for _, test := range []struct {
+		name string
+		keep time.Duration
+		err  error
+		body string
+		want command.State
+	}{
+		{"not sent", time.Hour, unsent, "1", command.Queued},
+		{"not sent, and has no time", 0, unsent, "1", command.Failed},
+		{"not sent, and too long to be kept", time.Hour, unsent, strings.Repeat("1", 17<<10), command.Failed},
+		{"not sent, by a device that is there", time.Hour, errors.Join(oic.Errorf(oic.TooLarge, "no"), oic.ErrNotSent), "1", command.Refused},
+		{"sent perhaps", time.Hour, errAway, "1", command.Failed},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			h := newHouse(t)
+			cmd := to(lamp)
+			cmd.Keep = test.keep
+			req := update(test.body)
+			req.From = ann
+			cmd, resp, err := h.Do(t.Context(), cmd, req, oic.HandlerFunc(func(context.Context, *oic.Request) (*oic.Response, error) {
+				h.go_()
+				return nil, test.err
+			}))
+			if cmd.State != test.want || resp != nil || (err == nil) != (test.want == command.Queued) {
+				t.Fatalf("%+v, %v, %v", cmd, resp, err)
+			}
+			h.becomes(cmd.ID, test.want)
+			h.queue("2", time.Hour)
+			h.come()
+			if err := h.Behind(t.Context(), lamp); err != nil {
+				t.Fatal(err)
+			}
+			want := []string{"2"}
+			if test.want == command.Queued {
+				want = []string{"1", "2"}
+				if got := h.becomes(cmd.ID, command.Done); !got.Expires.Equal(got.Made.Add(time.Hour)) {
+					t.Errorf("%+v", got)
+				}
+			}
+			if got := h.sent(); !slices.Equal(got, want) {
+				t.Errorf("the lamp was sent %q", got)
+			}
+		})
 	}
 }
 

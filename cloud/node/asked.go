@@ -40,21 +40,24 @@ func (n *Nodes) asked(m store.Message) {
 		n.answer(m, refusalOf(errors.Join(oic.ErrOffline, oic.ErrNotSent)))
 	case !n.asks.TryAcquire(1):
 		n.answer(m, refusalOf(errBusy))
-	default:
-		n.begin(func() {
-			defer n.asks.Release(1)
-			n.serve(m, &q, to)
-		})
+	case !n.begin(func() {
+		defer n.asks.Release(1)
+		n.serve(m, &q, to)
+	}):
+		n.asks.Release(1)
+		n.answer(m, refusalOf(errors.Join(oic.ErrOffline, oic.ErrNotSent))) // else who asks could not know
 	}
 }
 
 // begin runs a task, unless the node is being closed.
-func (n *Nodes) begin(task func()) {
+func (n *Nodes) begin(task func()) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.life.Err() == nil {
-		n.tasks.Go(task)
+	if n.life.Err() != nil {
+		return false
 	}
+	n.tasks.Go(task)
+	return true
 }
 
 func (n *Nodes) serve(m store.Message, q *question, to oic.Observer) {
