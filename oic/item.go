@@ -151,7 +151,7 @@ func (s *scanner) value() any {
 func (h head) integer() any {
 	switch {
 	case h.major == majorNegative && h.value > math.MaxInt64:
-		return -1 - float64(h.value)
+		return negative(h.value)
 	case h.major == majorNegative:
 		return -1 - int64(h.value)
 	case h.value > math.MaxInt64:

@@ -1,5 +1,7 @@
 package oic
 
+import "math"
+
 // Scalar is a value of a representation that holds no others.
 type Scalar struct {
 	Kind   Kind
@@ -23,27 +25,8 @@ const (
 // it is an object or an array, or if b cannot be read up to there. What comes
 // behind is not looked at.
 func Property(f ContentFormat, b []byte, name string) Scalar {
-	if f == JSON {
-		var err error
-		if b, err = FromJSON(CBOR, b); err != nil {
-			return Scalar{}
-		}
-	} else if !f.IsCBOR() {
-		return Scalar{}
-	}
-	s := scanner{b: b}
-	h, err := s.head()
-	if err != nil || h.major != majorMap {
-		return Scalar{}
-	}
-	for n := uint64(0); h.indefinite() || n < h.value; n++ {
-		if h.indefinite() && s.ended() {
-			break
-		}
-		s.keys = s.keys[:0]
-		if s.count() != nil || s.key() != nil {
-			break
-		}
+	s, h, ok := object(f, b)
+	for n := uint64(0); ok && s.member(h, n); n++ {
 		if string(s.slice(s.keys[0])) == name {
 			return s.scalar()
 		}
@@ -52,6 +35,45 @@ func Property(f ContentFormat, b []byte, name string) Scalar {
 		}
 	}
 	return Scalar{}
+}
+
+// Properties calls each for the properties of a representation, in their order,
+// with what Property returns for them, until it returns false. It ends where b
+// cannot be read. A name may come again: Property means the first. name and
+// Scalar.Text are not to be kept.
+func Properties(f ContentFormat, b []byte, each func(name []byte, v Scalar) bool) {
+	s, h, ok := object(f, b)
+	for n := uint64(0); ok && s.member(h, n); n++ {
+		value := s
+		if !each(s.slice(s.keys[0]), value.scalar()) || s.item(1) != nil {
+			return
+		}
+	}
+}
+
+// object opens the object that b is.
+func object(f ContentFormat, b []byte) (s scanner, h head, ok bool) {
+	if f == JSON {
+		var err error
+		if b, err = FromJSON(CBOR, b); err != nil {
+			return s, h, false
+		}
+	} else if !f.IsCBOR() {
+		return s, h, false
+	}
+	s = scanner{b: b}
+	h, err := s.head()
+	return s, h, err == nil && h.major == majorMap
+}
+
+// member reads the key of the member with this number, and reports whether
+// there is one. Its value is next.
+func (s *scanner) member(h head, number uint64) bool {
+	if h.indefinite() && s.ended() || !h.indefinite() && number >= h.value {
+		return false
+	}
+	s.keys = s.keys[:0]
+	return s.count() == nil && s.key() == nil
 }
 
 // scalar reads an item. Text in chunks is put together.
@@ -64,13 +86,21 @@ func (s *scanner) scalar() Scalar {
 	case majorUint:
 		return Scalar{Kind: Number, Number: float64(h.value)}
 	case majorNegative:
-		return Scalar{Kind: Number, Number: -1 - float64(h.value)}
+		return Scalar{Kind: Number, Number: negative(h.value)}
 	case majorText:
 		return s.textScalar(h)
 	case majorSimple:
 		return simpleScalar(h)
 	}
 	return Scalar{}
+}
+
+// negative is -1 - n, rounded once.
+func negative(n uint64) float64 {
+	if n == math.MaxUint64 {
+		return -0x1p64
+	}
+	return -float64(n + 1)
 }
 
 func (s *scanner) textScalar(h head) Scalar {

@@ -1,6 +1,7 @@
 package oic_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"math"
 	"testing"
@@ -56,12 +57,13 @@ func TestProperty(t *testing.T) {
 
 // FuzzProperty: a property is what the body says as JSON.
 func FuzzProperty(f *testing.F) {
-	for _, body := range []string{"\xa1\x65value\xf5", "\xbf\x61t\xf9\x3e\x00\xff", "\xa1\x61t\x7f\x62ab\x61c\xff", "\xa2\x61a\x81\x01\x61t\xc1\x1a\x00\x01\x00\x00", "\xa1\x61t\x3b\xff\xff\xff\xff\xff\xff\xff\xff"} {
+	for _, body := range []string{"\xa1\x65value\xf5", "\xbf\x61t\xf9\x3e\x00\xff", "\xa1\x61t\x7f\x62ab\x61c\xff", "\xa2\x61a\x81\x01\x61t\xc1\x1a\x00\x01\x00\x00", "\xa1\x61t\x3b\xff\xff\xff\xff\xff\xff\xff\xff", "\xa1\x61t\x3b\xff00000+\xff"} {
 		f.Add([]byte(body), "t")
 		f.Add([]byte(body), "value")
 	}
 	f.Fuzz(func(t *testing.T, b []byte, name string) {
 		got := oic.Property(oic.OCF, b, name)
+		amongAll(t, b, name, got)
 		text, err := oic.ToJSON(oic.OCF, b)
 		var object map[string]any
 		if err != nil || json.Unmarshal(text, &object) != nil {
@@ -86,4 +88,20 @@ func FuzzProperty(f *testing.F) {
 			}
 		}
 	})
+}
+
+// amongAll: Properties has of a name what Property has.
+func amongAll(t *testing.T, b []byte, name string, want oic.Scalar) {
+	t.Helper()
+	var got oic.Scalar
+	oic.Properties(oic.OCF, b, func(n []byte, v oic.Scalar) bool {
+		if string(n) == name {
+			got = v
+			got.Text = bytes.Clone(v.Text)
+		}
+		return string(n) != name
+	})
+	if got.Kind != want.Kind || math.Float64bits(got.Number) != math.Float64bits(want.Number) || string(got.Text) != string(want.Text) {
+		t.Errorf("%x: among all properties %q is %+v, alone %+v", b, name, got, want)
+	}
 }
