@@ -90,7 +90,7 @@ func touchSources() error {
 //	nats                            starts a NATS server for this script; NATS_URL is where
 //	json FILE KEY                   the environment variable KEY is that member of the JSON object
 //
-// Each waits for at most 8 seconds.
+// Each waits for at most a minute.
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
@@ -176,7 +176,7 @@ func waitfor(ts *testscript.TestScript, neg bool, args []string) {
 
 // poll calls done until it is true, and fails the script when it never is.
 func poll(ts *testscript.TestScript, done func() bool) {
-	limit := time.NewTimer(8 * time.Second)
+	limit := time.NewTimer(time.Minute)
 	defer limit.Stop()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
@@ -203,7 +203,7 @@ func natsServer(ts *testscript.TestScript, neg bool, args []string) {
 		s.Shutdown()
 		s.WaitForShutdown()
 	})
-	if !s.ReadyForConnections(8 * time.Second) {
+	if !s.ReadyForConnections(time.Minute) {
 		ts.Fatalf("the NATS server does not start")
 	}
 	ts.Setenv("NATS_URL", s.ClientURL())

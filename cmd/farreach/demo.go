@@ -39,8 +39,10 @@ const (
 	byLAN              // none: an XC-Proxy shows it
 )
 
-// settleTime is the longest that a start waits for the simulated home.
-const settleTime = 2 * time.Second
+// settleTime is the longest that a start waits for the simulated home. That takes a
+// fraction of a second, but for a machine that does much else; what is said of the
+// home is true then, too.
+const settleTime = 30 * time.Second
 
 // demo is the simulated home; its zero value is an empty one.
 type demo struct {
@@ -49,7 +51,7 @@ type demo struct {
 	mu         sync.Mutex // guards what follows
 	registered map[string]bool
 	lan        string        // where the device answers that knows the local network alone
-	all        chan struct{} // closed when all have registered once
+	all        chan struct{} // closed when all have registered once, or one never will
 }
 
 // startDemo starts the simulated home if it is wanted. It ends with ctx.
@@ -87,6 +89,7 @@ func (b *booted) startDemo(ctx context.Context) *demo {
 			if err := b.beAtHome(ctx, d, h.by, m, pool); err != nil && !errors.Is(err, context.Canceled) {
 				b.log.Error("simulated device", "name", m.name, "err", err)
 			}
+			d.settled() // nobody waits for one that has ended
 		})
 	}
 	return d
@@ -158,16 +161,23 @@ func isNotFound(err error) bool {
 // changed notes whether a device is registered.
 func (d *demo) changed(name string, registered bool) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	d.registered[name] = registered
-	if len(d.registered) < len(household) {
-		return
-	}
-	for _, there := range d.registered {
-		if !there {
-			return
+	there := 0
+	for _, is := range d.registered {
+		if is {
+			there++
 		}
 	}
+	d.mu.Unlock()
+	if there == len(household) {
+		d.settled()
+	}
+}
+
+// settled ends the wait for the home.
+func (d *demo) settled() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	select {
 	case <-d.all: // not the first time
 	default:
