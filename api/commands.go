@@ -97,7 +97,7 @@ func (h *Handler) commandRoutes() {
 			}
 			return &body[Command]{h.command(cmd, h.names(ctx, who)(cmd.Device))}, nil
 		})
-	stream := operation(http.MethodGet, path+"/stream", "stream-commands", "Follow the commands to the account's devices", "commands", 200, 403, 503)
+	stream := operation(http.MethodGet, path+"/stream", "stream-commands", "Follow the commands to the account's devices", "commands", 200, 403, 404, 503)
 	stream.Responses = streamed("text/event-stream", "Server-sent events, one for each change of a command, with a Command as data. One of type end (farreach.end/v1) says why the server ends the stream.")
 	huma.Register(h.huma, stream, func(_ context.Context, in *commandStreamInput) (*huma.StreamResponse, error) {
 		return &huma.StreamResponse{Body: func(ctx huma.Context) { h.followCommands(ctx, asker(ctx.Context()), in) }}, nil
@@ -107,6 +107,10 @@ func (h *Handler) commandRoutes() {
 
 // followCommands follows commands until the client or the server goes.
 func (h *Handler) followCommands(hc huma.Context, who oic.Identity, in *commandStreamInput) {
+	if err := h.known(hc.Context(), who, strings.ToLower(in.Device)); err != nil {
+		h.refuse(hc, err)
+		return
+	}
 	h.followed(hc, who, func(ctx context.Context, begun func(), tell func(item) error) error {
 		name := h.names(ctx, who)
 		return h.cloud.FollowCommands(ctx, who, strings.ToLower(in.Device), in.LastID, begun, func(seq uint64, cmd command.Command) error {

@@ -64,3 +64,22 @@ func TestCancelCommand(t *testing.T) {
 		t.Errorf("%v", doc)
 	}
 }
+
+// TestUnknownDevice: what is about one device that is not there, or not for who
+// asks, is not found; a stream does not wait for it.
+func TestUnknownDevice(t *testing.T) {
+	h := newHome(t)
+	const nobody = "9e0b1d2c-0000-4000-8000-000000000000"
+	for _, path := range []string{
+		"/api/v1/devices/%", "/api/v1/devices/%/resources/a/light", "/api/v1/why?device=%",
+		"/api/v1/events?device=%", "/api/v1/events/series?device=%&href=/a/light&property=value",
+		"/api/v1/events/export?device=%", "/api/v1/events/export?format=csv&device=%", "/api/v1/events/stream?device=%",
+		"/api/v1/commands?device=%", "/api/v1/commands/stream?device=%",
+	} {
+		for _, column := range []string{"home", "other", "root"} {
+			if p := document(t, h.ask("GET", strings.Replace(path, "%", nobody, 1), h.as(column), ""), 404); p["detail"] != "no such device" {
+				t.Errorf("%s as %s: %v", path, column, p)
+			}
+		}
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/farreach/farreach/cloud/event"
+	"github.com/farreach/farreach/cloud/rule"
 	"github.com/farreach/farreach/oic"
 )
 
@@ -126,11 +127,20 @@ func (h *Handler) listEvents(ctx context.Context, in *eventsInput) (*paged[Event
 // heardOf is the refusal of a list that is about a device which who cannot know:
 // one that has left may still have history, so that only an empty list tells.
 func (h *Handler) heardOf(ctx context.Context, who oic.Identity, di string, n int) error {
-	if di == "" || n > 0 {
+	if n > 0 {
+		return nil
+	}
+	return h.problem(h.known(ctx, who, di))
+}
+
+// known is the refusal of what is about one device, if who cannot know that.
+// What rules say is of no device, and may begin later.
+func (h *Handler) known(ctx context.Context, who oic.Identity, di string) error {
+	if di == "" || strings.HasPrefix(di, rule.SayDevice) {
 		return nil
 	}
 	_, err := h.cloud.DeviceInfo(ctx, who, di)
-	return h.problem(err)
+	return err
 }
 
 // eventPage takes one event more than a page has.

@@ -235,7 +235,7 @@ func TestStream(t *testing.T) {
 	}
 
 	// An event of another device is not for this filter.
-	filtered := h.stream("?device=" + strings.Repeat("x", 36))
+	filtered := h.stream("?device=rule:night")
 	h.report("\xa1\x65value\xf5")
 	nextEvent(t, live)
 	h.api.EndStreams()

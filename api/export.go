@@ -39,7 +39,7 @@ func (in *exportInput) csv() bool {
 // many there are. They pass through one at a time.
 func (h *Handler) exportRoute() {
 	op := operation(http.MethodGet, "/api/v1/events/export", "export-events",
-		"Export what the account's devices reported, oldest first", "events", 200, 403, 503)
+		"Export what the account's devices reported, oldest first", "events", 200, 403, 404, 503)
 	text := &huma.MediaType{Schema: &huma.Schema{Type: "string"}}
 	op.Responses = map[string]*huma.Response{"200": {
 		Description: "All events, one on each line: as an Event, or as a row under a head. An export that ends before its end is cut off: its last chunk is missing.",
@@ -69,6 +69,9 @@ func (h *Handler) export(hc huma.Context, who oic.Identity, in *exportInput) {
 		failed = out.add(h.event(ev, name(ev.Device)))
 		return failed == nil
 	})
+	if err == nil && !out.begun { // it can still be an answer
+		err = h.known(ctx, who, f.Device)
+	}
 	switch {
 	case failed != nil:
 		h.log.Debug("export cut", "account", who.Account, "err", failed)

@@ -93,8 +93,8 @@ func TestExport(t *testing.T) {
 			t.Errorf("row %q", broken)
 		}
 	}
-	if got := export("device=other&format=csv", "", "text/csv"); strings.Count(got, "\n") != 1 {
-		t.Errorf("of another device: %q", got)
+	if got := export("device="+lamp+"&href=/a/other&format=csv", "", "text/csv"); strings.Count(got, "\n") != 1 {
+		t.Errorf("of another resource: %q", got)
 	}
 	if got := export("since="+time.Now().Add(-90*time.Second).UTC().Format(time.RFC3339Nano), "", "application/x"); strings.Count(got, "\n") < 3 || strings.Count(got, "\n") > 5 {
 		t.Errorf("of the last minutes: %q", got)

@@ -52,7 +52,7 @@ func (in *streamInput) merge() int {
 // standard, section 9.2): id is the seq, data an Event.
 func (h *Handler) streamRoute() {
 	op := operation(http.MethodGet, "/api/v1/events/stream", "stream-events",
-		"Follow what the account's devices report", "events", 200, 403, 503)
+		"Follow what the account's devices report", "events", 200, 403, 404, 503)
 	op.Responses = map[string]*huma.Response{"200": {
 		Description: "Server-sent events, each with its seq as id and an Event as data. An event of type merged (farreach.merged/v1) says how many older events were left out for the newest ones of their resources, because the client is slow or was away for long. One of type end (farreach.end/v1) says why the server ends the stream.",
 		Content:     map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{Type: "string"}}},
@@ -67,6 +67,10 @@ func (h *Handler) streamRoute() {
 // when it is ready, or, if it wants every event, those that it missed; one that
 // takes nothing is cut off.
 func (h *Handler) stream(hc huma.Context, who oic.Identity, f event.Filter, merge int) {
+	if err := h.known(hc.Context(), who, f.Device); err != nil {
+		h.refuse(hc, err)
+		return
+	}
 	done, ok := h.load.openStream(who.Account)
 	if !ok {
 		h.refuse(hc, oic.Errorf(oic.TooMany, "more than %d streams of one account", maxStreams))

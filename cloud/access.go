@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/farreach/farreach/cloud/account"
+	"github.com/farreach/farreach/cloud/directory"
 	"github.com/farreach/farreach/oic"
 )
 
@@ -160,8 +161,8 @@ type target struct {
 // long as nothing changes).
 //
 // A refusal is 4.01 to somebody who has not proved who he is or whose proof no
-// longer holds; 4.04 if the target is a device that he may not even see; else
-// 4.03, which names the scope that is needed if his token lacks only that.
+// longer holds; 4.04 if the target is a device that is not there, or that he
+// may not even see; else 4.03, which names the scope that is needed if his token lacks only that.
 func (c *Cloud) authorize(who oic.Identity, op operation, t target) error {
 	_, err := c.allowed(who, op, t, time.Now())
 	return err
@@ -174,8 +175,10 @@ func (c *Cloud) allowed(who oic.Identity, op operation, t target, now time.Time)
 			return until, errEnded(until)
 		}
 	}
+	known := true
 	if t.device != "" {
-		dev, _ := c.directory.Get(t.device)
+		var dev directory.Device
+		dev, known = c.directory.Get(t.device)
 		t.account = dev.Account // "" if there is none: then it is nobody's
 	}
 	switch {
@@ -183,7 +186,7 @@ func (c *Cloud) allowed(who oic.Identity, op operation, t target, now time.Time)
 		return until, inScope(who, op)
 	case who.Anonymous():
 		return until, oic.Errorf(oic.Unauthorized, "login required")
-	case t.device != "" && !c.may(who, opSee, t):
+	case !known || t.device != "" && !c.may(who, opSee, t):
 		return until, errNoDevice
 	}
 	return until, oic.Errorf(oic.Forbidden, "not allowed to %s", op)

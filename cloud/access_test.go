@@ -543,6 +543,17 @@ func TestMatrixDeniesByDefault(t *testing.T) {
 	}
 }
 
+// TestNoSuchDevice: who may see every device, as an admin, is told that there
+// is none, rather than that he may not ask it.
+func TestNoSuchDevice(t *testing.T) {
+	w := newWorld(t)
+	for _, column := range []string{"home", "office", "operator"} {
+		for _, op := range []operation{opRead, opCommand, opEvents, opCommands, opTrigger, opShare} {
+			w.status(column+" "+op.String(), w.authorize(w.who(column), op, target{device: "9e0b1d2c-0000-4000-8000-000000000000"}), oic.NotFound)
+		}
+	}
+}
+
 // TestStaleCredentials does each row with identities whose proof no longer
 // holds: 4.01 each.
 func TestStaleCredentials(t *testing.T) {
