@@ -21,6 +21,7 @@ import (
 	"github.com/farreach/farreach/device/sim"
 	"github.com/farreach/farreach/internal/backoff"
 	"github.com/farreach/farreach/internal/localca"
+	"github.com/farreach/farreach/internal/ports"
 	"github.com/farreach/farreach/internal/secret"
 	"github.com/farreach/farreach/oic"
 	"github.com/farreach/farreach/reach"
@@ -47,8 +48,12 @@ type home struct {
 
 func newHome(t testing.TB, ttl time.Duration) *home {
 	t.Helper()
-	h := &home{t: t, dir: filepath.Join(t.TempDir(), "data"), ttl: ttl, plain: "127.0.0.1:0", tls: "127.0.0.1:0"}
-	var err error
+	pair, err := ports.Hold(2) // nobody else has them while it is stopped
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pair.Release)
+	h := &home{t: t, dir: filepath.Join(t.TempDir(), "data"), ttl: ttl, plain: fmt.Sprint("127.0.0.1:", pair.First), tls: fmt.Sprint("127.0.0.1:", pair.First+1)}
 	if h.ca, err = localca.Open(localca.Config{Dir: filepath.Join(t.TempDir(), "ca")}); err != nil {
 		t.Fatal(err)
 	}
@@ -79,20 +84,19 @@ func (h *home) start() {
 	}
 	srv := cloudlink.NewServer(cloudlink.ServerConfig{Backend: h.cloud, SignIns: h.signIns, AllowPlain: h.allowPlain, Log: quiet})
 	var serving sync.WaitGroup
-	listen := func(addr *string, config *tls.Config) {
-		ln, err := net.Listen("tcp", *addr)
+	listen := func(addr string, config *tls.Config) {
+		ln, err := net.Listen("tcp", addr)
 		if err != nil {
 			h.t.Fatal(err)
 		}
-		*addr = ln.Addr().String()
 		serving.Go(func() {
 			if err := srv.Serve(ctx, ln, config); !errors.Is(err, context.Canceled) {
 				h.t.Errorf("Serve = %v", err)
 			}
 		})
 	}
-	listen(&h.plain, nil)
-	listen(&h.tls, h.ca.ServerConfig())
+	listen(h.plain, nil)
+	listen(h.tls, h.ca.ServerConfig())
 	h.stop = sync.OnceFunc(func() {
 		cancel()
 		serving.Wait()

@@ -19,6 +19,7 @@ import (
 	"github.com/farreach/farreach/coap"
 	"github.com/farreach/farreach/coap/coaptest"
 	"github.com/farreach/farreach/coap/dtls"
+	"github.com/farreach/farreach/internal/ports"
 )
 
 // libcoap's programs and ours meet on these wires; each test goes through all
@@ -206,37 +207,16 @@ func (w wire) theirClient(t *testing.T, id identity) (path string, args []string
 	return path, args
 }
 
-// freePair is a port that is free, as is the next one, for TCP and for
-// datagrams: coap-server takes the second for TLS.
+// freePair is a port that is free, as is the next one: coap-server takes the second
+// for TLS.
 func freePair(t *testing.T) string {
 	t.Helper()
-	free := func(port int) bool {
-		at := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-		ln, err := net.Listen("tcp", at)
-		if err != nil {
-			return false
-		}
-		ln.Close()
-		pc, err := net.ListenPacket("udp", at)
-		if err != nil {
-			return false
-		}
-		pc.Close()
-		return true
+	pair, err := ports.Hold(2)
+	if err != nil {
+		t.Fatal(err)
 	}
-	for range 100 {
-		first, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := first.Addr().(*net.TCPAddr).Port
-		first.Close()
-		if free(port) && free(port+1) {
-			return strconv.Itoa(port)
-		}
-	}
-	t.Fatal("no two neighbouring ports are free")
-	return ""
+	t.Cleanup(pair.Release)
+	return strconv.Itoa(pair.First)
 }
 
 // pattern is n bytes of text of which no two parts are alike.

@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"github.com/farreach/farreach/internal/localca"
+	"github.com/farreach/farreach/internal/ports"
 )
 
 // Kind is a program.
@@ -68,6 +69,7 @@ type Server struct {
 	PID    int
 	Log    string // file
 
+	ports  *ports.Held // until Stop
 	cmd    *exec.Cmd
 	exited chan error
 }
@@ -132,10 +134,11 @@ func Start(ctx context.Context, k Kind, dir string, cfg Config) (*Server, error)
 	} else {
 		s.cmd, err = s.ejabberd(dir, cfg)
 	}
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = s.start(ctx)
 	}
-	if err := s.start(ctx); err != nil {
+	if err != nil {
+		s.ports.Release()
 		return nil, fmt.Errorf("%s: %w", k, err)
 	}
 	return s, nil
@@ -152,14 +155,15 @@ func (s *Server) certify(dir string) error {
 	return err
 }
 
-func (s *Server) choosePorts() error {
-	for _, addr := range []*string{&s.Addr, &s.TLS, &s.Web} {
-		ln, err := net.Listen("tcp4", "127.0.0.1:0")
-		if err != nil {
-			return err
-		}
-		defer ln.Close() // only now, so that they differ
-		*addr = ln.Addr().String()
+// choosePorts finds ports that stay free until the server asks for them, seconds
+// later.
+func (s *Server) choosePorts() (err error) {
+	addrs := []*string{&s.Addr, &s.TLS, &s.Web}
+	if s.ports, err = ports.Hold(len(addrs)); err != nil {
+		return err
+	}
+	for i, addr := range addrs {
+		*addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(s.ports.First+i))
 	}
 	return nil
 }
@@ -246,6 +250,7 @@ func (s *Server) tail() []byte {
 
 // Stop ends the server as its own tools would, or, after 10 s, at once.
 func (s *Server) Stop() {
+	defer s.ports.Release()
 	select {
 	case err := <-s.exited: // before
 		s.exited <- err
