@@ -130,6 +130,7 @@ type Conn struct {
 	open     []openItem // the peer's requests under way in x.Go, and Pings with Custody behind them
 	next     uint64     // the next token
 	released error      // *ReleaseError or ErrClosed: no new requests
+	farewell bool       // the peer has sent a Release
 	parting  error      // why it will have ended when the peer closes; nil: as it then seems
 	running  bool       // Run was called
 	opened   bool       // our CSM is in the queue

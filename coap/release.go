@@ -89,17 +89,24 @@ func (c *Conn) shutdown(ctx context.Context, reason error, r ...ReleaseInfo) err
 	c.enqueue(c.releaseMessage(r))
 	c.flushLocked()
 	err := c.awaitIdle(ctx)
-	if err == nil {
-		timer := time.NewTimer(partingTime)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-c.done:
-		case <-ctx.Done():
-		}
+	if err == nil && !c.awaitClose(ctx) {
+		err = c.awaitIdle(ctx) // with what the peer asked before our Release reached it
 	}
 	c.conclude(reason)
 	return err
+}
+
+// awaitClose gives the peer partingTime to close, and reports whether it has.
+func (c *Conn) awaitClose(ctx context.Context) bool {
+	timer := time.NewTimer(partingTime)
+	defer timer.Stop()
+	select {
+	case <-c.done:
+		return true
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return false
 }
 
 // releaseMessage returns our Release. c.mu is held.
@@ -151,7 +158,9 @@ func (c *Conn) idle() bool {
 	return true
 }
 
-// gotRelease lets the open exchanges end, and then the connection.
+// gotRelease lets the open exchanges end, and then the connection. That of a peer
+// whom ours has met on the way does the same: else both would wait for the other
+// to close first.
 func (c *Conn) gotRelease(m *Message) error {
 	if err := c.critical(m); err != nil {
 		return err
@@ -169,10 +178,12 @@ func (c *Conn) gotRelease(m *Message) error {
 	}
 	e.Diagnostic = string(m.Payload)
 	c.mu.Lock()
-	again := c.released != nil
-	if !again {
+	again := c.farewell
+	c.farewell = true
+	if c.released == nil {
 		c.released, c.parting = e, e
 	}
+	reason := c.parting
 	c.mu.Unlock()
 	if again {
 		return nil
@@ -181,7 +192,7 @@ func (c *Conn) gotRelease(m *Message) error {
 		ctx, cancel := context.WithTimeout(context.Background(), releaseWait)
 		defer cancel()
 		c.awaitIdle(ctx)
-		c.conclude(e)
+		c.conclude(reason)
 	})
 	return nil
 }

@@ -346,6 +346,7 @@ func TestShutdownFinishes(t *testing.T) {
 		p := servePeer(t, "pipe", coap.Config{Handler: slowHandler(3 * time.Second)})
 		p.expect(coap.CSM)
 		p.tell(request(1, "/slow"))
+		synctest.Wait()
 		start := time.Now()
 		done := make(chan error, 1)
 		go func() { done <- p.conn.Shutdown(t.Context()) }()
@@ -362,6 +363,61 @@ func TestShutdownFinishes(t *testing.T) {
 			t.Errorf("closed after %v, want 4s", took)
 		}
 	})
+}
+
+// What the peer asked before our Release reached it is finished too.
+func TestShutdownFinishesLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := servePeer(t, "pipe", coap.Config{Handler: slowHandler(3 * time.Second)})
+		p.expect(coap.CSM)
+		done := make(chan error, 1)
+		go func() { done <- p.conn.Shutdown(t.Context()) }()
+		p.expect(coap.Release)
+		synctest.Wait()
+		p.tell(request(1, "/late"))
+		if m := p.expect(coap.Content); m.Token != coap.TokenFrom(1) {
+			t.Errorf("answer %v", m)
+		}
+		p.closed()
+		if err := <-done; err != nil {
+			t.Errorf("Shutdown: %v", err)
+		}
+	})
+}
+
+// Releases that meet on the way: neither side waits for the other to close first.
+func TestReleasesCross(t *testing.T) {
+	for _, open := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			p := servePeer(t, "pipe", coap.Config{Handler: slowHandler(3 * time.Second)})
+			p.expect(coap.CSM)
+			want := time.Duration(0)
+			if open {
+				p.tell(request(1, "/slow"))
+				want = 3 * time.Second
+			}
+			synctest.Wait()
+			start := time.Now()
+			done := make(chan error, 1)
+			go func() { done <- p.conn.Shutdown(t.Context()) }()
+			p.expect(coap.Release)
+			p.tell(&coap.Message{Code: coap.Release, Token: coap.TokenFrom(2)})
+			if open {
+				p.tell(&coap.Message{Code: coap.Release, Token: coap.TokenFrom(3)}) // nothing new
+				p.expect(coap.Content)
+			}
+			p.closed()
+			if err := <-done; err != nil {
+				t.Errorf("Shutdown: %v", err)
+			}
+			if took := time.Since(start); took != want {
+				t.Errorf("closed after %v, want %v", took, want)
+			}
+			if err := p.reason(); err != coap.ErrClosed {
+				t.Errorf("Run = %v, want ErrClosed", err)
+			}
+		})
+	}
 }
 
 // Shutdown gives up with its context.
