@@ -32,7 +32,7 @@ type Config struct {
 
 	Gateway string // di of the device that speaks for this one; "": it speaks for itself
 
-	Code     secret.String // pairing code to sign up with, if State holds no grant that works
+	Code     secret.String // pairing code to sign up with, if State holds no grant that works; used once
 	Provider string        // who gave the code (authprovider); some clouds want to know it
 	Dialect  Dialect       // how the cloud is spoken to
 	State    StateStore    // nil: kept in memory only, so that a restart must pair again
@@ -320,7 +320,9 @@ func (c *Client) registerIn(ctx context.Context, uri string, dialect Dialect, ot
 	r := &Registration{
 		Device: c.cfg.Device, Name: c.cfg.Name(), App: c.cfg.App, Gateway: c.cfg.Gateway, Links: c.cfg.Links(),
 		Code: c.cfg.Code, Provider: c.cfg.Provider, State: st, Save: c.cfg.State.Save,
-		Follow: func(to string) (string, bool) { return c.mayFollow(uri, to) },
+		// Whoever signs the device up after this is not to be fought with the same code.
+		Redeemed: func() { c.cfg.Code = "" },
+		Follow:   func(to string) (string, bool) { return c.mayFollow(uri, to) },
 	}
 	var until time.Time
 	r.State, until, err = link.Register(ctx, *r)

@@ -24,6 +24,7 @@ type Registration struct {
 
 	Code     secret.String // pairing code to sign up with, if State has no grant that works
 	Provider string        // who gave the code; may be empty
+	Redeemed func()        // called when Code has given a State, which is saved; nil: nobody is told
 
 	State State // of an earlier registration; zero: none
 	// Follow says whether a server may send the device to that URI, and which
@@ -71,6 +72,9 @@ func (l *Link) enter(ctx context.Context, r *Registration) (until time.Time, err
 	}
 	if err := r.keep(State{Server: l.info.URI, Device: r.Device, Dialect: l.info.Dialect, Grant: g}); err != nil {
 		return until, err
+	}
+	if r.Redeemed != nil {
+		r.Redeemed()
 	}
 	if g.Redirect != "" && g.Redirect != l.info.URI { // rule 28
 		if r.Follow != nil {

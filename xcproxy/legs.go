@@ -25,6 +25,9 @@ type leg struct {
 
 	wait  *backoff.Backoff // nil: nothing went wrong yet
 	wrong string           // what did
+
+	refused error // by the cloud, which takes the grant no more; nil: it may take it
+	away    bool  // and by nobody was the device connected when that was looked at
 }
 
 type legKey struct {

@@ -67,8 +67,17 @@ func (p *Proxy) remember() {
 // be little on the stack then.
 func (p *Proxy) keep(ctx context.Context, l *leg, m *mirror, show func(*Proxy, context.Context, *mirror) error) {
 	for ctx.Err() == nil && !l.done {
-		err := show(p, ctx, m)
-		if l.done = err == nil; !l.done && ctx.Err() == nil {
+		err := l.refused
+		if err == nil {
+			err = show(p, ctx, m)
+		}
+		if l.done = err == nil; l.done || ctx.Err() != nil {
+			break
+		}
+		if l.key.cloud && !l.leaves {
+			err = p.reclaim(ctx, l, m, err)
+		}
+		if err != nil {
 			p.pause(ctx, l, m, err)
 		}
 	}

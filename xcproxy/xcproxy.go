@@ -71,6 +71,12 @@ type Cloud struct {
 
 	// Code returns a pairing code for a device that has none yet, nor a grant.
 	Code func(ctx context.Context, di string) (secret.String, error)
+
+	// Connected reports whether the device di is connected to the cloud now, by
+	// whomever; the error is an oic.NotFound if the account does not have it. nil: a
+	// device whose grant was revoked, as by another proxy that has shown it since, is
+	// not asked for anew.
+	Connected func(ctx context.Context, di string) (bool, error)
 }
 
 // Found is a device of the local network.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"path/filepath"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/farreach/farreach/cloudlink"
+	"github.com/farreach/farreach/cmd/farreach/internal/apiclient"
 	"github.com/farreach/farreach/cmd/farreach/internal/pages"
 	"github.com/farreach/farreach/cmd/farreach/internal/screen"
 	"github.com/farreach/farreach/cmd/farreach/internal/settings"
@@ -23,6 +25,7 @@ import (
 	"github.com/farreach/farreach/internal/kept"
 	"github.com/farreach/farreach/internal/secret"
 	"github.com/farreach/farreach/lan"
+	"github.com/farreach/farreach/oic"
 	"github.com/farreach/farreach/rae"
 	"github.com/farreach/farreach/xcproxy"
 	"github.com/farreach/farreach/xmpp"
@@ -207,7 +210,22 @@ func (a *app) proxyCloud(f proxyFlags) (*xcproxy.Cloud, error) {
 			code, err := api.NewCode(ctx)
 			return code.Code, err
 		},
+		Connected: func(ctx context.Context, di string) (bool, error) { return a.connected(ctx, f.access, di) },
 	}, nil
+}
+
+// connected is xcproxy.Cloud.Connected, as the server of the profile says.
+func (a *app) connected(ctx context.Context, how access, di string) (bool, error) {
+	api, err := a.api(how)
+	if err != nil {
+		return false, err
+	}
+	defer api.Close()
+	d, err := api.Device(ctx, di)
+	if problem, ok := errors.AsType[*apiclient.Problem](err); ok && problem.Status == http.StatusNotFound {
+		return false, oic.Errorf(oic.NotFound, "%s", problem.Detail)
+	}
+	return d.State == stateReachable || d.State == stateUnproven, err
 }
 
 // shows passes on to the proxy what becomes of the devices of the network.
