@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 )
 
 // A backup is taken while devices report, join, leave and refresh their tokens.
@@ -34,7 +33,7 @@ func TestBackupUnderLoad(t *testing.T) {
 	for range 2 {
 		load.Go(func() { k.joinAndLeave(ctx) })
 	}
-	<-time.After(time.Second)
+	within(t, patience, k.busy)
 	restored := newChild(t)
 	r, late := &killing{child: restored, ledger: newLedger(), refresher: k.refresher}, newLedger()
 	k.copyTo(&r.ledger)
@@ -63,6 +62,13 @@ func TestBackupUnderLoad(t *testing.T) {
 	r.finalCheck()
 	t.Logf("acknowledged before: %d events, %d devices, %d accounts; while the backup was made: %d events",
 		len(r.events), len(r.joined), len(r.accounts), len(late.events)-len(r.events))
+}
+
+// busy reports whether there is something to lose.
+func (l *ledger) busy() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.events) >= 100 && len(l.accounts) > 0 && len(l.joined) >= 10
 }
 
 // copyTo adds what was acknowledged until now to another ledger.

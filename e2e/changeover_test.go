@@ -74,8 +74,8 @@ func (o *told) expect(t *testing.T, states ...string) {
 			if o.all = append(o.all, got); got != want {
 				t.Errorf("told %s, want %s; all: %q", got, want, o.all)
 			}
-		case <-time.After(30 * time.Second):
-			t.Fatalf("not told %s in 30 s; all: %q", want, o.all)
+		case <-time.After(patience):
+			t.Fatalf("not told %s in time; all: %q", want, o.all)
 		}
 	}
 }
@@ -120,8 +120,8 @@ func TestChangeOver(t *testing.T) {
 			if got != want {
 				t.Errorf("it changed over %s, want %s", got, want)
 			}
-		case <-time.After(30 * time.Second):
-			t.Fatalf("it did not change over %s in 30 s", want)
+		case <-time.After(patience):
+			t.Fatalf("it did not change over %s in time", want)
 		}
 	}
 	command := func(dimming int, via string) {

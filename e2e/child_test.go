@@ -108,7 +108,7 @@ func (c *child) start() {
 // when that will not be.
 func awaitFile(t testing.TB, name string, dead <-chan struct{}) []byte {
 	t.Helper()
-	limit := time.NewTimer(30 * time.Second)
+	limit := time.NewTimer(patience)
 	defer limit.Stop()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
@@ -121,7 +121,7 @@ func awaitFile(t testing.TB, name string, dead <-chan struct{}) []byte {
 		case <-dead:
 			t.Fatalf("the process that makes %s has ended", name)
 		case <-limit.C:
-			t.Fatalf("%s is not there after 30 s", name)
+			t.Fatalf("%s is not there after %v", name, patience)
 		}
 	}
 }
@@ -146,7 +146,7 @@ func (c *child) stop() {
 	}
 	select {
 	case <-c.dead:
-	case <-time.After(30 * time.Second):
+	case <-time.After(patience):
 		c.t.Fatal("the server does not stop")
 	}
 }

@@ -153,7 +153,7 @@ func TestBad52DiskFull(t *testing.T) {
 func awaitRefusal(t *testing.T, do func() error) {
 	t.Helper()
 	for begin := time.Now(); do() == nil; {
-		if time.Since(begin) > 5*time.Second {
+		if time.Since(begin) > patience {
 			t.Fatal("writes are acknowledged on a full disk")
 		}
 	}
@@ -199,7 +199,7 @@ func awaitStopped(t *testing.T, pid int) {
 	t.Helper()
 	look := time.NewTicker(5 * time.Millisecond)
 	defer look.Stop()
-	for begin := time.Now(); time.Since(begin) < 5*time.Second; <-look.C {
+	for begin := time.Now(); time.Since(begin) < patience; <-look.C {
 		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
 		running := 0
 		for _, thread := range threads {
@@ -223,7 +223,7 @@ func serveNATS(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 	s.Start()
-	if !s.ReadyForConnections(30 * time.Second) {
+	if !s.ReadyForConnections(patience) {
 		t.Fatal("the NATS server does not start")
 	}
 	tmp, url := filepath.Join(dir, "tmp"), filepath.Join(dir, "url")

@@ -146,9 +146,7 @@ func switchLight(t *testing.T, lamp string, client func(stdin string, args ...st
 		}
 		before = want
 	}
-	if got := readLight(t, client("", "-s", "1", lamp)); got != before {
-		t.Errorf("observed %+v, want %+v", got, before)
-	}
+	watches(t, func(args ...string) string { return client("", args...) }, lamp, 1, client("", lamp))
 }
 
 // attic is a device with one resource, /a/blob, which is what was put there. Who
@@ -238,9 +236,7 @@ func useAttic(t *testing.T, href string, client func(stdin string, args ...strin
 			}
 		}
 	}
-	if got, want := client("", "-s", "4", href), string(pattern(20_000))+string(pattern(30_000)); got != want {
-		t.Errorf("observed %d bytes, want %d", len(got), len(want))
-	}
+	watches(t, func(args ...string) string { return client("", args...) }, href, 4, string(pattern(20_000))+string(pattern(30_000)))
 }
 
 // A program that knows nothing of us, and a device of ours on its network.

@@ -138,7 +138,7 @@ func (c *child) only(devices []shown) (d shown) {
 	if len(devices) > 0 {
 		d = devices[0]
 	}
-	if d.State == "reachable" && time.Since(d.Proven) > keepAlive+time.Second {
+	if d.State == "reachable" && time.Since(d.Proven) > keepAlive+busy {
 		c.t.Errorf("shown as reachable with a proof %v old", time.Since(d.Proven))
 	}
 	return d
@@ -147,7 +147,7 @@ func (c *child) only(devices []shown) (d shown) {
 // await looks at the only device, ten times a second through the API and once
 // a second with the command, until both show the state; it returns what the
 // API does.
-func (c *child) await(state string, limit time.Duration) (d shown) {
+func (c *child) await(state string) (d shown) {
 	c.t.Helper()
 	start := time.Now()
 	look := time.NewTicker(100 * time.Millisecond)
@@ -162,8 +162,8 @@ func (c *child) await(state string, limit time.Duration) (d shown) {
 		if n%10 == 0 {
 			c.onScreen()
 		}
-		if time.Since(start) > limit {
-			c.t.Fatalf("%q after %v, want %q", d.State, limit, state)
+		if time.Since(start) > patience {
+			c.t.Fatalf("%q after %v, want %q", d.State, patience, state)
 		}
 		<-look.C
 	}
@@ -173,12 +173,12 @@ func (c *child) await(state string, limit time.Duration) (d shown) {
 // as offline in time, with the time of its last sign of life.
 func (c *child) goneWithin(silent time.Time) {
 	c.t.Helper()
-	d := c.await("offline", keepAlive+5*time.Second)
+	d := c.await("offline")
 	took := time.Since(silent)
-	if took > keepAlive+time.Second {
+	if took > keepAlive+busy {
 		c.t.Errorf("offline %v after it went silent, want at most %v", took, keepAlive)
 	}
-	if d.Proven.IsZero() || d.Proven.After(silent.Add(time.Second)) || d.Since.Before(d.Proven) {
+	if d.Proven.IsZero() || d.Proven.After(silent.Add(busy)) || d.Since.Before(d.Proven) {
 		c.t.Errorf("offline since %v, last proven %v, silent since %v", d.Since, d.Proven, silent)
 	}
 	c.t.Logf("offline %v after it went silent, %v after its last sign of life", took.Round(100*time.Millisecond), d.Since.Sub(d.Proven).Round(100*time.Millisecond))
@@ -203,7 +203,7 @@ func TestFrozenDevice(t *testing.T) {
 	c := newChild(t)
 	c.start()
 	p := lampProcess(t, t.TempDir(), nil, c)
-	c.await("reachable", 20*time.Second)
+	c.await("reachable")
 	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
@@ -211,7 +211,7 @@ func TestFrozenDevice(t *testing.T) {
 	if err := p.cmd.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
-	c.await("reachable", 20*time.Second)
+	c.await("reachable")
 	c.commanded()
 }
 
@@ -222,13 +222,13 @@ func TestUnknownAfterRestart(t *testing.T) {
 	c := newChild(t)
 	c.start()
 	p := lampProcess(t, t.TempDir(), nil, c)
-	c.await("reachable", 20*time.Second)
+	c.await("reachable")
 	p.stop()
-	c.await("offline", 5*time.Second)
+	c.await("offline")
 	c.stop()
 	started := time.Now()
 	c.start()
-	d := c.await("unknown", time.Second)
+	d := c.await("unknown")
 	if d.Proven.IsZero() || d.Proven.After(started) || d.Since.Before(started.Add(-time.Second)) {
 		t.Errorf("unknown since %v, proven %v; the server started at %v", d.Since, d.Proven, started)
 	}
@@ -311,7 +311,7 @@ func TestCutCable(t *testing.T) {
 	c := newChild(t, "--listen", i.near)
 	c.start()
 	lampProcess(t, t.TempDir(), i.within(), c)
-	c.await("reachable", 20*time.Second)
+	c.await("reachable")
 	i.ip("link", "set", i.here, "down")
 	c.goneWithin(time.Now())
 }
@@ -329,7 +329,7 @@ func TestHalfOpen(t *testing.T) {
 	c.address = i.near
 	c.start()
 	p := lampProcess(t, t.TempDir(), i.within(), c)
-	c.await("reachable", 20*time.Second)
+	c.await("reachable")
 	i.vanish(p)
 	c.goneWithin(time.Now())
 }
@@ -344,13 +344,13 @@ func TestHalfOpenReplaced(t *testing.T) {
 	c.start()
 	dir := t.TempDir()
 	p := lampProcess(t, dir, i.within(), c)
-	before := c.await("reachable", 20*time.Second)
+	before := c.await("reachable")
 	i.vanish(p)
 	i.reboot()
-	c.await("reachable", time.Second) // for all the server knows
+	c.await("reachable") // for all the server knows
 	lampProcess(t, dir, i.within(), c)
 	for start := time.Now(); ; {
-		d := c.await("reachable", 10*time.Second)
+		d := c.await("reachable")
 		if d.ID != before.ID {
 			t.Fatalf("device %s came back as %s", before.ID, d.ID)
 		}
@@ -358,7 +358,7 @@ func TestHalfOpenReplaced(t *testing.T) {
 			t.Logf("reachable over a new connection %v after its process started", time.Since(start).Round(10*time.Millisecond))
 			break
 		}
-		if time.Since(start) > 10*time.Second {
+		if time.Since(start) > patience {
 			t.Fatal("the half-open connection is not replaced")
 		}
 	}

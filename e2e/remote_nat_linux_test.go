@@ -180,7 +180,7 @@ func TestBehindNATs(t *testing.T) {
 	silent := time.Now()
 	// The silence before the server asks, its patience, and how long it keeps the
 	// session for a device that comes back; then discover looks each second.
-	within(t, ping+20*time.Second+5*time.Second, func() bool { return strings.Contains(watch.out.String(), "\txmpp (offline") })
+	within(t, ping+20*time.Second+busy, func() bool { return strings.Contains(watch.out.String(), "\txmpp (offline") })
 	t.Logf("offline %v after its line was cut", time.Since(silent).Round(100*time.Millisecond))
 	observe.says(t, "is not reached by XMPP, home@home.example any more")
 }

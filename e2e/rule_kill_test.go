@@ -103,7 +103,7 @@ func (h *ruleHouse) lamp() (stop func()) {
 	running.Go(func() { _ = c.Run(ctx) })
 	select {
 	case <-registered:
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		h.t.Error("the lamp does not get in")
 	}
 	return func() { cancel(); running.Wait() }
@@ -195,7 +195,7 @@ func (r *ruled) opened() map[uint64]bool {
 // settle waits until nothing is under way any more.
 func (h *ruleHouse) settle() {
 	h.t.Helper()
-	end := time.Now().Add(30 * time.Second)
+	end := time.Now().Add(patience)
 	for {
 		all := h.look()
 		left := len(all.opened()) - len(all.Runs)

@@ -13,7 +13,7 @@ import (
 // ready, and ends when what a device was asked to do is done and answered.
 func TestStopAnswers(t *testing.T) {
 	t.Parallel()
-	c := &cluster{t: t, ruled: errNone, acked: map[string]int64{}, where: map[int]string{}}
+	c := newCluster(t)
 	node := newChild(t, "--drain", "300ms")
 	node.start()
 	c.nodes = [3]*child{node, node, node}
@@ -31,11 +31,12 @@ func TestStopAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	within(t, patience, func() bool { return node.ready() == http.StatusServiceUnavailable })
+	c.finish()
 	<-node.dead
 	ended := time.Since(begin)
 	o.sending.Wait()
 	o.compare(0)
-	if code := node.cmd.ProcessState.ExitCode(); code != 0 || ended > 10*time.Second {
+	if code := node.cmd.ProcessState.ExitCode(); code != 0 || ended > 10*time.Second+busy {
 		t.Errorf("ended with status %d after %v", code, ended)
 	}
 }

@@ -55,12 +55,12 @@ func TestProfanity(t *testing.T) {
 	host, port, _ := strings.Cut(where.XMPP, ":")
 	p.types("/connect home@"+where.Domain+"/phone server "+host+" port "+port+" tls force", "password")
 	p.types(password, `logged in successfully`)
-	sees(t, seen, "", 10*time.Second)
+	sees(t, seen, "")
 	p.types("/account", `tablet \(7\), online`)
 	p.types("/ping", `Ping response from home@`+where.Domain+`: `)
 	p.types("/ping home@"+where.Domain+"/tablet", `Ping response from home@`+where.Domain+`/tablet: `)
 	p.types("/quit", "")
-	sees(t, seen, "unavailable", 10*time.Second)
+	sees(t, seen, "unavailable")
 }
 
 // believed makes a directory of certificates as OpenSSL likes it.
@@ -81,16 +81,16 @@ func believed(t *testing.T, openssl, file string) string {
 }
 
 // sees waits until something of what comes is as wanted.
-func sees(t *testing.T, seen <-chan string, want string, limit time.Duration) {
+func sees(t *testing.T, seen <-chan string, want string) {
 	t.Helper()
-	for late := time.After(limit); ; {
+	for late := time.After(patience); ; {
 		select {
 		case got := <-seen:
 			if got == want {
 				return
 			}
 		case <-late:
-			t.Fatalf("it is not %q after %v", want, limit)
+			t.Fatalf("it is not %q after %v", want, patience)
 		}
 	}
 }
@@ -125,7 +125,7 @@ func (term *terminal) types(line, until string) {
 		return
 	}
 	re := regexp.MustCompile(until)
-	limit := time.After(20 * time.Second)
+	limit := time.After(patience)
 	for look := time.Tick(50 * time.Millisecond); ; {
 		screen, err := exec.Command(term.tmux, "-S", term.socket, "capture-pane", "-p").Output()
 		if err == nil && re.Match(screen) {
