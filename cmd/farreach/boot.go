@@ -135,7 +135,7 @@ func (b *booted) name() string {
 func (b *booted) file(name string) string { return filepath.Join(b.cfg.data, name) }
 
 // openData makes the data directory, or takes it over: nobody else may read
-// it, and no other server may use it.
+// it, no other server may use it, and no newer one may have done so.
 func (b *booted) openData() error {
 	dir := b.cfg.data
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -154,6 +154,9 @@ func (b *booted) openData() error {
 	}
 	if err != nil {
 		return fmt.Errorf("data: %w", err)
+	}
+	if err := checkFormat(dir); err != nil {
+		return err
 	}
 	return removeIfThere(b.cfg.addrFile)
 }
