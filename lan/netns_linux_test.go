@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -45,13 +46,13 @@ func TestNamespaces(t *testing.T) {
 		}
 	}
 	w := n.helper("watcher", "watch")
-	w.expect("+four 10.9.0.2", "+six fe80::%eth0")
+	w.sees("four 10.9.0.2", "six fe80::%eth0")
 	n.wire("watcher", "eth1", "far", "10.9.1.1/24")
-	w.expect("+late 10.9.1.2")
+	w.sees("four 10.9.0.2", "late 10.9.1.2", "six fe80::%eth0")
 	n.ip("watcher", "link set eth0 down")
-	w.expect("-four 10.9.0.2", "-six fe80::%eth0")
+	w.sees("late 10.9.1.2")
 	n.ip("watcher", "link set eth0 up")
-	w.expect("+four 10.9.0.2", "+six fe80::%eth0")
+	w.sees("four 10.9.0.2", "late 10.9.1.2", "six fe80::%eth0")
 }
 
 // spaces are network namespaces, which end with the test.
@@ -129,6 +130,7 @@ func (n *spaces) wire(host, eth, bridge, address string) {
 type helper struct {
 	t     *testing.T
 	lines chan string
+	here  []string // devices, of one that watches
 }
 
 func (n *spaces) helper(space string, args ...string) *helper {
@@ -147,7 +149,7 @@ func (n *spaces) helper(space string, args ...string) *helper {
 	if err := cmd.Start(); err != nil {
 		n.t.Fatal(err)
 	}
-	h := &helper{n.t, make(chan string, 64)}
+	h := &helper{t: n.t, lines: make(chan string, 64)}
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
@@ -168,25 +170,23 @@ func (h *helper) line() string {
 	select {
 	case l := <-h.lines:
 		return l
-	case <-time.After(40 * time.Second):
+	case <-time.After(time.Minute):
 		h.t.Fatal("nothing happened")
 	}
 	return ""
 }
 
-// expect awaits these lines, in any order, and no others.
-func (h *helper) expect(want ...string) {
+// sees waits until these devices are here, in the order of their names, and no
+// others. One that is slow to answer may go and come again meanwhile.
+func (h *helper) sees(want ...string) {
 	h.t.Helper()
-	missing := map[string]bool{}
-	for _, l := range want {
-		missing[l] = true
-	}
-	for len(missing) > 0 {
+	for !slices.Equal(h.here, want) {
 		l := h.line()
-		if !missing[l] {
-			h.t.Fatalf("told %q while awaiting %v", l, missing)
+		h.here = slices.DeleteFunc(h.here, func(d string) bool { return d == l[1:] })
+		if l[0] == '+' {
+			h.here = append(h.here, l[1:])
+			slices.Sort(h.here)
 		}
-		delete(missing, l)
 	}
 }
 
