@@ -63,6 +63,7 @@ type sent struct {
 	subject string
 	data    []byte
 	after   *uint64 // the record that must be the newest of its key; nil: any
+	reply   string  // where the answer is awaited; its slot may have another name since
 	acked
 
 	tail *tail // of the log; nil: it has none
@@ -70,13 +71,13 @@ type sent struct {
 	key  []string
 }
 
-// publish sends r to where the answer is awaited at reply.
-func (r *sent) publish(nc *nats.Conn, reply string) error {
+// publish sends r to the server.
+func (r *sent) publish(nc *nats.Conn) error {
 	if r.after == nil {
-		return nc.PublishRequest(r.subject, reply, r.data)
+		return nc.PublishRequest(r.subject, r.reply, r.data)
 	}
 	m := nats.NewMsg(r.subject)
-	m.Reply, m.Data = reply, r.data
+	m.Reply, m.Data = r.reply, r.data
 	m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(*r.after, 10))
 	return nc.PublishMsg(m)
 }
@@ -138,7 +139,7 @@ func (a *acks) publish(ctx context.Context, c *call) {
 	var few [8]*slot
 	slots := a.occupy(c, few[:0])
 	for i, s := range slots {
-		if err := c.records[i].publish(a.nc, s.reply); err != nil {
+		if err := c.records[i].publish(a.nc); err != nil {
 			a.giveUp(s, c, err)
 		}
 	}
@@ -162,6 +163,7 @@ func (a *acks) occupy(c *call, slots []*slot) []*slot {
 	for i := range c.records {
 		s := a.slot()
 		s.record, s.call, s.until, s.heard = &c.records[i], c, until, heard
+		s.record.reply = s.reply
 		slots = append(slots, s)
 	}
 	if a.waiting += c.left; a.waiting > c.left {

@@ -178,6 +178,57 @@ func TestAppendContext(t *testing.T) {
 	}
 }
 
+// TestAppendWhileLost: connections that are lost while records are on their way
+// have nobody take the answer to another's record for that to its own.
+func TestAppendWhileLost(t *testing.T) {
+	s, err := Open(t.Context(), Config{Dir: filepath.Join(t.TempDir(), "data"), Sync: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	l, err := OpenLog(t.Context(), s, "lines", LogConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var losing, writing sync.WaitGroup
+	losing.Go(func() {
+		for ctx.Err() == nil {
+			s.acks.fail(errLost)
+		}
+	})
+	var mu sync.Mutex
+	stored := map[uint64]string{}
+	for i := range 4 {
+		writing.Go(func() {
+			for j := range 500 {
+				line := fmt.Sprint(i, " ", j)
+				seq, err := l.Append(t.Context(), []string{"k"}, []byte(line))
+				if err == nil {
+					mu.Lock()
+					stored[seq] = line
+					mu.Unlock()
+				} else if !errors.Is(err, ErrUnavailable) {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	writing.Wait()
+	stop()
+	losing.Wait()
+	err = l.Read(t.Context(), Start{}, nil, func(r Record) bool {
+		if line, ok := stored[r.Seq]; ok && line != string(r.Data) {
+			t.Errorf("record %d is %q, acknowledged as %q", r.Seq, r.Data, line)
+		}
+		delete(stored, r.Seq)
+		return true
+	})
+	if err != nil || len(stored) > 0 {
+		t.Errorf("%d records that were acknowledged are not there, %v", len(stored), err)
+	}
+}
+
 // TestAppendAfter: of those that go on from the same record one does, and the
 // others learn it.
 func TestAppendAfter(t *testing.T) {

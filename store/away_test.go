@@ -23,7 +23,7 @@ func TestServerAway(t *testing.T) {
 			t.Fatal(err)
 		}
 		srv.Start()
-		if !srv.ReadyForConnections(10 * time.Second) {
+		if !srv.ReadyForConnections(time.Minute) {
 			t.Fatal("nats-server does not start")
 		}
 		return srv
@@ -46,6 +46,9 @@ func TestServerAway(t *testing.T) {
 	go func() {
 		seen, done := 0, errors.New("done")
 		err := l.Follow(t.Context(), 1, nil, nil, func(r store.Record) error {
+			if seen > 0 && string(r.Data) == fmt.Sprint(seen-1) {
+				return nil // that it was refused did not say that it was not written
+			}
 			if want := fmt.Sprint(seen); string(r.Data) != want {
 				return fmt.Errorf("record %d is %q, want %q", r.Seq, r.Data, want)
 			}
@@ -130,7 +133,7 @@ func TestServerSilent(t *testing.T) {
 	}
 	srv.Start()
 	defer func() { srv.Shutdown(); srv.WaitForShutdown() }()
-	if !srv.ReadyForConnections(10 * time.Second) {
+	if !srv.ReadyForConnections(time.Minute) {
 		t.Fatal("nats-server does not start")
 	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -175,13 +178,13 @@ func TestServerSilent(t *testing.T) {
 			}
 		}
 	}
-	if took := time.Since(start); took > 2*time.Second {
+	if took := time.Since(start); took > 30*time.Second { // each alone would have waited 5 s
 		t.Errorf("40 requests were refused after %v", took)
 	}
 	way.mu.Unlock()
 	for what, do := range ask {
 		for err := do(); err != nil; err = do() {
-			if time.Since(start) > 20*time.Second {
+			if time.Since(start) > time.Minute {
 				t.Fatalf("%s after the silence: %v", what, err)
 			}
 		}

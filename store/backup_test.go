@@ -189,7 +189,7 @@ func TestBackupEnds(t *testing.T) {
 	}
 	var b backup
 	err := s.Backup(t.Context(), b.add)
-	for i := 0; err != nil && i < 50; i++ { // the server may still be at the one that was given up
+	for i := 0; err != nil && i < 600; i++ { // the server may still be at the one that was given up
 		<-time.After(100 * time.Millisecond)
 		b = backup{}
 		err = s.Backup(t.Context(), b.add)

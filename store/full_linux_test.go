@@ -75,7 +75,7 @@ func TestBad52DiskFull(t *testing.T) {
 				if err == nil {
 					break
 				}
-				if !errors.Is(err, store.ErrUnavailable) || time.Since(begin) > 30*time.Second {
+				if !errors.Is(err, store.ErrUnavailable) || time.Since(begin) > time.Minute {
 					t.Fatalf("not healed after %v: %v", time.Since(begin), err)
 				}
 			}

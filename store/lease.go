@@ -105,7 +105,7 @@ func (l *tenure) take(ctx context.Context) (held bool, err error) {
 			return false, err
 		}
 	}
-	now, rev, err := l.table.newest(ctx, l.task)
+	now, rev, err := l.table.Get(ctx, l.task)
 	switch {
 	case errors.Is(err, ErrNotFound):
 		err := l.write(ctx, func() (uint64, error) { return l.table.Create(ctx, l.task, lease{l.me}) })
@@ -183,7 +183,7 @@ func (l *tenure) keep(ctx context.Context, ended chan error) (lost bool) {
 // mine reports whether the newer revision of the lease may be by this process:
 // a write of which no answer came may have been done.
 func (l *tenure) mine(ctx context.Context) bool {
-	now, rev, err := l.table.newest(ctx, l.task)
+	now, rev, err := l.table.Get(ctx, l.task)
 	if err != nil {
 		return !errors.Is(err, ErrNotFound) // nobody knows: the time decides
 	}

@@ -189,31 +189,45 @@ func (l *Log) sendable(r Record, refusal error) (string, error) {
 	return l.subject(r.Key)
 }
 
-// Last returns the newest record with exactly that key, or ErrNotFound.
+// Last returns the newest record with exactly that key, or ErrNotFound: that
+// which was acknowledged last, to whomever.
 func (l *Log) Last(ctx context.Context, key []string) (Record, error) {
 	subject, err := l.subject(key)
 	if err != nil {
 		return Record{}, err
 	}
+	return l.one(ctx, "last of "+l.name, where{LastOf: subject}, func(op context.Context) (*jetstream.RawStreamMsg, error) {
+		return l.stream.GetLastMsgForSubject(op, subject)
+	})
+}
+
+// one returns the record at w, for which get asks if there is but one server.
+func (l *Log) one(ctx context.Context, what string, w where, get func(context.Context) (*jetstream.RawStreamMsg, error)) (Record, error) {
 	op, cancel := l.s.op(ctx)
 	defer cancel()
-	m, err := l.stream.GetLastMsgForSubject(op, subject)
-	if err != nil {
-		return Record{}, failure(ctx, "last of "+l.name, err)
+	var m message
+	var err error
+	if l.s.replicas < 2 {
+		var raw *jetstream.RawStreamMsg
+		if raw, err = get(op); err == nil {
+			m = message{subject: raw.Subject, data: raw.Data, seq: raw.Sequence, time: raw.Time}
+		}
+	} else {
+		m, err = l.s.newest(op, l.id, w)
 	}
-	return l.record(message{subject: m.Subject, data: m.Data, seq: m.Sequence, time: m.Time})
+	if err != nil {
+		return Record{}, failure(ctx, what, err)
+	}
+	return l.record(m)
 }
 
 // Next returns the first record from sequence seq on, whatever its key, or
 // ErrNotFound: to find a place in the log by halves.
 func (l *Log) Next(ctx context.Context, seq uint64) (Record, error) {
-	op, cancel := l.s.op(ctx)
-	defer cancel()
-	m, err := l.stream.GetMsg(op, max(seq, 1), jetstream.WithGetMsgSubject(l.root+".>"))
-	if err != nil {
-		return Record{}, failure(ctx, "next of "+l.name, err)
-	}
-	return l.record(message{subject: m.Subject, data: m.Data, seq: m.Sequence, time: m.Time})
+	w := where{Seq: max(seq, 1), NextOf: l.root + ".>"}
+	return l.one(ctx, "next of "+l.name, w, func(op context.Context) (*jetstream.RawStreamMsg, error) {
+		return l.stream.GetMsg(op, w.Seq, jetstream.WithGetMsgSubject(w.NextOf))
+	})
 }
 
 // Count returns how many records below prefix there are from one sequence up to

@@ -1,48 +1,52 @@
 package store
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"fmt"
+	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// newest is Get for what is decided on the value. Any replica answers a Get, and
-// may be behind; only the one that leads has what was acknowledged last.
-func (t *Table[T]) newest(ctx context.Context, key string) (v T, rev uint64, err error) {
-	if t.s.replicas < 2 {
-		return t.Get(ctx, key)
-	}
-	k, err := t.subject(key)
-	if err != nil {
-		return v, 0, err
-	}
+// What is read to decide on must have all that was acknowledged before. Of a
+// cluster any replica answers what nats.go asks for, and may be behind; the
+// server that leads has it:
+//
+//	write ──▶ leader ── acknowledged ──▶ Get, Last, Next: asked of the leader
+//	             └── a moment later ──▶ replicas: Follow, View, which come to it
+
+// where names a message of a stream for which the leader is asked.
+type where struct {
+	LastOf string `json:"last_by_subj,omitzero"` // the newest with this subject, or
+	Seq    uint64 `json:"seq,omitzero"`          // the first from there on
+	NextOf string `json:"next_by_subj,omitzero"` // with this subject, which may have wildcards
+}
+
+// newest is the message at w that all have acknowledged. Its error is one of
+// NATS, for failure.
+func (s *Store) newest(op context.Context, stream string, w where) (message, error) {
 	var answer struct {
 		Message struct {
-			Seq    uint64 `json:"seq"`
-			Header []byte `json:"hdrs"`
-			Data   []byte `json:"data"`
+			Subject string    `json:"subject"`
+			Seq     uint64    `json:"seq"`
+			Header  []byte    `json:"hdrs"`
+			Data    []byte    `json:"data"`
+			Time    time.Time `json:"time"`
 		} `json:"message"`
 		Error *jetstream.APIError `json:"error"`
 	}
-	op, cancel := t.s.op(ctx)
-	defer cancel()
-	question := map[string]string{"last_by_subj": "$KV." + t.kv.Bucket() + "." + k}
-	err = t.s.ask(op, "$JS.API.STREAM.MSG.GET."+t.stream(), question, &answer)
-	m := &answer.Message
-	switch {
-	case err != nil:
-		return v, 0, failure(ctx, t.name, err)
-	case answer.Error != nil && answer.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound,
-		bytes.Contains(m.Header, []byte("KV-Operation:")), bytes.Contains(m.Header, []byte(jetstream.MarkerReasonHeader+":")):
-		return v, 0, fmt.Errorf("%s: %w", t.name, ErrNotFound)
-	case answer.Error != nil:
-		return v, 0, failure(ctx, t.name, answer.Error)
+	err := s.ask(op, "$JS.API.STREAM.MSG.GET."+stream, w, &answer)
+	if err == nil && answer.Error != nil {
+		if err = answer.Error; answer.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound {
+			err = jetstream.ErrMsgNotFound
+		}
 	}
-	if err := json.Unmarshal(m.Data, &v); err != nil {
-		return v, 0, fmt.Errorf("%s: broken value: %w", t.name, err)
+	if err != nil {
+		return message{}, err
 	}
-	return v, m.Seq, nil
+	m := message{subject: answer.Message.Subject, data: answer.Message.Data, seq: answer.Message.Seq, time: answer.Message.Time}
+	if len(answer.Message.Header) > 0 {
+		m.header, err = nats.DecodeHeadersMsg(answer.Message.Header)
+	}
+	return m, err
 }

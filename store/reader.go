@@ -170,6 +170,9 @@ func (r *reader) follow(ctx context.Context, each func(message) error) (stopped 
 		if err != nil {
 			return false, failure(ctx, "follow", err)
 		}
+		if m.seq < r.seq { // the server was behind, and began with what it had
+			continue
+		}
 		if err := each(m); err != nil {
 			return true, err
 		}

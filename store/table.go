@@ -73,7 +73,8 @@ func OpenTable[T any](ctx context.Context, s *Store, name string, maxAge time.Du
 // stream is the name of the stream that the bucket is made of.
 func (t *Table[T]) stream() string { return "KV_" + t.kv.Bucket() }
 
-// Get returns the value of key and its revision, or ErrNotFound.
+// Get returns the value of key and its revision, or ErrNotFound: what was
+// acknowledged last, to whomever.
 func (t *Table[T]) Get(ctx context.Context, key string) (v T, rev uint64, err error) {
 	k, err := t.subject(key)
 	if err != nil {
@@ -81,21 +82,60 @@ func (t *Table[T]) Get(ctx context.Context, key string) (v T, rev uint64, err er
 	}
 	op, cancel := t.s.op(ctx)
 	defer cancel()
-	e, err := t.kv.Get(op, k)
+	b, rev, err := t.get(op, k)
 	if err != nil {
 		return v, 0, failure(ctx, t.name, err)
 	}
-	if err := json.Unmarshal(e.Value(), &v); err != nil {
+	if err := json.Unmarshal(b, &v); err != nil {
 		return v, 0, fmt.Errorf("%s: broken value: %w", t.name, err)
 	}
-	return v, e.Revision(), nil
+	return v, rev, nil
+}
+
+// get returns the bytes of a value.
+func (t *Table[T]) get(op context.Context, k string) (b []byte, rev uint64, err error) {
+	if t.s.replicas < 2 { // there is but one server to ask
+		e, err := t.kv.Get(op, k)
+		if err != nil {
+			return nil, 0, err
+		}
+		return e.Value(), e.Revision(), nil
+	}
+	m, err := t.newest(op, k)
+	if err == nil && m.marker() {
+		err = jetstream.ErrKeyNotFound
+	}
+	return m.data, m.seq, err
+}
+
+// newest returns what was written last under a key: a value, or the mark that
+// it was deleted.
+func (t *Table[T]) newest(op context.Context, k string) (message, error) {
+	return t.s.newest(op, t.stream(), where{LastOf: "$KV." + t.kv.Bucket() + "." + k})
 }
 
 // Create stores v under a key that has no value, else the error is ErrExists.
 func (t *Table[T]) Create(ctx context.Context, key string, v T) (rev uint64, err error) {
-	return t.write(ctx, key, v, func(op context.Context, k string, b []byte) (uint64, error) {
-		return t.kv.Create(op, k, b)
-	})
+	return t.write(ctx, key, v, t.create)
+}
+
+// create does it: instead of nothing, or instead of the mark of a deletion. (That
+// of nats.go asks any replica for the mark: one that is behind says that the
+// value is still there.)
+func (t *Table[T]) create(op context.Context, k string, b []byte) (uint64, error) {
+	rev, err := t.kv.Update(op, k, b, 0)
+	if !wrongRevision(err) || beingWritten(err) {
+		return rev, err
+	}
+	there, look := t.newest(op, k)
+	switch {
+	case errors.Is(look, jetstream.ErrMsgNotFound): // it has just vanished
+	case look != nil:
+		return 0, look
+	case !there.marker():
+		return 0, err
+	}
+	return t.kv.Update(op, k, b, there.seq)
 }
 
 // Put stores v, whatever was there before.
@@ -210,7 +250,7 @@ func (t *Table[T]) Modify(ctx context.Context, key string, f func(v *T) error) (
 // modify is Modify that also tells the new revision.
 func (t *Table[T]) modify(ctx context.Context, key string, f func(v *T) error) (v T, rev uint64, err error) {
 	for wait := time.Duration(0); ; wait = min(2*wait+time.Millisecond, 100*time.Millisecond) {
-		if v, rev, err = t.newest(ctx, key); err != nil {
+		if v, rev, err = t.Get(ctx, key); err != nil {
 			return v, 0, err
 		}
 		if err = f(&v); err != nil {

@@ -170,6 +170,9 @@ func TestTableTooLarge(t *testing.T) {
 		if _, err := table.Create(t.Context(), "k", bytes.Repeat([]byte{1}, (store.MaxValue-2)/4*3)); err != nil {
 			t.Errorf("a value of MaxValue: %v", err)
 		}
+		if v, _, err := table.Get(t.Context(), "k"); err != nil || len(v) != (store.MaxValue-2)/4*3 {
+			t.Errorf("a value of MaxValue is read as %d bytes, %v", len(v), err)
+		}
 		if _, err := table.Put(t.Context(), "k", make([]byte, store.MaxValue)); !errors.Is(err, store.ErrTooLarge) {
 			t.Errorf("a value above MaxValue: %v, want ErrTooLarge", err)
 		}

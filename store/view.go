@@ -80,7 +80,7 @@ func (v *View[T]) Fetch(ctx context.Context, key string) (*T, error) {
 	if value := v.Get(key); value != nil {
 		return value, nil
 	}
-	value, rev, err := v.t.newest(ctx, key)
+	value, rev, err := v.t.Get(ctx, key)
 	if errors.Is(err, ErrNotFound) {
 		return nil, nil
 	}
@@ -97,7 +97,7 @@ func (v *View[T]) Renew(ctx context.Context, key string) (*T, error) {
 	if !v.t.s.Shared() {
 		return v.Get(key), nil
 	}
-	value, rev, err := v.t.newest(ctx, key)
+	value, rev, err := v.t.Get(ctx, key)
 	switch {
 	case errors.Is(err, ErrNotFound): // the view will be told, if it does not know
 	case err != nil:

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -89,13 +90,27 @@ func (m *member) connect(di string, d oic.Observer) {
 // until waits until a device's place is as it is to be.
 func (m *member) until(di string, is func(Place, bool) bool) Place {
 	m.t.Helper()
-	for start := time.Now(); ; <-time.After(time.Millisecond) {
-		p, ok := m.Where(di)
-		if is(p, ok) {
-			return p
-		}
-		if time.Since(start) > 5*time.Second {
-			m.t.Fatalf("%s is at %+v, %v", di, p, ok)
+	var p Place
+	await(m.t, di+" is where it is to be", func() (there bool) {
+		p, there = m.Where(di)
+		return is(p, there)
+	})
+	return p
+}
+
+// replacedBy is what m was told of devices that are elsewhere now.
+func (m *member) replacedBy() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.replaced)
+}
+
+// await waits for something.
+func await(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for start := time.Now(); !is(); <-time.After(time.Millisecond) {
+		if time.Since(start) > time.Minute {
+			t.Fatalf("not within a minute: %s", what)
 		}
 	}
 }
@@ -116,24 +131,27 @@ func TestPlaces(t *testing.T) {
 	b.until("lamp", at(a.self.ID))
 	c := join(t, url, "c")
 	c.until("lamp", at(a.self.ID))
-	c.until("device 0", at(a.self.ID))
+	for i := range 2 * maxPage { // in some order
+		c.until("device "+strconv.Itoa(i), at(a.self.ID))
+	}
 
 	b.connect("lamp", &device{})
 	for _, m := range []*member{a, b, c} {
 		m.until("lamp", at(b.self.ID))
 	}
-	a.mu.Lock()
-	if len(a.replaced) != 1 || a.replaced[0] != "lamp" || len(b.replaced) != 0 {
-		t.Errorf("replaced at a: %v, at b: %v", a.replaced, b.replaced)
+	await(t, "a is told that its device is elsewhere", func() bool { return len(a.replacedBy()) > 0 })
+	if at, bt := a.replacedBy(), b.replacedBy(); len(at) != 1 || at[0] != "lamp" || len(bt) != 0 {
+		t.Errorf("replaced at a: %v, at b: %v", at, bt)
 	}
-	a.mu.Unlock()
 	a.Leave("lamp", time.Now()) // its own connection, which is replaced: nothing
 	b.Silence("lamp", true, time.Now())
 	c.until("lamp", func(p Place, ok bool) bool { return ok && p.Node == b.self.ID && p.Silent })
 	b.Silence("lamp", false, time.Now())
 	c.until("lamp", func(p Place, ok bool) bool { return ok && !p.Silent })
 	b.Leave("lamp", time.Now())
-	c.until("lamp", func(p Place, ok bool) bool { return ok && p.Gone })
+	for _, m := range []*member{a, c} {
+		m.until("lamp", func(p Place, ok bool) bool { return ok && p.Gone })
+	}
 	if c.Session("lamp") != nil || a.Session("lamp") != nil {
 		t.Error("a device that has gone can be asked")
 	}
@@ -141,15 +159,11 @@ func TestPlaces(t *testing.T) {
 	if c.Session("device 1") == nil || a.Session("device 1") != nil {
 		t.Error("a device of a is to be asked from c, and not from a itself")
 	}
-	for start := time.Now(); ; { // as if nothing had been heard for so long; a beat may come in between
+	await(t, "a node that fell silent is missed", func() bool { // as if nothing had been heard for so long; a beat may come in between
 		c.miss(time.Now().Add(lostAfter + beatEvery))
-		if p, ok := c.Where("device 1"); ok && !p.Lost.IsZero() && c.Session("device 1") == nil {
-			break
-		}
-		if time.Since(start) > 5*time.Second {
-			t.Fatal("a node that fell silent is not missed")
-		}
-	}
+		p, ok := c.Where("device 1")
+		return ok && !p.Lost.IsZero() && c.Session("device 1") == nil
+	})
 	c.until("device 1", at(a.self.ID)) // with the next beat
 	a.Close()
 	c.until("device 1", func(p Place, _ bool) bool { return !p.Lost.IsZero() })
@@ -320,11 +334,7 @@ func TestFarObserve(t *testing.T) {
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("the observer was tired of it: %v", err)
 	}
-	for start := time.Now(); !a.asks.TryAcquire(maxAsks); <-time.After(time.Millisecond) {
-		if time.Since(start) > 5*time.Second {
-			t.Fatal("the device is still observed for somebody who is not there")
-		}
-	}
+	await(t, "the device is no more observed for somebody who is not there", func() bool { return a.asks.TryAcquire(maxAsks) })
 }
 
 // FuzzParseAnswer: whatever comes instead of an answer is one or an error.

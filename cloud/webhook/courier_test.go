@@ -73,7 +73,13 @@ func (p *program) told() []string {
 // deliver runs the courier of w until stop is called.
 func deliver(t *testing.T, w *Webhooks) (stop func()) {
 	t.Helper()
-	w.again = backoff.Backoff{Base: time.Millisecond, Max: 5 * time.Millisecond}
+	return deliverAgain(t, w, backoff.Backoff{Base: time.Millisecond, Max: 5 * time.Millisecond})
+}
+
+// deliverAgain is deliver with other pauses after what has failed.
+func deliverAgain(t *testing.T, w *Webhooks, again backoff.Backoff) (stop func()) {
+	t.Helper()
+	w.again = again
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { _ = w.Run(ctx) })
@@ -261,8 +267,7 @@ func TestHurry(t *testing.T) {
 	w := open(t, true)
 	p := newProgram(t, w, "home", "pager")
 	p.answer(500)
-	deliver(t, w)
-	w.again = backoff.Backoff{Base: time.Hour, Steady: true}
+	deliverAgain(t, w, backoff.Backoff{Base: time.Hour, Steady: true})
 	enqueue(t, w, "pager", "a")
 	<-p.news
 	p.answer(200)

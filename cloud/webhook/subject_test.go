@@ -104,8 +104,8 @@ func TestOneCourier(t *testing.T) {
 	stop()
 	p.answer(200)
 	enqueue(t, first, "pager", "c")
-	until(t, "the second delivers", func() bool { return second.Counts().Delivered == 2 })
-	if got := states(t, first, "pager")[Delivered]; strings.Join(got, "") != "abc" {
-		t.Errorf("%v", got)
+	until(t, "the second delivers", func() bool { return strings.Join(states(t, first, "pager")[Delivered], "") == "abc" })
+	if n := second.Counts().Delivered; n != 2 {
+		t.Errorf("the second has delivered %d", n)
 	}
 }

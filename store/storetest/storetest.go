@@ -8,7 +8,6 @@ package storetest
 
 import (
 	"fmt"
-	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -20,7 +19,7 @@ import (
 )
 
 // startTime is the longest that servers may take to be ready.
-const startTime = 30 * time.Second
+const startTime = time.Minute
 
 // Server starts one server, and returns its address.
 func Server(t testing.TB) string {
@@ -48,7 +47,7 @@ const size = 3
 func NewCluster(t testing.TB) *Cluster {
 	t.Helper()
 	c := &Cluster{t: t}
-	ports := freePorts(t, 2*size)
+	ports := reserve(t, 2*size)
 	var routes []string
 	for i := range size {
 		routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", ports[size+i]))
@@ -152,18 +151,4 @@ func run(t testing.TB, o *server.Options) *server.Server {
 func end(s *server.Server) {
 	s.Shutdown()
 	s.WaitForShutdown()
-}
-
-// freePorts returns ports that nobody listens at now.
-func freePorts(t testing.TB, n int) (ports []int) {
-	t.Helper()
-	for range n {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer ln.Close()
-		ports = append(ports, ln.Addr().(*net.TCPAddr).Port)
-	}
-	return ports
 }
