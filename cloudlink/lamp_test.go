@@ -145,8 +145,8 @@ func (r *running) registered(t testing.TB) cloudlink.Status {
 			if s.Registered {
 				return s
 			}
-		case <-time.After(30 * time.Second):
-			t.Fatal("not registered in 30 s")
+		case <-time.After(time.Minute):
+			t.Fatal("not registered in 60 s")
 		}
 	}
 }

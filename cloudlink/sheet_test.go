@@ -489,7 +489,7 @@ func TestSheetByDatagram(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	nc.SetDeadline(time.Now().Add(10 * time.Second))
+	nc.SetDeadline(time.Now().Add(time.Minute))
 	v := vector.Get("U1")
 	nc.Write(v.Wire)
 	b := make([]byte, 100)

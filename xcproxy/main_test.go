@@ -154,7 +154,7 @@ func ask(t *testing.T, h oic.Handler, op oic.Op, href string, body any) string {
 // until waits for something that happens elsewhere.
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()

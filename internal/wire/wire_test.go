@@ -93,7 +93,7 @@ func TestDirect(t *testing.T) {
 		t.Error("nobody reads, and all was written")
 	}
 	go io.Copy(io.Discard, far)
-	if err := l.WriteBefore([]byte("end"), time.Now().Add(10*time.Second)); err != nil {
+	if err := l.WriteBefore([]byte("end"), time.Now().Add(time.Minute)); err != nil {
 		t.Error(err)
 	}
 	far.Close()
