@@ -11,7 +11,11 @@ import (
 // documentRoute serves the OpenAPI document. It is called when all other routes
 // are there.
 func (h *Handler) documentRoute() {
-	lists(h.huma.OpenAPI().Components.Schemas.Map())
+	schemas := h.huma.OpenAPI().Components.Schemas.Map()
+	lists(schemas)
+	for name, member := range map[string]string{"At": "time", "Message": "text", "Notice": "name"} { // as package rule reads them
+		orText(schemas, name, member)
+	}
 	document := sync.OnceValues(func() ([]byte, error) { return json.Marshal(h.huma.OpenAPI()) })
 	h.mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
 		b, err := document()
@@ -35,6 +39,15 @@ func lists(schemas map[string]*huma.Schema) {
 			}
 		}
 	}
+}
+
+// orText says that an object may be written as a text, which is then its one
+// member. Answers always have the object.
+func orText(schemas map[string]*huma.Schema, name, member string) {
+	object := schemas[name]
+	text := *object.Properties[member]
+	text.Description = "short for an object with this " + member + "; answers have the object"
+	schemas[name] = &huma.Schema{OneOf: []*huma.Schema{object, &text}}
 }
 
 // notNull is a slice that is not null in JSON, though it may be empty.

@@ -1,7 +1,9 @@
 package api_test
 
 import (
+	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -55,6 +57,36 @@ func TestRules(t *testing.T) {
 		t.Errorf("removed: %d", resp.StatusCode)
 	}
 	document(t, h.ask("GET", path, as, ""), 404)
+}
+
+// TestRuleInShort: a message, a webhook and a time of day may be written as a text,
+// as in a file, and are told as the objects that they mean; the document says both.
+func TestRuleInShort(t *testing.T) {
+	h := newHome(t)
+	as := h.as("home")
+	short := `{"name":"morning","when":{"at":"07:30"},"then":[{"message":"good morning"},{"webhook":"pager"},{"message":{"text":"get up"}}]}`
+	made := document(t, h.ask("POST", "/api/v1/rules", as, short), 201)
+	want := `{"at":{"time":"07:30"}} [{"message":{"text":"good morning"}},{"webhook":{"name":"pager"}},{"message":{"text":"get up"}}]`
+	when, _ := json.Marshal(made["when"])
+	then, _ := json.Marshal(made["then"])
+	if got := string(when) + " " + string(then); got != want {
+		t.Errorf("made %s\nwant %s", got, want)
+	}
+	for _, wrong := range []string{`3`, `null`, `["x"]`, `{"txt":"x"}`, `{"text":3}`, `{}`, `""`} {
+		resp := h.ask("POST", "/api/v1/rules", as, `{"name":"other","when":{"at":"07:30"},"then":[{"message":`+wrong+`}]}`)
+		document(t, resp, 422)
+	}
+	openapi := document(t, h.ask("GET", "/openapi.json", "", ""), 200)
+	schemas := openapi["components"].(map[string]any)["schemas"].(map[string]any)
+	for _, name := range []string{"At", "Message", "Notice"} {
+		types := []any{}
+		for _, one := range schemas[name].(map[string]any)["oneOf"].([]any) {
+			types = append(types, one.(map[string]any)["type"])
+		}
+		if !slices.Equal(types, []any{"object", "string"}) {
+			t.Errorf("%s is one of %v", name, types)
+		}
+	}
 }
 
 // TestBadRules: what is wrong with a rule is told with its place.

@@ -170,3 +170,29 @@ func (d *Duration) UnmarshalText(b []byte) (err error) {
 	*d, err = ParseDuration(string(b))
 	return err
 }
+
+// UnmarshalJSON takes a text for an At of that time.
+func (a *At) UnmarshalJSON(b []byte) error {
+	type object At
+	return unmarshalText(b, &a.Time, (*object)(a))
+}
+
+// UnmarshalJSON takes a text for a Message of that text.
+func (m *Message) UnmarshalJSON(b []byte) error {
+	type object Message
+	return unmarshalText(b, &m.Text, (*object)(m))
+}
+
+// UnmarshalJSON takes a text for a Notice to the webhook of that name.
+func (n *Notice) UnmarshalJSON(b []byte) error {
+	type object Notice
+	return unmarshalText(b, &n.Name, (*object)(n))
+}
+
+// unmarshalText reads what is a text in short, or an object.
+func unmarshalText(b []byte, text *string, object any) error {
+	if len(b) > 0 && b[0] == '"' {
+		return json.Unmarshal(b, text)
+	}
+	return json.Unmarshal(b, object)
+}
