@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/farreach/farreach/cmd/farreach/internal/apiclient"
+	"github.com/farreach/farreach/cmd/farreach/internal/screen"
 	"github.com/farreach/farreach/internal/archive"
 	"github.com/farreach/farreach/internal/kept"
 )
@@ -62,12 +63,13 @@ type backupStream struct {
 func (a *app) backupCreateCmd() *cobra.Command {
 	var x access
 	var data string
+	var yes bool
 	cmd := &cobra.Command{
 		Use:   "create [FILE]",
 		Short: "Save what a running server stores",
 		Long: `Saves what the server of the profile stores, while it runs. All tables are of one
 moment; events go on to the end. The keys are read from the data directory, if
-that is on this machine.`,
+that is on this machine. A file that is there is replaced only by who says yes.`,
 		Example: "  farreach backup create /backup/farreach-$(date +%F).backup",
 		Args:    takes("a file..."),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -78,12 +80,26 @@ that is on this machine.`,
 			if len(args) == 1 {
 				name = args[0]
 			}
+			if old := backupAt(name); old != "" && !yes && !a.confirm("replace "+screen.Printable(old)+"?") {
+				return misuse("farreach backup create "+shellWord(name)+" --yes, or another file", "%s is there already, and nobody said yes", old)
+			}
 			return a.createBackup(cmd.Context(), x, data, name)
 		},
 	}
 	x.flags(cmd)
 	cmd.Flags().StringVar(&data, "data", "", "data `directory` of the server, for the keys (default that of the profile)")
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask whether a file is to be replaced")
 	return cmd
+}
+
+// backupAt is a file of the backup called name that is there already, or "".
+func backupAt(name string) string {
+	for _, file := range []string{name, keysOf(name)} {
+		if _, err := os.Lstat(file); err == nil {
+			return file
+		}
+	}
+	return ""
 }
 
 func (a *app) createBackup(ctx context.Context, x access, data, name string) error {
