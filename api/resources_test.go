@@ -254,7 +254,7 @@ func TestOfflineResource(t *testing.T) {
 		t.Errorf("%v", doc)
 	}
 	b := h.plug()
-	for end := time.Now().Add(5 * time.Second); string(b.last().Body) != "\xa1\x65value\xf4"; {
+	for end := time.Now().Add(time.Minute); string(b.last().Body) != "\xa1\x65value\xf4"; {
 		if time.Now().After(end) {
 			t.Fatalf("the device got %+v", b.last())
 		}

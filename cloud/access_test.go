@@ -560,7 +560,7 @@ func TestStaleCredentials(t *testing.T) {
 	w := newWorld(t)
 	stale := map[string]oic.Identity{}
 
-	_, stale["expired token"] = w.token("home", 50*time.Millisecond)
+	_, stale["expired token"] = w.token("home", 3*time.Second) // it must be known before it expires
 	<-time.After(time.Until(expiryOf(w, "home")))
 
 	_, stale["revoked token"] = w.token("home", 0)

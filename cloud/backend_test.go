@@ -213,13 +213,14 @@ func TestReconnectionIsNoEvent(t *testing.T) {
 // 3.5), and does not get more by connecting again.
 func TestTooManyEvents(t *testing.T) {
 	w := newWorld(t)
+	w.flow(lamp).events.ReserveN(time.Now(), eventBurst)
+	w.flow(lamp).events.ReserveN(time.Now(), 2*eventsPerSecond) // of the next two seconds
+	w.attach(w.lamp)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
 	defer cancel()
-	w.flow(lamp).events.AllowN(time.Now(), eventBurst)
-	w.attach(w.lamp)
 	errs := w.Report(ctx, w.lamp, []cloudlink.Report{{Href: "/a/light", Rep: &oic.Response{}}})
 	w.status("beyond the burst", errs[0], oic.TooMany)
-	w.report("/a/light", 0xf5) // waits 20 ms
+	w.report("/a/light", 0xf5) // waits its turn
 }
 
 // TestReports: of reports that come together each has its own fate, and those

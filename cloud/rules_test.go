@@ -54,7 +54,7 @@ then:
 // eventually waits until f returns "", which is to say what is missing.
 func (w *world) eventually(f func() string) {
 	w.t.Helper()
-	end := time.Now().Add(10 * time.Second)
+	end := time.Now().Add(time.Minute)
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for range tick.C {

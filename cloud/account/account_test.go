@@ -166,19 +166,22 @@ func verifierOf(t *testing.T, a *Accounts, name string, m sasl.Mechanism) sasl.V
 
 func TestUnknownAccountTakesAsLong(t *testing.T) {
 	a := newAccounts(t, Config{})
-	fastest := func(name string) time.Duration {
-		best := time.Hour
-		for i := range 10 { // each from elsewhere: not throttled
+	fastest := map[string]time.Duration{"home": time.Hour, "nobody": time.Hour}
+	for i, begin := 0, time.Now(); ; i++ { // on a machine that is busy one of many tries meets a quiet moment
+		for name, best := range fastest { // each from elsewhere: not throttled
 			start := time.Now()
-			_, err := a.Login(t.Context(), netip.AddrFrom4([4]byte{10, 0, byte(len(name)), byte(i)}), name, "wrong password")
-			best = min(best, time.Since(start))
+			_, err := a.Login(t.Context(), netip.AddrFrom4([4]byte{10, byte(len(name)), byte(i >> 8), byte(i)}), name, "wrong password")
+			fastest[name] = min(best, time.Since(start))
 			wantStatus(t, name, err, oic.Unauthorized)
 		}
-		return best
-	}
-	known, unknown := fastest("home"), fastest("nobody")
-	if known > 2*unknown || unknown > 2*known {
-		t.Errorf("a known account takes %v, an unknown one %v", known, unknown)
+		known, unknown := fastest["home"], fastest["nobody"]
+		alike := known < 2*unknown && unknown < 2*known
+		if i >= 10 && alike {
+			return
+		}
+		if time.Since(begin) > time.Minute {
+			t.Fatalf("a known account takes %v, an unknown one %v", known, unknown)
+		}
 	}
 }
 
@@ -666,14 +669,14 @@ func TestChangesOfAnotherProcess(t *testing.T) {
 	})
 }
 
-// eventually waits at most a second for what another process did.
+// eventually waits for what another process did.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(time.Second); !ok(); <-tick.C {
+	for deadline := time.Now().Add(time.Minute); !ok(); <-tick.C {
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within a second", what)
+			t.Fatalf("%s: not within a minute", what)
 		}
 	}
 }

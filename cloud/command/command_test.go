@@ -158,7 +158,7 @@ func (h *house) queue(body string, wait time.Duration) command.Command {
 func (h *house) becomes(id string, state command.State) command.Command {
 	h.t.Helper()
 	var cmd command.Command
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
 		var err error
 		if cmd, err = h.Get(h.t.Context(), "home", "", id); err != nil {
 			h.t.Fatal(err)
