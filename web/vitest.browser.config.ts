@@ -2,7 +2,7 @@ import { defineConfig } from "vitest/config";
 
 // Tests with a real browser on a real server, which has built the pages in. Two
 // files at a time, for much of it is waiting; what is measured runs alone, at last.
-const common = { testTimeout: 240_000, hookTimeout: 120_000 };
+const common = { testTimeout: 240_000, hookTimeout: 240_000 };
 
 export default defineConfig({
   test: {

@@ -20,8 +20,12 @@ afterAll(async () => {
   await home?.stop();
 });
 
+/** Dims the lamp, one step after the other: each is in the store before the next. */
 const dim = async (...values: number[]) => {
-  for (const value of values) await home.set("lamp/a/light", `dimming=${value}`);
+  for (const value of values) {
+    await home.set("lamp/a/light", `dimming=${value}`);
+    await until(`dimming ${value} in the store`, async () => (await stored()).at(-1) === value);
+  }
 };
 
 /** What the page shows of the lamp, oldest first: its brightness in each row of the table. */
@@ -29,13 +33,14 @@ const rows = async (page: Page) =>
   (await page.locator("tbody tr td:last-child").allTextContents()).map((text) => Number(/dimming\D+(\d+)/.exec(text)?.[1])).reverse();
 
 /** The same as the store has it. */
-const stored = async () =>
-  (await home.run("events", "--device", "lamp", "--href", "/a/light", "--limit", "1000", "--json")).trim().split("\n").map((line) => JSON.parse(line).rep.dimming as number);
+const stored = async (): Promise<number[]> =>
+  JSON.parse(await home.run("events", "--device", "lamp", "--href", "/a/light", "--limit", "1000", "--json")).events.map((e: { rep: { dimming: number } }) => e.rep.dimming);
 
 async function showsAll(page: Page) {
-  let shown: number[] = [], kept: number[] = [];
+  const kept = await stored();
+  let shown: number[] = [];
   await until("every change of the lamp on the page", async () => {
-    [shown, kept] = [await rows(page), await stored()];
+    shown = await rows(page);
     return JSON.stringify(shown) === JSON.stringify(kept);
   }).catch(() => expect(shown).toEqual(kept));
 }
@@ -95,7 +100,7 @@ test("a switch that nobody can move goes back, and says why", async () => {
   await page.getByText("no connection since").waitFor();
   await power.click();
   await page.locator(".toast").getByText("lamp was not changed").waitFor();
-  expect(await power.getAttribute("aria-checked")).toBe(before);
+  await until("the switch as it was", async () => (await power.getAttribute("aria-checked")) === before);
   await context.setOffline(false);
   await page.locator("[data-status=live]").waitFor();
   await power.click();

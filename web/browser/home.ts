@@ -122,6 +122,7 @@ export async function show(page: Page, url: string, place: string) {
   await page.goto(`${url}/#/${place}`);
   await page.locator(`nav a[href="#/${place.split(/[/?]/)[0]}"][aria-current=page]`).waitFor({ state: "attached" });
   await page.locator("h1").first().waitFor({ state: "attached" });
+  await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))); // it has begun to load what it shows
   await until(place, async () => (await page.getByText("Loading …").count()) === 0);
 }
 

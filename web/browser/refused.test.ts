@@ -161,8 +161,11 @@ test("script in whatever a person names is text, or refused", async () => {
     }
   }
   expect(new Set(taken)).toEqual(new Set(["tokens", "webhooks", "rules"]));
-  await home.set("lamp/a/light", "dimming=7"); // which fires them
-  await until("a run", async () => (await home.run("rule", "runs", "--json")).includes("onerror"));
+  let dimming = 7;
+  await until("a run", async () => {
+    await home.set("lamp/a/light", `dimming=${dimming++ % 50}`); // which fires them
+    return (await home.run("rule", "runs", "--json")).includes("onerror");
+  });
   const rules: { id: string }[] = JSON.parse(await page.evaluate(async () => (await fetch("/api/v1/rules")).text())).rules;
   for (const place of ["rules", "system", "commands", ...rules.map((rule) => `rules/${rule.id}`)]) {
     await show(page, home.url, place);
