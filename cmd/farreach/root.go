@@ -155,7 +155,7 @@ func (a *app) log(least slog.Level) *slog.Logger {
 	if a.verbose {
 		least = slog.LevelDebug
 	}
-	return slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: least}))
+	return slog.New(newPaced(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: least})))
 }
 
 // noSuchCommand refuses what is left when no subcommand was found.
