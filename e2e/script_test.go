@@ -53,7 +53,9 @@ func runMain(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	if out, err := exec.Command("go", "build", "-o", filepath.Join(dir, "farreach"), "../cmd/farreach").CombinedOutput(); err != nil {
+	build := exec.Command("go", "build", "-trimpath", "-o", filepath.Join(dir, "farreach"), "../cmd/farreach") // as make does, of the same packages
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
 		return 1
 	}
