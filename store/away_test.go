@@ -9,13 +9,14 @@ import (
 	"time"
 
 	"github.com/farreach/farreach/store"
+	"github.com/farreach/farreach/store/storetest"
 	"github.com/nats-io/nats-server/v2/server"
 )
 
 // TestServerAway stops a remote server and starts it again: writes are refused
 // meanwhile, then all goes on, and a follower misses nothing.
 func TestServerAway(t *testing.T) {
-	opts := &server.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true}
+	opts := &server.Options{Host: "127.0.0.1", Port: storetest.Ports(t, 1)[0], JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true}
 	start := func() *server.Server {
 		o := *opts
 		srv, err := server.NewServer(&o)
@@ -33,7 +34,6 @@ func TestServerAway(t *testing.T) {
 		srv.WaitForShutdown()
 	}
 	srv := start()
-	opts.Port = srv.Addr().(*net.TCPAddr).Port
 	s, err := store.Open(t.Context(), store.Config{URL: srv.ClientURL(), Log: quiet(t)})
 	if err != nil {
 		t.Fatal(err)

@@ -25,6 +25,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -94,6 +95,7 @@ type Store struct {
 	life  context.Context // ends with Close
 	end   context.CancelFunc
 	tasks sync.WaitGroup
+	conns sync.WaitGroup // what nats.go still tells of connections
 	once  sync.Once
 	still sync.RWMutex // held while the tables must not change, and shared by those who write to one
 
@@ -179,15 +181,15 @@ func (s *Store) options() []nats.Option {
 }
 
 func (s *Store) connect(ctx context.Context, url string, opts []nats.Option) (err error) {
-	if s.nc, err = nats.Connect(url, opts...); err != nil {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	if s.nc, err = s.dial(url, opts); err != nil {
+		return err
 	}
 	if s.js, err = jetstream.New(s.nc, jetstream.WithDefaultTimeout(opTimeout)); err != nil {
 		return err
 	}
-	nc, err := nats.Connect(url, opts...)
+	nc, err := s.dial(url, opts)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return err
 	}
 	acks, err := newAcks(nc, &s.writes)
 	if err != nil {
@@ -198,6 +200,19 @@ func (s *Store) connect(ctx context.Context, url string, opts []nats.Option) (er
 	s.acks = acks
 	s.mu.Unlock()
 	return s.Ready(ctx)
+}
+
+// dial makes a connection. nats.go tells of what happens to it later, the last
+// time that it is closed: Close waits for that.
+func (s *Store) dial(url string, opts []nats.Option) (*nats.Conn, error) {
+	s.conns.Add(1)
+	over := sync.OnceFunc(s.conns.Done)
+	nc, err := nats.Connect(url, append(slices.Clone(opts), nats.ClosedHandler(func(*nats.Conn) { over() }))...)
+	if err != nil {
+		over()
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return nc, nil
 }
 
 // Alone reports whether nobody but this process uses the store: it is embedded.
@@ -227,6 +242,7 @@ func (s *Store) Close() error {
 		if s.acks != nil {
 			s.acks.nc.Close()
 		}
+		s.conns.Wait()
 		s.disconnected()
 		if s.server != nil {
 			s.server.close()
@@ -236,7 +252,7 @@ func (s *Store) Close() error {
 }
 
 // disconnected wakes up all that wait for the server. It is called by nats.go
-// at any time, for the last time perhaps after Close.
+// at any time before the end of Close.
 func (s *Store) disconnected() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -96,6 +96,7 @@ type Nodes struct {
 	anew  chan struct{} // holds one if everything is to be told again
 
 	tell sync.Mutex // held while something is numbered and sent
+	left bool       // nothing is told any more; tell guards it
 
 	mu     sync.Mutex // guards what follows
 	seq    uint64     // of what this node told last
@@ -224,6 +225,10 @@ func (n *Nodes) run() {
 func (n *Nodes) say(what note) {
 	n.tell.Lock()
 	defer n.tell.Unlock()
+	if n.left { // who heard of it would take this node for one that is back
+		return
+	}
+	n.left = what.Bye
 	n.mu.Lock()
 	n.seq++
 	what.Info, what.Seq, what.Now = n.me(), n.seq, time.Now().UTC().Round(0)

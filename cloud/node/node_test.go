@@ -3,6 +3,7 @@ package node
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"slices"
@@ -169,6 +170,30 @@ func TestPlaces(t *testing.T) {
 	c.until("device 1", func(p Place, _ bool) bool { return !p.Lost.IsZero() })
 	d := join(t, url, "d") // hears of it from those who are left
 	d.until("device 1", func(p Place, ok bool) bool { return ok && !p.Lost.IsZero() })
+}
+
+// TestLeft: a node that has left says nothing any more, whatever it still hears of:
+// it would be taken for one that is back.
+func TestLeft(t *testing.T) {
+	url := storetest.Server(t)
+	a, b := join(t, url, "a"), join(t, url, "b")
+	await(t, "b knows a", func() bool { return len(b.List()) == 2 })
+	a.Close()
+	a.Claim("ghost", time.Now())
+	last, err := json.Marshal(note{Info: Info{ID: "c", Name: "c"}, Seq: 1, Now: time.Now(), Anew: true, Claims: []claim{{Device: "last", Node: "c", Stamp: 1}}})
+	if err == nil {
+		err = a.cfg.Store.Publish(subjectAll, last)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.until("last", at("c"))
+	if p, ok := b.Where("ghost"); ok {
+		t.Errorf("a node that has left tells of a device: %+v", p)
+	}
+	if list := b.List(); len(list) != 2 || list[1].Name != "c" {
+		t.Errorf("nodes %+v", list)
+	}
 }
 
 // TestAfter: of any two claims one is the newer, whatever came first.

@@ -5,11 +5,11 @@ import (
 	"testing"
 )
 
-// reserve returns ports of loopback that nobody is given before the end of the
+// Ports returns ports of loopback that nobody is given before the end of the
 // test who does not ask for them by number: servers of a cluster must know each
 // other's before they listen, and find their own again when they come back. A
 // socket that is bound and does not listen keeps each.
-func reserve(t testing.TB, n int) (ports []int) {
+func Ports(t testing.TB, n int) (ports []int) {
 	t.Helper()
 	for range n {
 		fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)

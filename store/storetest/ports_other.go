@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// reserve returns ports of loopback that nobody listens at now: here nothing
+// Ports returns ports of loopback that nobody listens at now: here nothing
 // keeps others from them.
-func reserve(t testing.TB, n int) (ports []int) {
+func Ports(t testing.TB, n int) (ports []int) {
 	t.Helper()
 	for range n {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")

@@ -47,7 +47,7 @@ const size = 3
 func NewCluster(t testing.TB) *Cluster {
 	t.Helper()
 	c := &Cluster{t: t}
-	ports := reserve(t, 2*size)
+	ports := Ports(t, 2*size)
 	var routes []string
 	for i := range size {
 		routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", ports[size+i]))
