@@ -239,6 +239,21 @@ func TestRuleCausesItself(t *testing.T) {
 	})
 }
 
+// TestTooManyRules: an account has 100 of them (threats section 3.5).
+func TestTooManyRules(t *testing.T) {
+	w := newWorld(t)
+	const text = "name: rule-%d\nwhen: {every: 24h}\nthen: [{message: x}]"
+	for n := range 100 {
+		w.addRule(fmt.Sprintf(text, n))
+	}
+	d, err := rule.Parse(fmt.Appendf(nil, text, 100))
+	w.must(err)
+	_, err = w.AddRule(t.Context(), homeOwner, *d)
+	w.status("one too many", err, oic.Forbidden)
+	_, err = w.AddRule(t.Context(), oic.Identity{Account: "office"}, *d)
+	w.must(err)
+}
+
 // TestRuleOnThePast: what would have been.
 func TestRuleOnThePast(t *testing.T) {
 	w := newWorld(t)

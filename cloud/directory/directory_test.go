@@ -105,6 +105,26 @@ func TestSignUpAgainReplaces(t *testing.T) {
 	}
 }
 
+// TestTooManyDevices: an account has 1,000 of them; who is among them may come
+// again, and other accounts have their own (threats section 3.5).
+func TestTooManyDevices(t *testing.T) {
+	d := newDirectory(t)
+	id := func(n int) string { return fmt.Sprintf("a1b2c3d4-0000-4000-8000-%012d", n) }
+	for n := range 1000 {
+		claim(t, d, "home", id(n))
+	}
+	wantStatus(t, "one too many", d.Claim(t.Context(), "home", id(1000)), oic.Forbidden)
+	if _, ok := d.Get(id(1000)); ok {
+		t.Error("it is there")
+	}
+	claim(t, d, "home", id(7))
+	claim(t, d, "office", id(1000))
+	if err := d.Delete(t.Context(), id(7)); err != nil {
+		t.Fatal(err)
+	}
+	claim(t, d, "home", id(1001))
+}
+
 func TestClaim(t *testing.T) {
 	d := newDirectory(t)
 	claim(t, d, "home", lamp)

@@ -84,12 +84,17 @@ func (w *Webhooks) post(ctx context.Context, t *Target, id string, body []byte) 
 	return resp, nil
 }
 
+var errGarbage = errors.New("what it answered is not HTTP")
+
 func unreached(name string, err error) error {
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		err = e.Err // without the URL, which may hold a secret
 	}
 	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() {
 		return oic.Errorf(oic.GatewayTimeout, "webhook %s: no answer within %v", name, patience)
+	}
+	if _, what, ok := strings.Cut(err.Error(), "transport connection broken: "); ok && strings.HasPrefix(what, "malformed") {
+		err = errGarbage // without what it said
 	}
 	return oic.Errorf(oic.BadGateway, "webhook %s: %.256s", name, err)
 }
