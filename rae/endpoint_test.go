@@ -125,7 +125,7 @@ func begin(t *testing.T, cfg Config) *started {
 // await waits until is holds.
 func (s *started) await(t *testing.T, is func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !is(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !is(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("waited for nothing:\n%s", &s.states)
 		}

@@ -52,10 +52,10 @@ func annAt(t *testing.T, srv *xmppdtest.Server) Settings {
 	return Settings{Account: ann, Password: xmppdtest.Password, Server: Server{srv.Domain, 5222}}
 }
 
-// awaitState waits until p shows a status, ten seconds at most (RA-031).
+// awaitState waits until p shows a status, a minute at most (RA-031).
 func awaitState(t *testing.T, p *Provisioning, want Status) State {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if s := p.State(); s.Status == want {
 			return s
 		}

@@ -44,7 +44,7 @@ func FuzzServer(f *testing.F) {
 			io.Copy(&said, server)
 		}()
 		go func() {
-			server.SetWriteDeadline(time.Now().Add(5 * time.Second))
+			server.SetWriteDeadline(time.Now().Add(time.Minute))
 			server.Write(b)
 			server.Close()
 		}()

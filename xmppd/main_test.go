@@ -302,7 +302,7 @@ type peer struct {
 	scan stream.Scanner
 	buf  []byte
 	tls  *tls.ConnectionState
-	wait time.Duration // for each item; 0: 5 s
+	wait time.Duration // for each item; 0: a minute
 }
 
 func (w *world) connect() *peer { return &peer{t: w.t, nc: w.dial()} }
@@ -384,7 +384,7 @@ func (p *peer) next() (stream.Item, error) {
 		}
 		wait := p.wait
 		if wait == 0 {
-			wait = 5 * time.Second
+			wait = time.Minute
 		}
 		p.nc.SetReadDeadline(time.Now().Add(wait))
 		chunk := make([]byte, 4096)

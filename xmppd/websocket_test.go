@@ -63,7 +63,7 @@ func (w *world) connectWebSocket(h *httptest.Server) *peer {
 func (p *peer) nextMessage() (stream.Item, error) {
 	wait := p.wait
 	if wait == 0 {
-		wait = 5 * time.Second
+		wait = time.Minute
 	}
 	ctx, cancel := context.WithTimeout(p.t.Context(), wait)
 	defer cancel()

@@ -100,7 +100,7 @@ func TestProvisionedOverTheNetwork(t *testing.T) {
 	stop()
 	at, stop = porch(t, filepath.Join(dir, "porch"), srv)
 	defer stop()
-	for end := time.Now().Add(10 * time.Second); !strings.Contains(show().out, `"status":"Connected"`); {
+	for end := time.Now().Add(time.Minute); !strings.Contains(show().out, `"status":"Connected"`); {
 		if time.Now().After(end) {
 			t.Fatalf("after a restart: %+v", show())
 		}

@@ -65,7 +65,7 @@ func exchange(t *testing.T, e *ibb.Endpoint, s *xmpp.Session, peer jid.JID, form
 	}
 	data := make([]byte, 50_000)
 	rand.Read(data)
-	c.SetDeadline(time.Now().Add(20 * time.Second))
+	c.SetDeadline(time.Now().Add(time.Minute))
 	wrote := make(chan error, 1)
 	go func() {
 		_, err := c.Write(data)

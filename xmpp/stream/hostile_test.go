@@ -33,7 +33,7 @@ func TestBad01DTD(t *testing.T) {
 	} {
 		refused(t, opened(stream.Limits{}), in, stream.RestrictedXML)
 	}
-	if took := time.Since(start); took > 2*time.Second {
+	if took := time.Since(start); took > 20*time.Second {
 		t.Errorf("took %v", took)
 	}
 }
@@ -161,7 +161,7 @@ func TestManyPrefixes(t *testing.T) {
 	if got := scan(opened(stream.Limits{}), b.String(), 1<<20); len(got) != 2 {
 		t.Errorf("%q", got)
 	}
-	if took := time.Since(start); took > time.Second {
+	if took := time.Since(start); took > 20*time.Second {
 		t.Errorf("%d bytes took %v", b.Len(), took)
 	}
 }

@@ -45,7 +45,7 @@ type Server struct {
 }
 
 // patience is how long a test waits for what must come.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // Run runs all tests.
 func Run(t *testing.T, srv Server) {

@@ -24,7 +24,7 @@ func manager(t *testing.T, watchdog string) (*Manager, func() string) {
 	return m, func() string {
 		t.Helper()
 		b := make([]byte, 1000)
-		if err := c.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		if err := c.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 		n, err := c.Read(b)
