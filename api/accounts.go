@@ -33,6 +33,7 @@ type Account struct {
 	Schema  string    `json:"schema" enum:"farreach.account/v1"`
 	Name    string    `json:"name"`
 	Admin   bool      `json:"admin" doc:"may manage accounts"`
+	Locked  bool      `json:"locked,omitempty" doc:"nobody signs in, and its tokens are refused; its devices and rules go on"`
 	Created time.Time `json:"created"`
 }
 
@@ -108,6 +109,15 @@ func (h *Handler) accountRoutes() {
 		func(ctx context.Context, in *newPassword) (*struct{}, error) {
 			return nil, h.problem(h.cloud.SetPassword(ctx, asker(ctx), in.Name, secret.String(in.Body.Password)))
 		})
+	lock := func(locked bool) func(context.Context, *accountInput) (*struct{}, error) {
+		return func(ctx context.Context, in *accountInput) (*struct{}, error) {
+			return nil, h.problem(h.cloud.LockAccount(ctx, asker(ctx), in.Name, locked))
+		}
+	}
+	huma.Register(h.huma, operation(http.MethodPut, path+"/{name}/lock", "lock-account",
+		"Lock an account: nobody signs in and its tokens are refused, its devices and rules go on", "accounts", 204, 403, 404, 409, 503), lock(true))
+	huma.Register(h.huma, operation(http.MethodDelete, path+"/{name}/lock", "unlock-account",
+		"Unlock an account: what was good before is good again", "accounts", 204, 403, 404, 503), lock(false))
 	huma.Register(h.huma, operation(http.MethodGet, path+"/{name}/logins", "list-logins",
 		"List the log-ins that an account has beside its password", "accounts", 200, 403, 404), h.listLogins)
 	huma.Register(h.huma, operation(http.MethodPost, path+"/{name}/logins", "new-login",
@@ -162,7 +172,7 @@ func (h *Handler) newAccount(ctx context.Context, in *newAccount) (*created[Acco
 }
 
 func accountOf(info account.Info) Account {
-	return Account{Schema: "farreach.account/v1", Name: info.Name, Admin: info.Admin, Created: info.Created.UTC()}
+	return Account{Schema: "farreach.account/v1", Name: info.Name, Admin: info.Admin, Locked: info.Locked, Created: info.Created.UTC()}
 }
 
 func (h *Handler) listLogins(ctx context.Context, in *accountInput) (*body[Logins], error) {

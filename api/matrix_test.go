@@ -73,6 +73,8 @@ var access = map[string]struct {
 	"GET /api/v1/accounts":                               {"", [8]int{401, 401, 401, 403, 403, 403, 403, 200}},
 	"POST /api/v1/accounts":                              {`{"name":"guest","password":"long enough"}`, [8]int{401, 401, 401, 403, 403, 403, 403, 201}},
 	"PUT /api/v1/accounts/{name}/password":               {`{"password":"long enough"}`, [8]int{401, 401, 401, 403, 403, 204, 403, 204}},
+	"PUT /api/v1/accounts/{name}/lock":                   {"", [8]int{401, 401, 401, 403, 403, 403, 403, 204}},
+	"DELETE /api/v1/accounts/{name}/lock":                {"", [8]int{401, 401, 401, 403, 403, 403, 403, 204}},
 	"GET /api/v1/accounts/{name}/logins":                 {"", [8]int{401, 401, 401, 403, 403, 200, 403, 200}},
 	"POST /api/v1/accounts/{name}/logins":                {`{"name":"lamp","resource":"r"}`, [8]int{401, 401, 401, 403, 403, 201, 403, 409}}, // root: the name is taken
 	"DELETE /api/v1/accounts/{name}/logins/{login}":      {"", [8]int{401, 401, 401, 403, 403, 404, 403, 404}},

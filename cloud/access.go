@@ -38,7 +38,7 @@ const (
 	opPassword                      // set the password of an account
 	opLogins                        // add, list and remove log-ins of an account
 	opStream                        // send stanzas as an account
-	opAccounts                      // list, create and delete accounts
+	opAccounts                      // list, create, lock and delete accounts
 	opOperate                       // see how the server does
 	opBackup                        // take a copy of all that is stored
 	operations                      // how many there are

@@ -267,6 +267,9 @@ func TestBad44LostRights(t *testing.T) {
 		"account deleted": {0, func(w *world, _ oic.Identity) error {
 			return w.DeleteAccount(w.t.Context(), operator, "home")
 		}, oic.Unauthorized},
+		"account locked": {0, func(w *world, _ oic.Identity) error {
+			return w.LockAccount(w.t.Context(), operator, "home", true)
+		}, oic.Unauthorized},
 		"device deleted": {0, func(w *world, who oic.Identity) error {
 			return w.DeleteDevice(w.t.Context(), who, lamp)
 		}, oic.NotFound},

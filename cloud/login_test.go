@@ -51,6 +51,7 @@ func TestBad44LogIns(t *testing.T) {
 		"password": func(w *world) error {
 			return w.SetPassword(t.Context(), operator, "barn", secret.String("another long password"))
 		},
+		"lock":    func(w *world) error { return w.LockAccount(t.Context(), operator, "barn", true) },
 		"account": func(w *world) error { return w.DeleteAccount(t.Context(), operator, "barn") },
 	} {
 		w := newWorld(t)
@@ -72,7 +73,7 @@ func TestBad44LogIns(t *testing.T) {
 		if _, err := early.Proved(0).Enter(func() {}); err == nil {
 			t.Errorf("%s: what was proved before lets in after", name)
 		}
-		if _, ok := w.AccountSince("barn"); ok != (name == "password") {
+		if _, ok := w.AccountSince("barn"); ok != (name != "account") {
 			t.Errorf("%s: AccountSince is wrong", name)
 		}
 	}

@@ -67,6 +67,28 @@ func (c *Cloud) SetPassword(ctx context.Context, who oic.Identity, name string, 
 	return err
 }
 
+// LockAccount locks an account, or unlocks it. Nobody signs in to one that is
+// locked, its tokens are refused, and what is open by them ends. Its devices stay
+// connected and go on reporting, its rules go on, and what it shares stays shared.
+func (c *Cloud) LockAccount(ctx context.Context, who oic.Identity, name string, locked bool) error {
+	if err := c.authorize(who, opAccounts, target{}); err != nil {
+		return err
+	}
+	if locked && c.accounts.LastAdmin(name) {
+		return oic.Errorf(oic.Conflict, "%s is the only admin; make another first", name)
+	}
+	err := c.accounts.Lock(ctx, name, locked)
+	if err == nil {
+		what := "account.unlock"
+		if locked {
+			what = "account.lock"
+		}
+		c.log.Info("account locked or unlocked", "account", name, "locked", locked, "by", who.Account)
+		c.note(ctx, who, "", what, name)
+	}
+	return err
+}
+
 // DeleteAccount ends an account: its tokens, its devices, its events, and
 // everything that is open by them.
 func (c *Cloud) DeleteAccount(ctx context.Context, who oic.Identity, name string) error {

@@ -206,24 +206,26 @@ func (a *Accounts) Valid(who oic.Identity, now time.Time) (until time.Time, ok b
 	if who.Credential == "" {
 		return time.Time{}, true
 	}
-	switch kind, name := cutCredential(who.Credential); kind {
-	case byPassword:
+	switch kind, name := cutCredential(who.Credential); {
+	case r.Locked && kind != byGrant:
+		return time.Time{}, false
+	case kind == byPassword:
 		return time.Time{}, who.Credential == r.credential()
-	case byLogin:
+	case kind == byLogin:
 		return time.Time{}, slices.ContainsFunc(r.Logins, func(l login) bool { return l.ID == name })
-	case byToken:
+	case kind == byToken:
 		t := a.tokens.Get(name)
 		if t == nil || t.Account != who.Account || who.Device != "" || t.Scope != who.Scope {
 			return time.Time{}, false
 		}
 		return t.Expires, !t.ended(now)
-	case byBrowser:
+	case kind == byBrowser:
 		b := a.browsers.Get(name)
 		if b == nil || b.Account != who.Account || who.Device != "" {
 			return time.Time{}, false
 		}
 		return b.ends(), b.holds(r, now)
-	case byGrant:
+	case kind == byGrant:
 		g := a.grants.Get(who.Device)
 		return time.Time{}, g != nil && g.Account == who.Account && g.Family.Is(name)
 	}

@@ -114,6 +114,9 @@ func (a *Accounts) newBrowser(ctx context.Context, name string) (secret.String, 
 	if r == nil {
 		return "", oic.Identity{}, errLink
 	}
+	if r.Locked {
+		return "", oic.Identity{}, errLocked
+	}
 	if err := a.makeRoom(ctx, name); err != nil {
 		return "", oic.Identity{}, failed("sign in", err)
 	}
@@ -157,6 +160,9 @@ func (a *Accounts) Browser(ctx context.Context, clear secret.String) (oic.Identi
 	r := a.account(b.Account)
 	if r == nil || !b.holds(r, now) {
 		return oic.Identity{}, time.Time{}, errSignedOut
+	}
+	if r.Locked {
+		return oic.Identity{}, time.Time{}, errLocked
 	}
 	if now.Sub(b.Used) > browserNote {
 		used, err := a.browsers.Modify(ctx, key, func(b *browser) error { b.Used = now.UTC(); return nil })

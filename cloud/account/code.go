@@ -79,6 +79,9 @@ func (a *Accounts) CheckCode(ctx context.Context, peer netip.Addr, typed secret.
 		a.guessed(principal, peer)
 		return "", errCode
 	}
+	if r.Locked {
+		return "", errLocked
+	}
 	return r.Name, nil
 }
 

@@ -90,6 +90,9 @@ func (a *Accounts) Login(ctx context.Context, peer netip.Addr, name string, pass
 		return oic.Identity{}, oic.Errorf(oic.Unauthorized, "wrong account or password")
 	}
 	a.proved(n, peer)
+	if r.Locked {
+		return oic.Identity{}, errLocked
+	}
 	return oic.Identity{Account: r.Name, Admin: r.Admin, Credential: r.credential()}, nil
 }
 

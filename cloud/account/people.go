@@ -18,6 +18,7 @@ import (
 type Info struct {
 	Name    string
 	Admin   bool // may manage accounts
+	Locked  bool // see Lock
 	Created time.Time
 }
 
@@ -34,12 +35,17 @@ type record struct {
 	Password string  `json:"password,omitzero"`
 	Logins   []login `json:"logins,omitzero"`
 
+	// Locked says that nobody is let in by anything but the grant of a device.
+	Locked bool `json:"locked,omitzero"`
+
 	// Deleting says that the account is no more, but that not all that
 	// belonged to it has been removed yet.
 	Deleting bool `json:"deleting,omitzero"`
 }
 
 func (r *record) owner() string { return r.Name }
+
+func (r *record) info() Info { return Info{r.Name, r.Admin, r.Locked, r.Created} }
 
 // credential names the password: it changes with it.
 func (r *record) credential() string {
@@ -92,7 +98,7 @@ func (a *Accounts) Create(ctx context.Context, name string, password secret.Stri
 	if errors.Is(err, store.ErrExists) {
 		return Info{}, oic.Errorf(oic.Conflict, "there is an account %s already", name)
 	}
-	return Info{name, admin, r.Created}, failed("create account", err)
+	return r.info(), failed("create account", err)
 }
 
 // SetPassword replaces the password of an account. What logged in with the old
@@ -110,10 +116,30 @@ func (a *Accounts) SetPassword(ctx context.Context, name string, password secret
 	return failed("set password", err)
 }
 
+// Lock locks an account, or unlocks it. Of one that is locked no password, log-in,
+// token, browser or pairing code is taken, and what they opened ends; they are good
+// again when it is unlocked. The grants of its devices stay good.
+func (a *Accounts) Lock(ctx context.Context, name string, locked bool) error {
+	_, err := a.accounts.Modify(ctx, name, func(r *record) error {
+		if r.Deleting {
+			return errNoAccount
+		}
+		r.Locked = locked
+		return nil
+	})
+	if errors.Is(err, store.ErrNotFound) {
+		return errNoAccount
+	}
+	return failed("lock account", err)
+}
+
+// errLocked answers who has proved to be of an account that is locked.
+var errLocked = oic.Errorf(oic.Unauthorized, "the account is locked; ask who manages accounts")
+
 // Get returns the account called name.
 func (a *Accounts) Get(name string) (Info, bool) {
 	if r := a.account(name); r != nil {
-		return Info{r.Name, r.Admin, r.Created}, true
+		return r.info(), true
 	}
 	return Info{}, false
 }
@@ -122,7 +148,7 @@ func (a *Accounts) Get(name string) (Info, bool) {
 func (a *Accounts) List() (list []Info) {
 	for _, r := range a.accounts.All() {
 		if !r.Deleting {
-			list = append(list, Info{r.Name, r.Admin, r.Created})
+			list = append(list, r.info())
 		}
 	}
 	slices.SortFunc(list, func(x, y Info) int { return strings.Compare(x.Name, y.Name) })
@@ -144,11 +170,12 @@ func (a *Accounts) BeginDelete(ctx context.Context, name string) error {
 	return failed("delete account", err)
 }
 
-// LastAdmin reports whether an account is the only one that may manage accounts.
+// LastAdmin reports whether an account is the only one that may manage accounts and
+// is not locked.
 func (a *Accounts) LastAdmin(name string) bool {
 	last := false
 	for other, r := range a.accounts.All() {
-		if r.Admin && !r.Deleting && other != name {
+		if r.Admin && !r.Deleting && !r.Locked && other != name {
 			return false
 		}
 		last = last || r.Admin && other == name

@@ -128,6 +128,9 @@ func (a *Accounts) Bearer(ctx context.Context, peer netip.Addr, clear secret.Str
 		if err != nil {
 			return oic.Identity{}, time.Time{}, err
 		}
+		if r != nil && r.Locked {
+			return oic.Identity{}, time.Time{}, errLocked
+		}
 		if r != nil {
 			a.used.note(key, now)
 			return t.identity(key, r), t.Expires, nil

@@ -27,7 +27,7 @@ func (a *app) accountCmd() *cobra.Command {
 		Example: `  farreach account ls
   farreach account add ada --password-file ada.txt`,
 		GroupID: groupAutomate,
-	}, a.silent(a.accountAddCmd()), a.accountLsCmd(), a.silent(a.accountPasswdCmd()), a.silent(a.accountRmCmd()), a.accountLoginCmd(), a.accountShareCmd())
+	}, a.silent(a.accountAddCmd()), a.accountLsCmd(), a.silent(a.accountPasswdCmd()), a.silent(a.accountLockCmd()), a.silent(a.accountUnlockCmd()), a.silent(a.accountRmCmd()), a.accountLoginCmd(), a.accountShareCmd())
 }
 
 // overAPI makes cmd do f with a client of the API.
@@ -65,9 +65,13 @@ func (a *app) accountLsCmd() *cobra.Command {
 			if acc.Admin {
 				role = "admin"
 			}
-			rows[i] = []any{acc.Name, role}
+			state := ""
+			if acc.Locked {
+				state = "locked"
+			}
+			rows[i] = []any{acc.Name, role, state}
 		}
-		return a.screen().Table([]string{"name", "role"}, rows)
+		return a.screen().Table([]string{"name", "role", "state"}, rows)
 	})
 }
 
@@ -106,6 +110,34 @@ func (a *app) accountPasswdCmd() *cobra.Command {
 			return err
 		}
 		return api.SetPassword(ctx, args[0], password)
+	})
+}
+
+func (a *app) accountLockCmd() *cobra.Command {
+	return a.overAPI(&cobra.Command{
+		Use:   "lock NAME",
+		Short: "Let nobody into an account; its devices and rules go on",
+		Long: `Locks an account: its passwords, tokens, browsers and pairing codes are refused,
+and what is open by them ends at once, streams of XMPP included. Its devices of
+the cloud stay connected and go on reporting, its rules go on, and what it shares
+stays shared. farreach account unlock lets in again what was good before.`,
+		Example:           "  farreach account lock ada",
+		Args:              takes("the name of the account"),
+		ValidArgsFunction: a.completeAccount,
+	}, func(ctx context.Context, api *apiclient.Client, args []string) error {
+		return api.LockAccount(ctx, args[0], true)
+	})
+}
+
+func (a *app) accountUnlockCmd() *cobra.Command {
+	return a.overAPI(&cobra.Command{
+		Use:               "unlock NAME",
+		Short:             "Let into an account again what was good before it was locked",
+		Example:           "  farreach account unlock ada",
+		Args:              takes("the name of the account"),
+		ValidArgsFunction: a.completeAccount,
+	}, func(ctx context.Context, api *apiclient.Client, args []string) error {
+		return api.LockAccount(ctx, args[0], false)
 	})
 }
 

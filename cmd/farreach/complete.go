@@ -77,3 +77,16 @@ func (a *app) knownDevices(cmd *cobra.Command) (known []apiclient.Device) {
 func isWord(name string) bool {
 	return name != "" && screen.Printable(name) == name && !strings.ContainsAny(name, "/:\\")
 }
+
+// completeAccount completes the name of an account, for who may list them.
+func (a *app) completeAccount(cmd *cobra.Command, _ []string, _ string) (names []string, _ cobra.ShellCompDirective) {
+	a.completing(cmd, func(ctx context.Context, api *apiclient.Client) {
+		accounts, _ := api.Accounts(ctx) // none: nothing to offer
+		for _, acc := range accounts {
+			if isWord(acc.Name) {
+				names = append(names, acc.Name)
+			}
+		}
+	})
+	return names, cobra.ShellCompDirectiveNoFileComp
+}

@@ -43,8 +43,9 @@ type Code struct {
 
 // Account is one user's account.
 type Account struct {
-	Name  string `json:"name"`
-	Admin bool   `json:"admin"`
+	Name   string `json:"name"`
+	Admin  bool   `json:"admin"`
+	Locked bool   `json:"locked,omitempty"`
 }
 
 // Devices lists the devices that the token's account may see.
@@ -105,6 +106,15 @@ func (c *Client) AddAccount(ctx context.Context, name string, password secret.St
 func (c *Client) SetPassword(ctx context.Context, name string, password secret.String) error {
 	path := "/accounts/" + url.PathEscape(name) + "/password"
 	return c.call(ctx, http.MethodPut, path, nil, credentials{Password: password.Reveal()}, nil)
+}
+
+// LockAccount locks an account, or unlocks it.
+func (c *Client) LockAccount(ctx context.Context, name string, locked bool) error {
+	method := http.MethodPut
+	if !locked {
+		method = http.MethodDelete
+	}
+	return c.call(ctx, method, "/accounts/"+url.PathEscape(name)+"/lock", nil, nil, nil)
 }
 
 // RemoveAccount deletes an account with all its devices.
