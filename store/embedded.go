@@ -94,7 +94,7 @@ func (e *embedded) InProcessConn() (net.Conn, error) {
 }
 
 // sick says what keeps the server from writing; nil is healthy. While a table
-// or log is being made, it may say so once.
+// or log is being made, it may say that this is lost.
 func (e *embedded) sick() error {
 	if !e.srv.JetStreamEnabled() {
 		return errors.New("the embedded server has given up writing")

@@ -21,6 +21,11 @@ const (
 // placed makes a table or a log where it is to be. A cluster that has just begun
 // may not see all of its servers yet: it is asked again.
 func placed[T any](ctx context.Context, s *Store, create func(context.Context) (T, error)) (T, error) {
+	s.makes.Add(1)
+	defer func() {
+		s.made.Add(1)
+		s.makes.Add(-1)
+	}()
 	for begin := time.Now(); ; {
 		op, cancel := s.op(ctx)
 		v, err := create(op)

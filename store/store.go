@@ -92,6 +92,8 @@ type Store struct {
 
 	full  atomic.Bool     // no space left, or nearly
 	sick  atomic.Bool     // the embedded server met an error in writing
+	makes atomic.Int64    // how many make a table or a log now
+	made  atomic.Int64    // how many have
 	life  context.Context // ends with Close
 	end   context.CancelFunc
 	tasks sync.WaitGroup

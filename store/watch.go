@@ -27,12 +27,15 @@ func (s *Store) watch() {
 		if time.Since(looked) < wait {
 			continue
 		}
-		reason := s.server.sick()
+		reason, judged := s.judge()
+		if !judged {
+			continue
+		}
 		switch {
 		case reason == nil:
 			suspect, wait = false, healthInterval
 			s.sick.Store(false)
-		case !suspect: // it may be about to make a table
+		case !suspect: // it may be about to make a table whose maker did not wait
 			suspect = true
 		case !s.full.Load():
 			s.sick.Store(!s.restart(reason))
@@ -42,6 +45,18 @@ func (s *Store) watch() {
 		}
 		looked = time.Now()
 	}
+}
+
+// judge says what keeps the server from writing; nil is healthy. It does not judge
+// while a table or a log is made: the server calls one of which it has the
+// directory alone as yet, lost.
+func (s *Store) judge() (reason error, judged bool) {
+	before := s.made.Load()
+	if s.makes.Load() > 0 {
+		return nil, false
+	}
+	reason = s.server.sick()
+	return reason, s.makes.Load() == 0 && s.made.Load() == before
 }
 
 // restart replaces the embedded server and reports whether it runs.
