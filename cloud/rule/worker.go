@@ -203,6 +203,7 @@ func (w *worker) catchUp(ctx context.Context, a *armed, from, to uint64) error {
 			e := *ev
 			e.about = w.World().Device(ev.Device)
 			if w.concerns(a.program, &e) {
+				e.hops = w.World().Hops(&e) // else two rules that cause each other count anew
 				before = append(before, &e)
 			}
 			return len(before) < maxLate

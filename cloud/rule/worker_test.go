@@ -137,3 +137,36 @@ func TestTickBehind(t *testing.T) {
 		w.fires(a, behind, 0, 1)
 	})
 }
+
+// past is a world of one event, to which so many firings led.
+type past struct {
+	World
+	ev   *Event
+	hops int
+}
+
+func (p past) Past(_ context.Context, _ Past, each func(*Event) bool) error { each(p.ev); return nil }
+func (p past) Device(string) Device                                         { return p.ev.about }
+func (p past) Hops(*Event) int                                              { return p.hops }
+func (p past) MayWait(string, string) bool                                  { return true }
+
+// TestHopsOfThePast: what led to an event counts also for a rule that begins after
+// it: else rules that cause each other would go on for longer.
+func TestHopsOfThePast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for hops, want := range map[int]uint64{0: 1, maxHops - 1: 1, maxHops: 0} {
+			w := newTicking(t)
+			w.cfg.World = past{ev: reported(1, 0, "door/a", `{"v":true}`), hops: hops}
+			a := w.follow("a", "{event: {device: door}}")
+			w.known(a, Cause{Event: 1})
+			if err := w.catchUp(t.Context(), a, 1, 1); err != nil {
+				t.Fatal(err)
+			}
+			w.mu.Lock()
+			if a.state.Fired != want {
+				t.Errorf("behind %d firings it has fired %d times, want %d", hops, a.state.Fired, want)
+			}
+			w.mu.Unlock()
+		}
+	})
+}
