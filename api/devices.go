@@ -32,6 +32,7 @@ type Device struct {
 	Proven  time.Time `json:"proven,omitzero" required:"false" doc:"the last sign of life"`
 	Gateway string    `json:"gateway,omitempty" doc:"the id of the device that speaks for this one on its local network"`
 	Reason  string    `json:"reason,omitempty" enum:"gateway-gone" doc:"why the state is unknown: the gateway is offline itself"`
+	By      []string  `json:"by,omitempty" enum:"xmpp" doc:"by what the cloud reaches it: xmpp, if it is on the XMPP server alone; none: its own connection"`
 	Links   []Link    `json:"links"`
 }
 
@@ -91,6 +92,9 @@ func device(d cloud.DeviceInfo) Device {
 	}
 	if d.Presence.Gateway != "" {
 		out.Reason = "gateway-gone"
+	}
+	if d.Via != "" {
+		out.By = []string{d.Via}
 	}
 	if d.Role != account.Nobody {
 		out.Role = d.Role.String()

@@ -180,6 +180,9 @@ func (c *Cloud) allowed(who oic.Identity, op operation, t target, now time.Time)
 		var dev directory.Device
 		dev, known = c.directory.Get(t.device)
 		t.account = dev.Account // "" if there is none: then it is nobody's
+		if dev.ID != "" && dev.Via == "" && account.StandsIn(who) {
+			return until, errStoodIn
+		}
 	}
 	switch {
 	case c.may(who, op, t):
@@ -199,6 +202,9 @@ func errEnded(until time.Time) error {
 	}
 	return oic.Errorf(oic.Unauthorized, "the token has expired at %s", until.UTC().Format(time.RFC3339))
 }
+
+// errStoodIn refuses who tells of a device that speaks for itself by now.
+var errStoodIn = oic.Errorf(oic.Conflict, "the device has joined by itself")
 
 var errNoDevice = oic.Errorf(oic.NotFound, "no such device")
 

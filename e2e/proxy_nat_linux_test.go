@@ -29,7 +29,7 @@ func newHouse(t *testing.T) *house {
 	h := &house{t: t, net: newInternet(t), dir: t.TempDir()}
 	h.net.site("house", 2)
 	h.net.site("phone", 3)
-	h.server = newChild(t, "--listen", serverAddress, "--domain", "home.example")
+	h.server = newChild(t, "--xmpp-devices=false", "--listen", serverAddress, "--domain", "home.example")
 	h.server.wrap = h.net.in("server")
 	h.server.start()
 	h.policy = filepath.Join(h.dir, "policy.json")

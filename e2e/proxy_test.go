@@ -123,7 +123,7 @@ func (sealed) Retrieve(context.Context, string) (any, error) {
 // (threats rules 3 and 4).
 func TestProxyPolicy(t *testing.T) {
 	t.Parallel()
-	c := newChild(t)
+	c := newChild(t, "--xmpp-devices=false")
 	c.start()
 	g := newGadget("gadget")
 	g.Add(sealed{})
@@ -162,7 +162,7 @@ func TestProxyPolicy(t *testing.T) {
 // proxy has gone (A-06; sections 6.2, 6.4 and 6.5 of the wire profile).
 func TestProxyManyWays(t *testing.T) {
 	t.Parallel()
-	c := newChild(t)
+	c := newChild(t, "--xmpp-devices=false")
 	c.start()
 	args := []string{"proxy", "--profile", filepath.Join(c.home, "addr.json"), "--state", filepath.Join(c.home, "proxy.json"),
 		"--streams", "1", "--check", "1s", "--allow", "all"}
@@ -237,7 +237,7 @@ func TestProxyManyWays(t *testing.T) {
 // resources, which the cloud has observed.
 func TestProxyFarewell(t *testing.T) {
 	t.Parallel()
-	c := newChild(t)
+	c := newChild(t, "--xmpp-devices=false")
 	c.start()
 	g := newGadget("gadget")
 	count := &tally{Observer: g, now: map[string]int{}}

@@ -57,6 +57,13 @@ func forbidden(c *Call, self string) bool {
 	return c.Op != oic.Retrieve && guardedItems(c)
 }
 
+// Forbidden reports whether req is refused to everybody from afar, whatever device
+// it is for: in a resource that is Guarded, or in a batch with one, or in all that
+// a device has at once. It is for those who ask on behalf of others.
+func Forbidden(req *oic.Request) bool {
+	return forbidden(&Call{Request: *req, Device: "another"}, "")
+}
+
 func behind(c *Call, self string) bool { return c.Device != "" && c.Device != self }
 
 // guardedItems reports whether the body is a batch (OCF core, oic.if.b) of which

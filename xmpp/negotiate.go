@@ -49,6 +49,10 @@ func negotiate(ctx context.Context, cfg *Config, c *conn, at target) (*negotiati
 	if err := n.open(stream.BeforeAuth()); err != nil {
 		return nil, err
 	}
+	if cfg.Inside {
+		c.scan.Limits = stream.Limits{}
+		return n, nil
+	}
 	if c.tls() == nil && !cfg.Insecure {
 		if err := n.startTLS(); err != nil {
 			return nil, err

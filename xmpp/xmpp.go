@@ -47,6 +47,7 @@ type Config struct {
 
 	TLS      *tls.Config // nil: the system's roots. Name and least version are set: the name is the domain of JID, whatever is dialled
 	Insecure bool        // no TLS at all, for tests and closed laboratories; a WebSocket is ws:// then
+	Inside   bool        // Dial opens connections within this process that are logged in already: no TLS, and no Password
 
 	Least      sasl.Mechanism // refuse weaker ones; "": SCRAM-SHA-1
 	AllowPlain bool           // show the password to a server that can do nothing better, if Least allows; never without TLS
@@ -86,6 +87,8 @@ func (cfg Config) check() (Config, error) {
 		return cfg, errors.New("xmpp: an address local@domain/resource is needed")
 	case cfg.Insecure && (cfg.Direct || cfg.AllowPlain):
 		return cfg, errors.New("xmpp: Insecure goes with neither Direct nor AllowPlain")
+	case cfg.Inside && (cfg.Dial == nil || cfg.Direct || isWebSocket(cfg.Addr)):
+		return cfg, errors.New("xmpp: Inside needs a Dial, and goes with neither Direct nor a WebSocket")
 	}
 	if isWebSocket(cfg.Addr) {
 		if err := cfg.checkWebSocket(); err != nil {

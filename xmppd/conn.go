@@ -61,6 +61,9 @@ func newConn(s *Server, nc net.Conn, direct bool, tasks *sync.WaitGroup) *conn {
 	c.ws, _ = nc.(*websocket.Conn)
 	c.scan.Limits = stream.BeforeAuth()
 	c.setup = &setup{}
+	if in, ok := nc.(*insider); ok {
+		c.setup.user, c.setup.pass = in.user, in.pass
+	}
 	c.young = 4 // binding, roster, presence
 	c.queue = wire.Queue{Link: c.link, Go: c.task, Failed: c.writeFailed, MaxItems: maxQueued}
 	return c

@@ -168,6 +168,7 @@ func (s *session) publish(x *batch, p *presence) {
 		p.post(x, t, false)
 	}
 	if first {
+		s.srv.cfg.Presence(s.jid)
 		s.welcome(x, list)
 	}
 }
@@ -231,11 +232,15 @@ func (s *session) disappear(x *batch, p *presence) {
 		all = s.audience(list)
 	}
 	r.mu.Lock()
+	was := s.presence != nil
 	s.presence = nil
 	directed := s.directed
 	s.directed = nil
 	s.changes.stop()
 	r.mu.Unlock()
+	if was {
+		s.srv.cfg.Presence(s.jid)
+	}
 	for _, t := range all {
 		p.post(x, t, false)
 		delete(directed, t.jid)
@@ -318,4 +323,20 @@ func (c *conn) probe(to jid.JID, x *batch) {
 // it in their rosters, lest a new account gets what one of its name had.
 func (s *Server) maySee(own, other jid.JID) bool {
 	return own == other || s.rosters.of(own).item(other).Sub&subTo != 0 && s.rosters.of(other).item(own).Sub&subFrom != 0
+}
+
+// Seen reports whether there is an available session at a full address, and when
+// it last gave a sign of life: one that has lost its connection and may resume it
+// is available for a while.
+func (s *Server) Seen(j jid.JID) (last time.Time, there bool) {
+	t := s.registry.find(j)
+	if t == nil || t.presenceNow() == nil {
+		return time.Time{}, false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.conn != nil {
+		t.heard = t.conn.LastSeen()
+	}
+	return t.heard, true
 }

@@ -32,9 +32,10 @@ type session struct {
 	mu      sync.Mutex // guards what follows
 	conn    *conn      // nil: it is lost
 	gone    bool
-	final   bool     // it must not be resumed
-	managed *managed // nil: no stream management
-	leave   func()   // of Pass.Enter; nil: not entered
+	final   bool      // it must not be resumed
+	managed *managed  // nil: no stream management
+	leave   func()    // of Pass.Enter; nil: not entered
+	heard   time.Time // the last sign of life of the latest connection, as it was seen
 }
 
 // outcome is what became of a stanza that was to be put into a queue.
@@ -104,7 +105,7 @@ func (s *session) lost(c *conn, err error) {
 		s.mu.Unlock()
 		return // resumed on another
 	}
-	s.conn = nil
+	s.conn, s.heard = nil, c.LastSeen()
 	if m := s.managed; m != nil && m.id != "" && !s.final && mayComeBack(err) {
 		m.timer = time.AfterFunc(m.keep, func() { s.end(err) })
 		s.mu.Unlock()

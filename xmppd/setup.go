@@ -16,7 +16,8 @@ import (
 //
 //	header ─▶ features ─▶ starttls ─▶ header ─▶ features ─▶ auth … success ─▶ header ─▶ features ─▶ bind, or resume
 //
-// Each header makes the scanner forget what came before (threats rule 9).
+// Each header makes the scanner forget what came before (threats rule 9). A
+// connection from inside is logged in from the first on (see Inside).
 type setup struct {
 	headed   bool         // a header came and nothing was restarted since
 	offer    *sasl.Offer  // once features offered it
@@ -121,7 +122,9 @@ func (c *conn) negotiate(it *stream.Item, more bool) error {
 func (c *conn) mayLogIn() bool { return c.sec != nil || c.ws != nil || c.srv.cfg.Insecure }
 
 // mayStartTLS reports whether TLS can begin on the connection.
-func (c *conn) mayStartTLS() bool { return c.sec == nil && c.ws == nil && c.srv.tls != nil }
+func (c *conn) mayStartTLS() bool {
+	return c.sec == nil && c.ws == nil && c.srv.tls != nil && c.setup.user.IsZero()
+}
 
 // startTLS goes on with TLS (RFC 6120, section 5.4). What the peer sent behind
 // its wish, in clear, ends the connection.

@@ -65,7 +65,12 @@ type Config struct {
 	Limits   Limits
 	Relays   []Relay // STUN and TURN servers that clients may use (XEP-0215)
 	Version  string  // of the software, told to whoever asks (XEP-0092)
-	Log      *slog.Logger
+
+	// Presence, if not nil, is called when the session at a full address has become
+	// available, or is no more: Server.Seen tells which. It must return soon.
+	Presence func(j jid.JID)
+
+	Log *slog.Logger
 }
 
 // Limits bound what a client may do. Zero fields have the defaults of
@@ -99,6 +104,9 @@ func (cfg Config) withDefaults() Config {
 	l.ByteRate = or(l.ByteRate, 4<<20)
 	l.Roster = or(l.Roster, 1_000)
 	l.Pending = or(l.Pending, 100)
+	if cfg.Presence == nil {
+		cfg.Presence = func(jid.JID) {}
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}

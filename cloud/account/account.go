@@ -225,6 +225,8 @@ func (a *Accounts) Valid(who oic.Identity, now time.Time) (until time.Time, ok b
 			return time.Time{}, false
 		}
 		return b.ends(), b.holds(r, now)
+	case kind == byOther:
+		return time.Time{}, true
 	case kind == byGrant:
 		g := a.grants.Get(who.Device)
 		return time.Time{}, g != nil && g.Account == who.Account && g.Family.Is(name)

@@ -227,6 +227,7 @@ const (
 	byLogin    = "login:"
 	byToken    = "token:"
 	byGrant    = "grant:"
+	byOther    = "other:"
 	byBrowser  = "browser:"
 )
 

@@ -63,6 +63,10 @@ type Device struct {
 	Links   []oic.Link `json:"links,omitzero"`
 	Gateway string     `json:"gateway,omitzero"` // di of the device that speaks for it; empty: itself
 
+	// Via says how a device is reached that has not joined by itself: ViaXMPP. "":
+	// by its own connection.
+	Via string `json:"via,omitzero"`
+
 	// Expires has, by href, those Links that are there for a time only.
 	Expires map[string]time.Time `json:"expires,omitzero"`
 
@@ -254,7 +258,7 @@ func (d *Directory) Claim(ctx context.Context, account, di string) error {
 	err := d.devices.Create(ctx, di, dev)
 	if errors.Is(err, store.ErrExists) {
 		_, err = d.devices.Modify(ctx, di, func(now *Device) error {
-			now.Anew = true
+			now.Anew, now.Via = true, ""
 			return claimed(*now, account)
 		})
 	}

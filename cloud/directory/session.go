@@ -72,6 +72,24 @@ func (d *Directory) Attach(di string, s Session) (detach func()) {
 	return func() { d.detach(di, now) }
 }
 
+// AttachSpare is Attach for a session that stands in for one of the device's own:
+// it reports false if there is any.
+func (d *Directory) AttachSpare(di string, s Session) (detach func(), ok bool) {
+	now := &attached{session: s, since: time.Now()}
+	d.mu.Lock()
+	if older := d.sessions[di]; older != nil && older.session != nil {
+		d.mu.Unlock()
+		return nil, false
+	}
+	d.sessions[di] = now
+	d.mu.Unlock()
+	if d.nodes != nil {
+		d.nodes.Claim(di, now.since)
+	}
+	d.tell(di)
+	return func() { d.detach(di, now) }, true
+}
+
 // detach notes that a session has gone, if it is still the newest one.
 func (d *Directory) detach(di string, a *attached) {
 	seen := a.session.LastSeen()

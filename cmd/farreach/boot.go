@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/farreach/farreach/cloud"
@@ -26,6 +27,7 @@ import (
 	"github.com/farreach/farreach/internal/tracing"
 	build "github.com/farreach/farreach/internal/version"
 	"github.com/farreach/farreach/oic"
+	"github.com/farreach/farreach/rabridge"
 	"github.com/farreach/farreach/store"
 	"github.com/farreach/farreach/xmppd"
 )
@@ -42,19 +44,22 @@ var (
 
 // booted is a server that has everything open and answers nobody yet.
 type booted struct {
-	cfg      serverConfig
-	log      *slog.Logger
-	lock     *lock
-	ports    *listen.Set
-	ca       *authority
-	store    *store.Store
-	cloud    *cloud.Cloud
-	metrics  *metrics.Metrics
-	tracer   *tracing.Tracer // nil: nothing is traced
-	traced   func()          // sends the rest of the traces
-	relays   []xmppd.Relay
-	xmpp     *xmppd.Server // nil: it is off
-	password secret.String // of the first account, if this start made it
+	cfg       serverConfig
+	log       *slog.Logger
+	lock      *lock
+	ports     *listen.Set
+	ca        *authority
+	store     *store.Store
+	cloud     *cloud.Cloud
+	metrics   *metrics.Metrics
+	tracer    *tracing.Tracer // nil: nothing is traced
+	traced    func()          // sends the rest of the traces
+	relays    []xmppd.Relay
+	xmpp      *xmppd.Server                              // nil: it is off
+	inside    *xmppd.Inside                              // of xmpp, for bridge; nil: there is none
+	bridge    *rabridge.Bridge                           // nil: devices on XMPP alone take no part in the cloud
+	partaking atomic.Pointer[func(di string, here bool)] // is told of those that do; nil: nobody is
+	password  secret.String                              // of the first account, if this start made it
 }
 
 // boot opens, in this order, what a server needs, so that what is most likely
@@ -90,6 +95,7 @@ func (a *app) boot(ctx context.Context, cfg serverConfig) (b *booted, err error)
 		func() error { return b.openStore(ctx) },
 		func() error { return b.openAccount(ctx) },
 		func() error { return b.openXMPP(ctx) },
+		b.openBridge,
 		func() error { return b.openLogin(ctx) },
 	} {
 		if err := step(); err != nil {

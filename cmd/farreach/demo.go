@@ -104,7 +104,7 @@ func (b *booted) beAtHome(ctx context.Context, d *demo, by door, m member, pool 
 	switch by {
 	case byXMPP:
 		m.servers = nil
-		m.remote, err = b.demoRemote(ctx, m, pool, func(there bool) { d.changed(m.name, there) })
+		m.remote, err = b.demoRemote(ctx, m, pool, b.demoOnXMPP(d, m))
 	case byLAN:
 		return b.beBehindProxy(ctx, d, m, pool)
 	}
@@ -112,6 +112,25 @@ func (b *booted) beAtHome(ctx context.Context, d *demo, by door, m member, pool 
 		return err
 	}
 	return m.run(ctx)
+}
+
+// demoOnXMPP is told whether a device of the home is on XMPP. It is there when it
+// takes part in the cloud, too, if it is to.
+func (b *booted) demoOnXMPP(d *demo, m member) func(there bool) {
+	if b.bridge == nil {
+		return func(there bool) { d.changed(m.name, there) }
+	}
+	partakes := func(di string, here bool) {
+		if state, err := m.state.Load(); err == nil && state.Device == di {
+			d.changed(m.name, here)
+		}
+	}
+	b.partaking.Store(&partakes)
+	return func(there bool) {
+		if !there {
+			d.changed(m.name, false)
+		}
+	}
 }
 
 // demoRemote is how a simulated device joins by XMPP: with a log-in of its own,

@@ -27,27 +27,28 @@ import (
 type serverConfig struct {
 	coap, xmpp bool // what is served, beside the HTTP API
 
-	data       string
-	listen     string
-	portOffset string
-	addrFile   string
-	tlsCert    string
-	tlsKey     string
-	nats       natsConfig
-	storeSync  string
-	keepAge    string
-	keepSize   string
-	demo       bool
-	domain     string
-	xmppPing   time.Duration
-	xmppBind   bool
-	turn       string
-	turnSecret string
-	accessTTL  time.Duration
-	allowPlain bool
-	webhooks   bool // to private addresses, too
-	drain      time.Duration
-	otlp       string // where traces go
+	data        string
+	listen      string
+	portOffset  string
+	addrFile    string
+	tlsCert     string
+	tlsKey      string
+	nats        natsConfig
+	storeSync   string
+	keepAge     string
+	keepSize    string
+	demo        bool
+	domain      string
+	xmppPing    time.Duration
+	xmppBind    bool
+	xmppDevices bool // that are on XMPP alone take part in the cloud
+	turn        string
+	turnSecret  string
+	accessTTL   time.Duration
+	allowPlain  bool
+	webhooks    bool // to private addresses, too
+	drain       time.Duration
+	otlp        string // where traces go
 }
 
 // command is the one that starts such a server.
@@ -162,6 +163,10 @@ func (b *booted) serve(ctx context.Context) *running {
 		ws := b.xmpp.WebSockets(b.ports.HTTP.Addr())
 		overXMPP = ws
 		r.group.Go(func() error { return b.xmpp.Serve(ctx, ws) })
+	}
+	if b.bridge != nil {
+		r.group.Go(func() error { return b.xmpp.Serve(ctx, b.inside) })
+		r.group.Go(func() error { return b.bridge.Run(ctx) })
 	}
 	r.api = b.api(overCoAP, overXMPP)
 	r.http = r.api.Server()

@@ -25,6 +25,7 @@ environment, as FARREACH_PORT_OFFSET. Ctrl-C stops the server cleanly; a hangup
 	}
 	a.serverFlags(cmd, &cfg)
 	a.xmppFlags(cmd, &cfg)
+	cmd.Flags().BoolVar(&cfg.xmppDevices, "xmpp-devices", true, "have devices that are on XMPP alone take part in the cloud: API, dashboard, history, rules")
 	cmd.Flags().BoolVar(&cfg.demo, "demo", false, "add a simulated home: door, lamp, meter, thermostat")
 	return cmd
 }

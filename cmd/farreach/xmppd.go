@@ -78,7 +78,7 @@ func (b *booted) openXMPP(ctx context.Context) (err error) {
 	}
 	b.xmpp, err = xmppd.New(ctx, xmppd.Config{
 		Domain: b.cfg.xmppDomain(), Accounts: xmppAccounts{b.cloud}, Store: b.store, TLS: b.ca.ServerConfig(),
-		Ping: b.cfg.xmppPing, NoBinding: !b.cfg.xmppBind, Relays: b.relays, Version: build.Get(version).Version, Log: b.log,
+		Ping: b.cfg.xmppPing, NoBinding: !b.cfg.xmppBind, Relays: b.relays, Version: build.Get(version).Version, Presence: b.came, Log: b.log,
 	})
 	if err != nil {
 		return fail(exitConfig, "another --domain", "%w", err)

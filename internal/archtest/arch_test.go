@@ -32,7 +32,7 @@ var layers = [][]string{
 	{"xmppd", "xmppd/xmppdtest"},
 	{"rae"},
 	{"cloud/node"},
-	{"cloud", "cloud/account", "cloud/audit", "cloud/command", "cloud/webhook", "cloud/directory", "cloud/event", "cloud/metrics", "cloud/rule", "reach", "xcproxy"},
+	{"cloud", "cloud/account", "cloud/audit", "cloud/command", "cloud/webhook", "cloud/directory", "cloud/event", "cloud/metrics", "cloud/rule", "rabridge", "reach", "xcproxy"},
 	{"api", "web"},
 	{"cmd/farreach/internal/"},
 	{"cmd/farreach", "cmd/farreach/internal/bench", "cmd/farreach/internal/checkup", "e2e", "examples/", "web/browser/crowd"},

@@ -49,6 +49,20 @@ test("the switch moves the lamp, and the lamp moves the switch", async () => {
   await context.close();
 });
 
+test("a device that is on XMPP alone has its card, and its control works", async () => {
+  const { context, page, troubles } = await signedIn(chrome, home);
+  for (const name of ["door", "lamp", "meter", "thermostat"]) await page.getByRole("heading", { name, exact: true }).waitFor();
+  const target = page.getByRole("slider", { name: /^thermostat / });
+  await target.fill("24");
+  await until("the thermostat", async () => (await home.run("get", "thermostat/a/thermostat")).includes(`"target":24`));
+  await home.run("set", "thermostat/a/thermostat", "target=19");
+  await until("the slider", async () => (await target.inputValue()) === "19");
+  await page.getByRole("link", { name: "thermostat", exact: true }).first().click();
+  await page.getByText("── XMPP ──").waitFor();
+  expect(troubles).toEqual([]);
+  await context.close();
+});
+
 test("a device joins, whatever its name is", async () => {
   const { context, page, troubles } = await signedIn(chrome, home);
   const name = `<img src=x onerror=alert(1)>`;

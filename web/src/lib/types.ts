@@ -21,7 +21,7 @@ export interface Device {
   reason?: string;
   since?: string;
   proven?: string;
-  by?: string[]; // the ways that lead to it: "cloud", "xmpp"
+  by?: string[]; // the ways that lead to it: "xmpp"; none: its own connection to the cloud
   transport?: string; // of its connection to the cloud: "coaps+tcp"
   links: Link[];
 }
