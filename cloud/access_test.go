@@ -32,6 +32,8 @@ SignOff                      -       y     -     -     -      -       -      -  
 Publish                      -       y     -     -     -      -       -      -      -        -
 Unpublish                    -       y     -     -     -      -       -      -      -        -
 Attach                       -       y     -     -     -      -       -      -      -        -
+AttachSpare                  -       y     -     -     -      -       -      -      -        -
+Amend                        -       y     -     -     -      -       -      -      -        -
 Report                       -       y     -     -     -      -       -      -      -        -
 Event                        -       y     -     -     -      -       -      -      -        -
 DeviceInfo                   -       y     -     -     -      y       y      y      y        y
@@ -51,6 +53,7 @@ Rule.Command                 -       -     -     -     -      -       y      y  
 DeleteDevice                 -       -     -     -     -      -       -      y      y        y
 Accounts                     -       -     -     -     -      -       -      -      y        y
 CreateAccount                -       -     -     -     -      -       -      -      y        y
+LockAccount                  -       -     -     -     -      -       -      -      y        y
 DeleteAccount                -       -     -     -     -      -       -      -      y        y
 Audit                        -       -     -     -     -      -       -      y      y        y
 SetPassword                  -       -     -     -     -      -       -      y      y        y
@@ -114,8 +117,9 @@ AcceptShare                  -       -     -     -     y      y       y      y  
 EndShare                     -       -     -     -     y      y       y      y      y        -
 `
 
-// proofs are the methods that prove who somebody is, and the end of the process.
-var proofs = []string{"Login", "BeginLogIn", "AccountSince", "Authenticate", "Bearer", "Browser", "FollowLink", "LoginBrowser", "SignIn", "Refresh", "Leave", "Close"}
+// proofs are the methods that prove who somebody is, or say it to parts of this
+// process, and the end of the process.
+var proofs = []string{"Adopt", "Resident", "Login", "BeginLogIn", "AccountSince", "Authenticate", "Bearer", "Browser", "FollowLink", "LoginBrowser", "SignIn", "Refresh", "Leave", "Close"}
 
 // aboutDevice says which rows are about a device, whose existence is private.
 func aboutDevice(row string) bool {
@@ -144,7 +148,7 @@ func (w *world) do(ctx context.Context, row string, who oic.Identity) error {
 		return err
 	case "Unpublish":
 		return w.Unpublish(ctx, who, lamp, nil)
-	case "Attach", "Report", "Event":
+	case "Attach", "AttachSpare", "Amend", "Report", "Event":
 		return w.doConnected(ctx, row, who)
 	case "DeviceInfo":
 		_, err := w.DeviceInfo(ctx, who, lamp)
@@ -182,9 +186,29 @@ func (w *world) doConnected(ctx context.Context, row string, who oic.Identity) e
 		return w.tell(who, "/a/light", &oic.Response{Status: oic.Content})
 	}
 	s := &thing{closed: make(chan string, 8)}
-	detach, _, err := w.Attach(ctx, who, s)
-	if err == nil {
+	var detach func()
+	var err error
+	switch row {
+	case "Amend":
+		_, err = w.Amend(ctx, who, cloudlink.Publication{})
+		return unlessConflict(err)
+	case "AttachSpare":
+		detach, err = w.AttachSpare(ctx, who, s)
+		err = unlessConflict(err)
+	default:
+		detach, _, err = w.Attach(ctx, who, s)
+	}
+	if detach != nil {
 		detach()
+	}
+	return err
+}
+
+// unlessConflict is err, but for one that says that the lamp speaks for itself: who
+// is told that might have done it.
+func unlessConflict(err error) error {
+	if status, _ := oic.StatusOf(err); status == oic.Conflict {
+		return nil
 	}
 	return err
 }
@@ -243,6 +267,8 @@ func (w *world) doPeople(ctx context.Context, row string, who oic.Identity) (err
 		_, err = w.Accounts(ctx, who)
 	case "CreateAccount":
 		_, err = w.CreateAccount(ctx, who, "stable", password, false)
+	case "LockAccount":
+		err = w.LockAccount(ctx, who, "home", false)
 	case "DeleteAccount":
 		err = w.DeleteAccount(ctx, who, "home")
 	case "SetPassword":
@@ -470,7 +496,7 @@ func TestMatrix(t *testing.T) {
 				want = oic.Unauthorized
 			case aboutDevice(c.row) && (c.column == "door" || c.column == "shed" || c.column == "barn"):
 				want = oic.NotFound
-			case (c.row == "Attach" || c.row == "Report" || c.row == "Event" || c.row == "SignOff") && (c.column == "door" || c.column == "shed"):
+			case slices.Contains([]string{"Attach", "AttachSpare", "Amend", "Report", "Event", "SignOff"}, c.row) && (c.column == "door" || c.column == "shed"):
 				want = oic.NotFound
 			}
 			before := len(w.thing.asked())
