@@ -62,8 +62,8 @@ type sent struct {
 	index   int // among those of Append
 	subject string
 	data    []byte
-	after   *uint64 // the record that must be the newest of its key; nil: any
-	reply   string  // where the answer is awaited; its slot may have another name since
+	at      *place // nil: behind all others
+	reply   string // where the answer is awaited; its slot may have another name since
 	acked
 
 	tail *tail // of the log; nil: it has none
@@ -73,12 +73,15 @@ type sent struct {
 
 // publish sends r to the server.
 func (r *sent) publish(nc *nats.Conn) error {
-	if r.after == nil {
+	if r.at == nil {
 		return nc.PublishRequest(r.subject, r.reply, r.data)
 	}
 	m := nats.NewMsg(r.subject)
 	m.Reply, m.Data = r.reply, r.data
-	m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(*r.after, 10))
+	m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(r.at.after, 10))
+	if r.at.life > 0 {
+		m.Header.Set(jetstream.MsgTTLHeader, max(r.at.life.Truncate(time.Second), time.Second).String())
+	}
 	return nc.PublishMsg(m)
 }
 

@@ -32,6 +32,7 @@ type LogConfig struct {
 	MaxAge   time.Duration // 0: any age
 	MaxBytes int64         // 0: as the disk has
 	PerKey   int64         // the newest records of each key that are kept; 0: all
+	Lives    bool          // a record may go earlier: AppendFor
 }
 
 // Record is one record of a log.
@@ -62,6 +63,7 @@ func OpenLog(ctx context.Context, s *Store, name string, cfg LogConfig) (*Log, e
 		MaxAge:      cfg.MaxAge,
 		MaxBytes:    -1,
 		AllowDirect: true,
+		AllowMsgTTL: cfg.Lives,
 
 		MaxMsgsPerSubject: cmp.Or(cfg.PerKey, -1),
 	}
@@ -85,12 +87,24 @@ func (l *Log) Append(ctx context.Context, key []string, data []byte) (seq uint64
 	return r[0].Seq, err
 }
 
+// place is where a record goes, and for how long.
+type place struct {
+	after uint64        // the sequence of the record that must be the newest of its key; 0: none
+	life  time.Duration // 0: as that of the log
+}
+
 // AppendAfter is Append if the newest record with exactly that key still has
 // the sequence after, 0 for none; else the error is ErrConflict. Of several that
 // try to go on from the same record, one does.
 func (l *Log) AppendAfter(ctx context.Context, key []string, data []byte, after uint64) (seq uint64, err error) {
+	return l.AppendFor(ctx, key, data, after, 0)
+}
+
+// AppendFor is AppendAfter of a record that goes after a time, a second or more,
+// as LogConfig.Lives lets it; 0: as the others do.
+func (l *Log) AppendFor(ctx context.Context, key []string, data []byte, after uint64, life time.Duration) (seq uint64, err error) {
 	r := [1]Record{{Key: key, Data: data}}
-	l.append(ctx, r[:], &after, func(_ int, e error) { err = e })
+	l.append(ctx, r[:], &place{after, life}, func(_ int, e error) { err = e })
 	if errors.Is(err, ErrExists) {
 		err = fmt.Errorf("append to %s: %w", l.name, ErrConflict)
 	}
@@ -110,9 +124,9 @@ func (l *Log) AppendAll(ctx context.Context, records []Record) (errs []error) {
 	return errs
 }
 
-// append does it; failed is told of each error. after, if not nil, is the
-// record that must be the newest of the key.
-func (l *Log) append(ctx context.Context, records []Record, after *uint64, failed func(i int, err error)) {
+// append does it; failed is told of each error. at is nil for what goes behind
+// all others.
+func (l *Log) append(ctx context.Context, records []Record, at *place, failed func(i int, err error)) {
 	c, start := newCall(), time.Now()
 	defer c.recycle()
 	refusal := l.s.appendable()
@@ -126,7 +140,7 @@ func (l *Log) append(ctx context.Context, records []Record, after *uint64, faile
 			failed(i, fmt.Errorf("append to %s: %w", l.name, err))
 			continue
 		}
-		c.records = append(c.records, sent{index: i, subject: subject, data: r.Data, after: after, tail: l.tail, era: era, key: r.Key})
+		c.records = append(c.records, sent{index: i, subject: subject, data: r.Data, at: at, tail: l.tail, era: era, key: r.Key})
 	}
 	l.publish(ctx, c)
 	var unsafe error // what the server has is not on the disk
@@ -219,6 +233,19 @@ func (l *Log) one(ctx context.Context, what string, w where, get func(context.Co
 		return Record{}, failure(ctx, what, err)
 	}
 	return l.record(m)
+}
+
+// First returns the oldest record with exactly that key from sequence seq on, or
+// ErrNotFound.
+func (l *Log) First(ctx context.Context, key []string, seq uint64) (Record, error) {
+	subject, err := l.subject(key)
+	if err != nil {
+		return Record{}, err
+	}
+	w := where{Seq: max(seq, 1), NextOf: subject}
+	return l.one(ctx, "first of "+l.name, w, func(op context.Context) (*jetstream.RawStreamMsg, error) {
+		return l.stream.GetMsg(op, w.Seq, jetstream.WithGetMsgSubject(w.NextOf))
+	})
 }
 
 // Next returns the first record from sequence seq on, whatever its key, or
