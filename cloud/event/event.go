@@ -91,6 +91,7 @@ type Events struct {
 	cfg     Config
 	records *store.Log
 	kept    *store.Log // last states whose events have gone, or are about to
+	blocks  *blocks
 	log     *slog.Logger
 	slots   *semaphore.Weighted // for the appends under way
 
@@ -120,12 +121,17 @@ func Open(ctx context.Context, s *store.Store, cfg Config) (*Events, error) {
 	if err != nil {
 		return nil, err
 	}
+	blocks, err := openBlocks(ctx, s, cfg)
+	if err != nil {
+		return nil, err
+	}
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	e := &Events{
-		cfg: cfg, records: records, kept: kept, log: cfg.Log,
+		cfg: cfg, records: records, kept: kept, blocks: blocks, log: cfg.Log,
 		slots: semaphore.NewWeighted(maxAppends), feed: newFeed(), life: run, stop: stop,
 	}
 	e.tasks.Go(func() { _ = s.Lead(run, "retention", e.keep) }) // until run ends
+	e.tasks.Go(func() { e.makeBlocks(run) })
 	e.tasks.Go(func() {
 		defer stop() // nobody is to wait for events that will not come
 		err := e.feed.run(run, e)
@@ -196,6 +202,7 @@ func (e *Events) AppendAll(ctx context.Context, events []Event) (errs []error) {
 			e.lasts.heard(ev, true)
 		}
 	}
+	e.blocks.count(events)
 	return errs
 }
 
@@ -269,7 +276,7 @@ func (e *Events) Purge(ctx context.Context, account, device string) error {
 		return err
 	}
 	defer e.lasts.forget(account, device)
-	return errors.Join(e.records.Purge(ctx, prefix), e.kept.Purge(ctx, prefix))
+	return errors.Join(e.records.Purge(ctx, prefix), e.kept.Purge(ctx, prefix), e.blocks.Purge(ctx, prefix))
 }
 
 // parsed makes a reader of records of a reader of events. A record that cannot

@@ -67,13 +67,7 @@ func (e *Events) Series(ctx context.Context, f Filter, property string, n int) (
 	}
 	f.Until = s.Until.Add(lateBy)
 	all := make([]Bucket, s.size())
-	err = e.All(ctx, f, func(ev Event) bool {
-		if v := oic.Property(ev.Format, ev.Body, property); v.Kind == oic.Number || v.Kind == oic.Bool {
-			s.add(all, Value{ev.When(), v.Number})
-		}
-		return true
-	})
-	if err != nil {
+	if err := e.values(ctx, f, property, func(v Value) { s.add(all, v) }); err != nil {
 		return nil, err
 	}
 	for i, b := range all {

@@ -10,7 +10,8 @@ import (
 	"github.com/farreach/farreach/oic"
 )
 
-// A day of readings, one each second, becomes the 500 buckets of a plot.
+// A day of readings, one each second, becomes the 500 buckets of a plot: from the
+// events alone, and from blocks.
 func BenchmarkSeries(b *testing.B) {
 	e := newEvents(b)
 	const seconds, part = 86_400, 400
@@ -30,11 +31,19 @@ func BenchmarkSeries(b *testing.B) {
 		}
 	}
 	f := event.Filter{Account: "home", Device: "oven", Href: "/t", Since: begin, Until: begin.Add(seconds * time.Second)}
-	for b.Loop() {
-		s, err := e.Series(b.Context(), f, "temperature", 500)
-		if err != nil || s.Values < seconds-part {
-			b.Fatalf("%+v, %v", s, err)
+	plot := func(b *testing.B, before func()) {
+		for b.Loop() {
+			b.StopTimer()
+			before()
+			b.StartTimer()
+			s, err := e.Series(b.Context(), f, "temperature", 500)
+			if err != nil || s.Values < seconds-part {
+				b.Fatalf("%+v, %v", s, err)
+			}
 		}
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/seconds, "ns/event")
 	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/seconds, "ns/event")
+	b.Run("events", func(b *testing.B) { plot(b, func() { event.ForgetBlocks(b, e) }) })
+	event.MakeBlocks(b, e, "oven", "/t")
+	b.Run("blocks", func(b *testing.B) { plot(b, func() {}) })
 }
