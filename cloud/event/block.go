@@ -387,9 +387,10 @@ func (c *column) append(dst []byte, n int) []byte {
 
 // appendNumbers appends the scale and the values.
 func appendNumbers(dst []byte, values []float64) []byte {
-	scale := 0
-	for scale <= maxScale && slices.ContainsFunc(values, func(v float64) bool { return !decimal(v, math.Pow10(scale)) }) {
+	scale, unit := 0, 1.0
+	for scale <= maxScale && slices.ContainsFunc(values, func(v float64) bool { return !decimal(v, unit) }) {
 		scale++
+		unit *= 10
 	}
 	if scale > maxScale {
 		dst = append(dst, floatScale)
@@ -402,7 +403,7 @@ func appendNumbers(dst []byte, values []float64) []byte {
 		return dst
 	}
 	dst = append(dst, byte(scale))
-	before, unit := int64(0), math.Pow10(scale)
+	before := int64(0)
 	for _, v := range values {
 		n := int64(math.Round(v * unit))
 		dst = binary.AppendVarint(dst, n-before)

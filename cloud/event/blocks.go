@@ -150,21 +150,17 @@ type blockMaker struct {
 
 // run does it. rest is called after each with how long that took.
 func (m *blockMaker) run(ctx context.Context, rest func(took time.Duration) error) error {
-	oldest, err := m.e.records.First(ctx, m.tokens, 0)
-	if errors.Is(err, store.ErrNotFound) {
-		return m.e.blocks.Purge(ctx, m.tokens)
+	c, err := m.e.chain(ctx, m.tokens)
+	if err == nil {
+		err = m.sweep(ctx, c)
 	}
-	if err != nil {
+	if err != nil || c.oldest == 0 {
 		return err
 	}
-	if m.newest, m.writer.first, err = m.e.chain(ctx, m.tokens, oldest.Seq); err != nil {
-		return err
-	}
-	if err := m.sweep(ctx, oldest.Seq); err != nil {
-		return err
-	}
+	m.newest, m.writer.first = c.newest, c.next
+	m.e.blocks.forget(m.key) // what comes from now on is counted
 	var failed error
-	err = m.e.records.Read(ctx, store.Start{Seq: m.writer.first}, m.tokens, func(r store.Record) bool {
+	err = m.e.records.Read(ctx, store.Start{Seq: c.next}, m.tokens, func(r store.Record) bool {
 		m.add(r)
 		if m.writer.events < blockEvents {
 			return true
@@ -179,60 +175,80 @@ func (m *blockMaker) run(ctx context.Context, rest func(took time.Duration) erro
 	return errors.Join(err, failed)
 }
 
-// left sets what is counted: what was too little for a block.
-func (b *blocks) left(k key, n int) {
+// forget begins to count the events of a resource anew.
+func (b *blocks) forget(k key) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.counted, k)
+}
+
+// left counts what was too little for a block.
+func (b *blocks) left(k key, n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.add(k, n)
 }
 
-// chain returns the sequences of the newest block of a resource and of what
-// comes after its last event; without a block that can be trusted, 0 and
-// oldest, the sequence of the resource's oldest event.
-func (e *Events) chain(ctx context.Context, tokens []string, oldest uint64) (newest, next uint64, err error) {
-	r, err := e.blocks.Last(ctx, tokens)
-	if errors.Is(err, store.ErrNotFound) {
-		return 0, oldest, nil
-	}
-	if err != nil {
-		return 0, 0, err
-	}
-	b, err := parseBlock(r.Data, "", nil)
-	if err == nil && b.last >= oldest {
-		last, err := e.records.First(ctx, tokens, b.last)
-		if err == nil && last.Seq == b.last && last.Time.Equal(b.taken) {
-			return r.Seq, b.last + 1, nil
-		}
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return 0, 0, err
-		}
-	}
-	return 0, oldest, nil
+// chain is what there is of a resource: sequences.
+type chain struct {
+	oldest uint64 // its oldest event; 0: it has none
+	newest uint64 // its newest block, if that can be trusted; 0: none
+	next   uint64 // what comes after the last event of that; without it, oldest
+	wrong  uint64 // its newest block, if that cannot be trusted; 0: none
 }
 
-// sweep removes the blocks whose first events have gone, and all if none can be
-// trusted.
-func (m *blockMaker) sweep(ctx context.Context, oldest uint64) error {
-	if m.newest == 0 {
-		return m.e.blocks.Purge(ctx, m.tokens)
+// chain looks for the blocks of a resource. It looks at the events last: what it
+// finds wrong is not right because of what was done meanwhile.
+func (e *Events) chain(ctx context.Context, tokens []string) (c chain, err error) {
+	r, err := e.blocks.Last(ctx, tokens)
+	none := errors.Is(err, store.ErrNotFound)
+	if err != nil && !none {
+		return c, err
 	}
-	for {
+	oldest, err := e.records.First(ctx, tokens, 0)
+	if errors.Is(err, store.ErrNotFound) {
+		return chain{wrong: r.Seq}, nil
+	}
+	c = chain{oldest: oldest.Seq, next: oldest.Seq, wrong: r.Seq}
+	if err != nil || none {
+		return c, err
+	}
+	b, err := parseBlock(r.Data, "", nil)
+	if err != nil || b.last < c.oldest {
+		return c, nil
+	}
+	last, err := e.records.First(ctx, tokens, b.last)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return c, nil
+	case err == nil && last.Seq == b.last && last.Time.Equal(b.taken):
+		c.newest, c.next, c.wrong = r.Seq, b.last+1, 0
+	}
+	return c, err
+}
+
+// sweep removes the blocks whose first events have gone, and all that cannot be
+// trusted.
+func (m *blockMaker) sweep(ctx context.Context, c chain) error {
+	if c.wrong > 0 {
+		return m.e.blocks.PurgeUpTo(ctx, m.tokens, c.wrong)
+	}
+	for c.newest > 0 {
 		r, err := m.e.blocks.First(ctx, m.tokens, 0)
 		if errors.Is(err, store.ErrNotFound) {
-			m.newest = 0
-			return nil
+			return errGone
 		}
 		if err != nil {
 			return err
 		}
-		if b, err := parseBlock(r.Data, "", nil); err == nil && b.first >= oldest {
+		if b, err := parseBlock(r.Data, "", nil); err == nil && b.first >= c.oldest || r.Seq > c.newest {
 			return nil
 		}
 		if err := m.e.blocks.PurgeUpTo(ctx, m.tokens, r.Seq); err != nil {
 			return err
 		}
 	}
+	return nil
 }
 
 // add adds an event to the block under way.
@@ -274,7 +290,7 @@ func (m *blockMaker) keep(ctx context.Context) error {
 	return errors.Join(errGone, m.e.blocks.PurgeUpTo(ctx, m.tokens, seq))
 }
 
-var errGone = errors.New("the events have gone")
+var errGone = errors.New("the events or blocks have gone")
 
 // values calls each for the values of a property that f, of one resource,
 // selects, in the order in which they came.
@@ -310,18 +326,17 @@ type plotter struct {
 
 // readBlocks reads the values as far as there are blocks.
 func (p *plotter) readBlocks(ctx context.Context) error {
-	oldest, err := p.e.records.First(ctx, p.prefix, 0)
-	if errors.Is(err, store.ErrNotFound) {
-		p.from = p.to
-		return nil
-	}
+	c, err := p.e.chain(ctx, p.prefix)
 	if err != nil {
 		return err
 	}
-	p.from = max(p.from, oldest.Seq)
-	newest, next, err := p.e.chain(ctx, p.prefix, oldest.Seq)
-	if err != nil || newest == 0 || next <= p.from {
-		return err
+	if c.oldest == 0 {
+		p.from = p.to
+		return nil
+	}
+	p.from = max(p.from, c.oldest)
+	if c.newest == 0 || c.next <= p.from {
+		return nil
 	}
 	room := make([]point, 0, blockEvents)
 	var failed error

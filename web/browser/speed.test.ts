@@ -81,8 +81,9 @@ test("a day of one-second data", async () => {
   }
   const { values } = await page.evaluate(async (di) => (await fetch(`/api/v1/events/series?device=${di}&href=/t&property=temperature`)).json(), weather);
   expect(values).toBeGreaterThan(86_000);
+  const first = times[0]!; // some of what was stored just now has no blocks yet
   times.sort((a, b) => a - b);
-  figures.push([`a day of ${values} events, from the click to the plot`, `${times[1]!.toFixed(0)} ms`, "300 ms"]);
+  figures.push([`a day of ${values} events, from the click to the plot`, `${times[1]!.toFixed(0)} ms, the first time ${first.toFixed(0)} ms`, "300 ms"]);
   await context.close();
 });
 
