@@ -63,7 +63,8 @@ test("a day of one-second data", async () => {
   await page.goto(`${home.url}/#/devices/${weather}?range=1h`);
   await page.locator(".plot canvas").waitFor();
   const times: number[] = [];
-  for (let i = 0; i < 3; i++) {
+  for (let i = 0; i < 12; i++) { // what was stored just now is put into blocks meanwhile
+    if (i > 0) await page.waitForTimeout(500);
     await page.getByRole("button", { name: "1h", exact: true }).click();
     await page.locator("button[aria-pressed=true]", { hasText: "1h" }).waitFor();
     times.push(await page.evaluate(async () => {
@@ -81,9 +82,8 @@ test("a day of one-second data", async () => {
   }
   const { values } = await page.evaluate(async (di) => (await fetch(`/api/v1/events/series?device=${di}&href=/t&property=temperature`)).json(), weather);
   expect(values).toBeGreaterThan(86_000);
-  const first = times[0]!; // some of what was stored just now has no blocks yet
-  times.sort((a, b) => a - b);
-  figures.push([`a day of ${values} events, from the click to the plot`, `${times[1]!.toFixed(0)} ms, the first time ${first.toFixed(0)} ms`, "300 ms"]);
+  const median = times.slice(-3).sort((a, b) => a - b)[1]!;
+  figures.push([`a day of ${values} events, from the click to the plot`, `${median.toFixed(0)} ms, of events without blocks ${times[0]!.toFixed(0)} ms`, "300 ms"]);
   await context.close();
 });
 
